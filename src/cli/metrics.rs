@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use super::terminal;
-use crate::telemetry::{Described, Metrics, OperatorMetrics};
+use crate::reconcile::report::metrics::OperatorMetrics;
+use crate::server::Metrics;
+use crate::telemetry::Described;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -35,10 +35,11 @@ use crate::reconcile::controller::{Controller, Tuning};
 use crate::reconcile::fleet::Objects;
 use crate::reconcile::leader::{Election, Times};
 use crate::reconcile::report::events::Notices;
+use crate::reconcile::report::metrics::{OperatorMetrics, OperatorScrape};
 use crate::resources::Kind;
 use crate::server::{self, App};
 use crate::source::kubernetes::{Options, Refusals, SILENCE, Seen, Sink, Source, Subject};
-use crate::telemetry::{self, LogForm, OperatorMetrics, OperatorScrape, logs};
+use crate::telemetry::{self, LogForm, logs};
 
 /// How long reconciles in progress may take when the process ends.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -286,7 +287,7 @@ fn controller(
     let metrics = metrics.clone();
     Controller::new(api, own, settings(args), tuning, notices)
         .served(serving)
-        .observed(move |work, is_good, took| metrics.passed(work.label(), is_good, took))
+        .observed(move |work, is_good, took| metrics.passed(work, is_good, took))
 }
 
 fn settings(args: &Args) -> Settings {
@@ -433,14 +434,7 @@ impl Health {
             ..OperatorScrape::default()
         };
         if let Some(term) = &*self.term.load() {
-            let depth = term.controller.depth();
-            scrape.lanes = vec![
-                ("ready", depth.ready),
-                ("slow", depth.slow),
-                ("running", depth.running),
-                ("later", depth.later),
-            ];
-            scrape.waited = depth.waited;
+            scrape.queue = term.controller.depth();
             scrape.watch_age = term.source.oldest().0;
             scrape.refused_namespaces = term.source.refused().len();
             scrape.objects = term.controller.tally();
@@ -448,10 +442,7 @@ impl Health {
             scrape.pods = pods
                 .map(|(identity, pods)| (identity, pods.ready, pods.wanted))
                 .collect();
-            let rotations = term.controller.key_rotations().into_iter();
-            scrape.key_rotations = rotations
-                .map(|(identity, wait)| (identity, wait.as_secs_f64()))
-                .collect();
+            scrape.key_rotations = term.controller.key_rotations();
         }
         scrape
     }

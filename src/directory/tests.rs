@@ -73,7 +73,7 @@ fn scope_reasons(world: &World, namespace: &str, name: &str) -> Vec<&'static str
 }
 
 /// Returns the server's answer about the quickstart's token.
-fn outcome(world: &World, token: &SecretString, now: Timestamp) -> Result<Vec<String>, Refusal> {
+fn outcome(world: &World, token: &SecretString, now: Timestamp) -> Result<Vec<String>, Invalid> {
     let presented = reference::parse(token.expose()).unwrap();
     let active = world
         .directory
@@ -273,22 +273,22 @@ fn beyond_its_quota_a_namespace_keeps_its_oldest() {
 
 /// Each change refuses the token at once, for its own reason.
 #[rstest]
-#[case::client_disabled(QUICKSTART.replace("systemUser", "disabled: true\n  systemUser"), Err(Refusal::ClientDisabled))]
-#[case::revoked(QUICKSTART.replace("scopes: [orders.read]\n", "scopes: [orders.read]\n  revoked: true\n").replace("scopes: [orders.read]\n  revoked: true\n  allowed", "scopes: [orders.read]\n  allowed"), Err(Refusal::OwnerRevoked))]
-#[case::reference_tokens_off(QUICKSTART.replace("AdministratorsOnly", "None"), Err(Refusal::ReferenceTokensDisabled))]
-#[case::other_system_user(QUICKSTART.replace("robot", "other"), Err(Refusal::PrincipalChanged))]
-#[case::scope_taken_from_the_client(QUICKSTART.replace("[orders.read, orders.write]", "[orders.write]"), Err(Refusal::NoScopeLeft))]
-#[case::scope_disabled(QUICKSTART.replace("metadata: {name: orders.read, namespace: platform}\nspec:", "metadata: {name: orders.read, namespace: platform}\nspec:\n  disabled: true"), Err(Refusal::NoScopeLeft))]
-#[case::scope_closed(QUICKSTART.replace("allowedNamespaces: {from: All}", "allowedNamespaces: {from: Same}"), Err(Refusal::NoScopeLeft))]
-#[case::namespace_shut_out(QUICKSTART.replace("clients: {from: All}", "clients: {from: Same}"), Err(Refusal::ClientRefused))]
-#[case::shorter_ceiling(QUICKSTART.replace("  gateways", "  limits: {maxServiceTokenLifetime: 10m}\n  gateways"), Err(Refusal::Expired))]
-#[case::revoke_issued_before(QUICKSTART.replace("  gateways", "  revokeIssuedBefore: 2026-02-01T00:30:00Z\n  gateways"), Err(Refusal::IssuedBeforeRevocation))]
-#[case::over_the_quota(QUICKSTART.replace("  gateways", "  limits: {perNamespace: {serviceTokens: 0}}\n  gateways"), Err(Refusal::LimitExceeded))]
-#[case::end_that_came_nearer(QUICKSTART.replace("clientRef: {name: shop}", "clientRef: {name: shop}\n  expiresAt: 2026-02-01T00:30:00Z\n  rotation: {policy: Manual}"), Err(Refusal::Expired))]
+#[case::client_disabled(QUICKSTART.replace("systemUser", "disabled: true\n  systemUser"), Err(Invalid::ClientDisabled))]
+#[case::revoked(QUICKSTART.replace("scopes: [orders.read]\n", "scopes: [orders.read]\n  revoked: true\n").replace("scopes: [orders.read]\n  revoked: true\n  allowed", "scopes: [orders.read]\n  allowed"), Err(Invalid::OwnerRevoked))]
+#[case::reference_tokens_off(QUICKSTART.replace("AdministratorsOnly", "None"), Err(Invalid::ReferenceTokensDisabled))]
+#[case::other_system_user(QUICKSTART.replace("robot", "other"), Err(Invalid::PrincipalChanged))]
+#[case::scope_taken_from_the_client(QUICKSTART.replace("[orders.read, orders.write]", "[orders.write]"), Err(Invalid::NoScopeLeft))]
+#[case::scope_disabled(QUICKSTART.replace("metadata: {name: orders.read, namespace: platform}\nspec:", "metadata: {name: orders.read, namespace: platform}\nspec:\n  disabled: true"), Err(Invalid::NoScopeLeft))]
+#[case::scope_closed(QUICKSTART.replace("allowedNamespaces: {from: All}", "allowedNamespaces: {from: Same}"), Err(Invalid::NoScopeLeft))]
+#[case::namespace_shut_out(QUICKSTART.replace("clients: {from: All}", "clients: {from: Same}"), Err(Invalid::ClientRefused))]
+#[case::shorter_ceiling(QUICKSTART.replace("  gateways", "  limits: {maxServiceTokenLifetime: 10m}\n  gateways"), Err(Invalid::Expired))]
+#[case::revoke_issued_before(QUICKSTART.replace("  gateways", "  revokeIssuedBefore: 2026-02-01T00:30:00Z\n  gateways"), Err(Invalid::IssuedBeforeRevocation))]
+#[case::over_the_quota(QUICKSTART.replace("  gateways", "  limits: {perNamespace: {serviceTokens: 0}}\n  gateways"), Err(Invalid::LimitExceeded))]
+#[case::end_that_came_nearer(QUICKSTART.replace("clientRef: {name: shop}", "clientRef: {name: shop}\n  expiresAt: 2026-02-01T00:30:00Z\n  rotation: {policy: Manual}"), Err(Invalid::Expired))]
 #[case::nothing(QUICKSTART.to_owned(), Ok(vec!["orders.read".to_owned()]))]
 fn every_withdrawal_is_immediate(
     #[case] changed: String,
-    #[case] expected: Result<Vec<String>, Refusal>,
+    #[case] expected: Result<Vec<String>, Invalid>,
 ) {
     let (mut world, token) = with_token();
     world.apply(&changed);
@@ -302,7 +302,7 @@ fn every_withdrawal_is_immediate(
 fn a_scope_that_comes_back_finds_its_token_alive() {
     let (mut world, token) = with_token();
     world.delete(Kind::Scope, "platform", "orders.read");
-    assert_eq!(outcome(&world, &token, now()), Err(Refusal::NoScopeLeft));
+    assert_eq!(outcome(&world, &token, now()), Err(Invalid::NoScopeLeft));
     world.apply(QUICKSTART);
     assert_eq!(
         outcome(&world, &token, now()),
@@ -311,12 +311,12 @@ fn a_scope_that_comes_back_finds_its_token_alive() {
 }
 
 #[rstest]
-#[case(Kind::ServiceAccessToken, "nightly", Refusal::OwnerGone)]
-#[case(Kind::OAuthClient, "shop", Refusal::ClientGone)]
+#[case(Kind::ServiceAccessToken, "nightly", Invalid::OwnerGone)]
+#[case(Kind::OAuthClient, "shop", Invalid::ClientGone)]
 fn a_recreated_object_has_none_of_the_old_tokens(
     #[case] kind: Kind,
     #[case] name: &str,
-    #[case] refusal: Refusal,
+    #[case] refusal: Invalid,
 ) {
     let (mut world, token) = with_token();
     world.delete(kind, "blue", name);
@@ -355,7 +355,7 @@ fn a_token_ends_at_the_earlier_of_its_ends() {
         },
     );
     assert!(outcome(&world, &token, soon - SignedDuration::from_secs(1)).is_ok());
-    assert_eq!(outcome(&world, &token, soon), Err(Refusal::Expired));
+    assert_eq!(outcome(&world, &token, soon), Err(Invalid::Expired));
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn a_new_expiry_can_only_shorten_issued_tokens() {
         let active = directory.service_token_presented(&identity(), &presented, now());
         assert_eq!(active.unwrap().expires_at, Some(end.parse().unwrap()));
         let end = end.parse().unwrap();
-        assert_eq!(outcome(&world, &token, end), Err(Refusal::Expired));
+        assert_eq!(outcome(&world, &token, end), Err(Invalid::Expired));
     }
 }
 
@@ -403,7 +403,7 @@ fn beyond_its_quota_a_namespaces_oldest_tokens_are_accepted() {
         let accepted = tokens.iter().map(|token| outcome(world, token, now()));
         accepted
             .map(|outcome| match outcome {
-                Err(Refusal::LimitExceeded) => '-',
+                Err(Invalid::LimitExceeded) => '-',
                 Ok(_) => '+',
                 Err(other) => panic!("{other:?}"),
             })
@@ -505,7 +505,7 @@ fn a_never_expiring_token_needs_the_identitys_permission_at_every_use() {
     let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", now());
     assert!(outcome(&world, &token, "2100-01-01T00:00:00Z".parse().unwrap()).is_ok());
     world.apply(&open.replace("Allow", "Deny"));
-    assert_eq!(outcome(&world, &token, now()), Err(Refusal::LimitExceeded));
+    assert_eq!(outcome(&world, &token, now()), Err(Invalid::LimitExceeded));
 }
 
 #[test]
@@ -525,14 +525,14 @@ fn a_credential_without_a_right_seal_is_ignored() {
         "platform",
         "ServiceAccessToken-blue-nightly",
     );
-    assert_eq!(outcome(&world, &token, now()), Err(Refusal::UnknownToken));
+    assert_eq!(outcome(&world, &token, now()), Err(Invalid::UnknownToken));
 }
 
 #[test]
 fn a_client_secret_is_not_a_token_and_a_token_is_not_a_client_secret() {
     let mut world = World::new(QUICKSTART);
     let secret = world.issue(OwnerKind::OAuthClient, "blue", "shop", now());
-    assert_eq!(outcome(&world, &secret, now()), Err(Refusal::UnknownToken));
+    assert_eq!(outcome(&world, &secret, now()), Err(Invalid::UnknownToken));
     let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", now());
     let presented = reference::parse(token.expose()).unwrap();
     assert!(
@@ -571,7 +571,7 @@ fn a_client_secret_is_its_own_clients_alone() {
     assert_eq!(refusal("blue.shop"), None);
     // Known or not, the answer and the path to it are the same.
     for other in ["blue.other", "blue.nobody", ""] {
-        assert_eq!(refusal(other), Some(Refusal::WrongSecret), "{other}");
+        assert_eq!(refusal(other), Some(Invalid::WrongSecret), "{other}");
     }
 }
 
@@ -588,13 +588,13 @@ fn an_access_token_ends_with_the_client_that_got_it() {
     };
     assert_eq!(refusal(&world), None);
     world.delete(Kind::OAuthClient, "blue", "shop");
-    assert_eq!(refusal(&world), Some(Refusal::ClientRefused));
+    assert_eq!(refusal(&world), Some(Invalid::ClientRefused));
     // Even if the client is recreated in the second in which the token was issued.
     world.apply(&QUICKSTART.replace(
         "{name: shop, namespace: blue}",
         "{name: shop, namespace: blue, uid: another, creationTimestamp: '2026-01-02T00:00:00Z'}",
     ));
-    assert_eq!(refusal(&world), Some(Refusal::ClientGone));
+    assert_eq!(refusal(&world), Some(Invalid::ClientGone));
 }
 
 #[rstest]
@@ -803,22 +803,22 @@ fn explain_tells_which_object_decides_on_the_type_of_access_tokens(
 #[test]
 fn each_refusal_has_a_name_of_its_own_in_logs() {
     let all = [
-        (Refusal::UnknownToken, "unknown_token"),
-        (Refusal::WrongSecret, "wrong_secret"),
-        (Refusal::Expired, "expired"),
-        (Refusal::OwnerGone, "owner_gone"),
-        (Refusal::OwnerRevoked, "owner_revoked"),
-        (Refusal::ClientGone, "client_gone"),
-        (Refusal::ClientRefused, "client_refused"),
-        (Refusal::ClientDisabled, "client_disabled"),
-        (Refusal::IssuedBeforeRevocation, "issued_before_revocation"),
-        (Refusal::PrincipalChanged, "principal_changed"),
+        (Invalid::UnknownToken, "unknown_token"),
+        (Invalid::WrongSecret, "wrong_secret"),
+        (Invalid::Expired, "expired"),
+        (Invalid::OwnerGone, "owner_gone"),
+        (Invalid::OwnerRevoked, "owner_revoked"),
+        (Invalid::ClientGone, "client_gone"),
+        (Invalid::ClientRefused, "client_refused"),
+        (Invalid::ClientDisabled, "client_disabled"),
+        (Invalid::IssuedBeforeRevocation, "issued_before_revocation"),
+        (Invalid::PrincipalChanged, "principal_changed"),
         (
-            Refusal::ReferenceTokensDisabled,
+            Invalid::ReferenceTokensDisabled,
             "reference_tokens_disabled",
         ),
-        (Refusal::LimitExceeded, "limit_exceeded"),
-        (Refusal::NoScopeLeft, "no_scope_left"),
+        (Invalid::LimitExceeded, "limit_exceeded"),
+        (Invalid::NoScopeLeft, "no_scope_left"),
     ];
     for (refusal, name) in all {
         assert_eq!(refusal.as_str(), name);

@@ -12,15 +12,12 @@ use std::sync::LazyLock;
 use super::fixtures::{at, key_set};
 use super::{Algorithm, KeyRing, KeySet};
 use crate::fuzzing::Input;
-use crate::tokens::jwt::AccessTokenType;
+use crate::tokens::jwt::TokenType;
 
 static SIGNED: LazyLock<(KeyRing, Vec<String>)> = LazyLock::new(|| {
     let ring = KeyRing::new(&key_set(), at(1)).unwrap();
     let claims = br#"{"iss":"https://h/id","sub":"a.b","aud":"https://api","client_id":"a.b","client_uid":"u","iat":1,"nbf":1,"exp":9,"jti":"j","scope":"read","principal_kind":"client"}"#;
-    let sign = |algorithm| {
-        ring.sign_json(algorithm, AccessTokenType::AtJwt, claims)
-            .unwrap()
-    };
+    let sign = |algorithm| ring.sign(algorithm, TokenType::AtJwt, claims).unwrap();
     let tokens = Algorithm::ALL.map(sign).into();
     (ring, tokens)
 });

@@ -1,5 +1,5 @@
-//! Signing keys: generation, the key set, the rotation schedule, JWKS, and the key ring that signs and verifies access
-//! tokens.
+//! Signing keys: generation, the key set, the rotation schedule, JWKS, and the key ring that signs tokens and verifies
+//! access tokens.
 //!
 //! The ring holds parsed key pairs, since parsing an RSA key costs as much as a signature. Times are parameters. Not
 //! here: where key sets are stored, and every private-key operation outside AWS-LC. AWS-LC's own generator makes the

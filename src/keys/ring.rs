@@ -1,4 +1,4 @@
-//! The keys at work: signs and verifies access tokens with the key set as it is at one time.
+//! The keys at work: signs tokens of each declared type, and verifies access tokens, with the key set as it is at one time.
 //!
 //! A ring prepares all that does not depend on the token: parsed keys, encoded headers, the JWK Set. The server builds
 //! a new ring when the key set changes and at [`KeyRing::next_change`].
@@ -13,7 +13,7 @@ use super::key_set::default_algorithm;
 use super::signing_key::{KeyError, MAX_SIGNATURE_LENGTH, SigningKey};
 use super::{Algorithm, KeySet, jwks};
 use crate::tokens::claims::AccessTokenClaims;
-use crate::tokens::jwt::{self, AccessTokenType, MalformedJwt, UnverifiedJwt};
+use crate::tokens::jwt::{self, MalformedJwt, TokenType, UnverifiedJwt};
 
 /// Why a token could not be signed.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +24,6 @@ pub enum SignError {
     /// AWS-LC failed.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The claims could not be serialized.
-    #[error("the claims could not be serialized")]
-    Claims(#[from] serde_json::Error),
 }
 
 /// Why a text is not an access token of this issuer. For the log only: the caller learns only that the token is
@@ -75,8 +72,8 @@ pub struct KeyRing {
 
 struct RingKey {
     key: Arc<SigningKey>,
-    /// The encoded JWS header of each of [`AccessTokenType::ALL`].
-    headers: [String; AccessTokenType::ALL.len()],
+    /// The encoded JWS header of each of [`TokenType::ALL`].
+    headers: [String; TokenType::ALL.len()],
 }
 
 impl KeyRing {
@@ -141,28 +138,14 @@ impl KeyRing {
         self.keys.get(place?)
     }
 
-    /// Signs an access token.
+    /// Signs claims, serialized as JSON, as a token of this type. Allocates once, beside what the signature itself needs.
     ///
     /// # Errors
     /// [`SignError::NoKey`] if there is no key for `algorithm`; other errors are internal faults.
     pub fn sign(
         &self,
         algorithm: Algorithm,
-        typ: AccessTokenType,
-        claims: &AccessTokenClaims,
-    ) -> Result<String, SignError> {
-        self.sign_json(algorithm, typ, &claims.to_json()?)
-    }
-
-    /// Signs an access token whose claims are already serialized. Allocates once, beside what the signature itself
-    /// needs.
-    ///
-    /// # Errors
-    /// As [`KeyRing::sign`].
-    pub fn sign_json(
-        &self,
-        algorithm: Algorithm,
-        typ: AccessTokenType,
+        typ: TokenType,
         claims: &[u8],
     ) -> Result<String, SignError> {
         let signer = self.signer(algorithm).ok_or(SignError::NoKey(algorithm))?;
@@ -204,18 +187,13 @@ impl KeyRing {
 impl RingKey {
     fn of(key: &Arc<SigningKey>) -> Self {
         Self {
-            headers: AccessTokenType::ALL
-                .map(|typ| jwt::encode_header(key.algorithm(), typ, key.kid())),
+            headers: TokenType::ALL.map(|typ| jwt::encode_header(key.algorithm(), typ, key.kid())),
             key: Arc::clone(key),
         }
     }
 
-    fn header(&self, typ: AccessTokenType) -> &str {
-        let [at_jwt, jwt] = &self.headers;
-        match typ {
-            AccessTokenType::AtJwt => at_jwt,
-            AccessTokenType::Jwt => jwt,
-        }
+    fn header(&self, typ: TokenType) -> &str {
+        &self.headers[typ as usize]
     }
 }
 

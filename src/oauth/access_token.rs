@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::directory::tables::record::{EntryRecord, IdentityRecord};
 use crate::directory::{
-    AcceptedClient, CredentialRecord, Directory, GrantedScope, ObjectKey, Refusal, Served,
+    AcceptedClient, CredentialRecord, Directory, GrantedScope, Invalid, ObjectKey, Served,
     is_audience_of,
 };
 use crate::resources::GrantType;
@@ -36,7 +36,7 @@ pub enum Inactive {
     /// Issued by a clock that is too far ahead.
     NotYetValid,
     /// The directory refused the token.
-    Refused(Refusal),
+    Invalid(Invalid),
     /// The token is valid, but not for this caller.
     WrongAudience,
 }
@@ -49,7 +49,7 @@ impl Inactive {
             Self::WrongKind => "wrong_kind",
             Self::WrongIssuer => "wrong_issuer",
             Self::NotYetValid => "not_yet_valid",
-            Self::Refused(refusal) => refusal.as_str(),
+            Self::Invalid(why) => why.as_str(),
             Self::WrongAudience => "wrong_audience",
         }
     }
@@ -58,7 +58,7 @@ impl Inactive {
 impl From<ClaimError> for Inactive {
     fn from(error: ClaimError) -> Self {
         match error {
-            ClaimError::Expired => Self::Refused(Refusal::Expired),
+            ClaimError::Expired => Self::Invalid(Invalid::Expired),
             ClaimError::NotYetValid => Self::NotYetValid,
             ClaimError::WrongIssuer => Self::WrongIssuer,
         }
@@ -128,7 +128,7 @@ fn judge_reference<'a>(
     }
     let token = directory
         .service_token_presented(identity, token, now)
-        .map_err(Inactive::Refused)?;
+        .map_err(Inactive::Invalid)?;
     Ok(Active {
         client: token.client,
         scopes: token.scopes,
@@ -148,7 +148,7 @@ fn judge_jwt<'a>(
     claims: &'a AccessTokenClaims,
     now: Timestamp,
 ) -> Result<Active<'a>, Inactive> {
-    let refused = |refusal| Err(Inactive::Refused(refusal));
+    let refused = |refusal| Err(Inactive::Invalid(refusal));
     let client = directory
         .access_token_client(
             identity,
@@ -157,7 +157,7 @@ fn judge_jwt<'a>(
             claims.iat,
             now,
         )
-        .map_err(Inactive::Refused)?;
+        .map_err(Inactive::Invalid)?;
     claims.check_issuer(&client.identity.record.issuer)?;
     claims.check_time(now, CLOCK_LEEWAY)?;
     // The leeway is for clocks that are ahead. No token is accepted after its end.
@@ -166,19 +166,19 @@ fn judge_jwt<'a>(
         .exp
         .min(claims.iat.saturating_add(ceiling).unwrap_or(claims.exp));
     if expires_at <= now {
-        return refused(Refusal::Expired);
+        return refused(Invalid::Expired);
     }
     let record = client.client.record;
     if !record.may_use(GrantType::ClientCredentials) {
-        return refused(Refusal::ClientRefused);
+        return refused(Invalid::ClientRefused);
     }
     if record.system_user.as_deref() != claims.client_system_user.as_deref() {
-        return refused(Refusal::PrincipalChanged);
+        return refused(Invalid::PrincipalChanged);
     }
     let kept = |value: &String| directory.granted_scope(&client, value);
     let scopes: Vec<_> = claims.scope.as_slice().iter().filter_map(kept).collect();
     if scopes.is_empty() {
-        return refused(Refusal::NoScopeLeft);
+        return refused(Invalid::NoScopeLeft);
     }
     Ok(Active {
         client,

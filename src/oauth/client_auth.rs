@@ -14,7 +14,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::authorization::credentials;
 use super::form::decode;
 use super::{ErrorCode, Form, OAuthError};
-use crate::directory::{AuthenticatedClient, Directory, ObjectKey, Refusal};
+use crate::directory::{AuthenticatedClient, Directory, Invalid, ObjectKey};
 use crate::tokens::reference::{self, Kind};
 use crate::tokens::{SecretString, imported};
 
@@ -57,7 +57,7 @@ pub enum Reason {
     /// Credentials that can never be valid.
     Malformed,
     /// The directory refused the credentials.
-    Refused(Refusal),
+    Invalid(Invalid),
 }
 
 impl Reason {
@@ -68,7 +68,7 @@ impl Reason {
             Self::SeveralMethods => "several_methods",
             Self::UnsupportedMethod => "unsupported_method",
             Self::Malformed => "malformed",
-            Self::Refused(refusal) => refusal.as_str(),
+            Self::Invalid(why) => why.as_str(),
         }
     }
 }
@@ -166,7 +166,7 @@ fn verify<'d>(
             directory.client_with_imported_secret(identity, client_id, &hash, now)
         }
     };
-    found.map_err(Reason::Refused)
+    found.map_err(Reason::Invalid)
 }
 
 /// Builds failures; it can look up client IDs.

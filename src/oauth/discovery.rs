@@ -1,33 +1,15 @@
 //! The server's metadata: OpenID Connect Discovery 1.0 section 3 and RFC 8414 section 2.
 //!
-//! The lists come from the types that the endpoints use, so the documents name exactly what works. Scopes are not
-//! listed: one team's scopes are private to it.
+//! The lists come from the table of endpoints and from the types that they use, so the documents name exactly what
+//! works. Scopes are not listed: one team's scopes are private to it.
 
-use serde::Serialize;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 
 use super::client_auth::Method;
+use super::endpoint::{Endpoint, Listed};
 use super::grants::Grant;
 use crate::tokens::Algorithm;
-
-/// Paths below the issuer.
-pub mod paths {
-    /// OpenID Connect Discovery.
-    pub const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
-    /// The JWK Set (RFC 7517).
-    pub const JWKS: &str = "/.well-known/openid-configuration/jwks";
-    /// The token endpoint (RFC 6749 section 3.2).
-    pub const TOKEN: &str = "/connect/token";
-    /// Token introspection (RFC 7662).
-    pub const INTROSPECTION: &str = "/connect/introspect";
-    /// Token revocation (RFC 7009).
-    pub const REVOCATION: &str = "/connect/revocation";
-    /// The token check for gateways; the gateway's name follows.
-    pub const CHECK_TOKEN: &str = "/connect/checktoken";
-    /// The health check of load balancers.
-    pub const HEALTH: &str = "/healthz";
-    /// Authorization server metadata (RFC 8414 section 3): a path at the root; the issuer's path follows.
-    pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
-}
 
 /// The two metadata documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,19 +20,30 @@ pub struct Documents {
     pub authorization_server: Vec<u8>,
 }
 
-#[derive(Serialize)]
+/// The metadata that both documents have.
 struct Metadata<'a> {
     issuer: &'a str,
-    jwks_uri: String,
-    token_endpoint: String,
-    token_endpoint_auth_methods_supported: [&'static str; 2],
-    introspection_endpoint: String,
-    introspection_endpoint_auth_methods_supported: [&'static str; 2],
-    revocation_endpoint: String,
-    revocation_endpoint_auth_methods_supported: [&'static str; 2],
-    grant_types_supported: [&'static str; 1],
-    /// Both specifications require the member; there is no authorization endpoint yet.
-    response_types_supported: [&'static str; 0],
+}
+
+impl Serialize for Metadata<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry("issuer", self.issuer)?;
+        for endpoint in Endpoint::ALL {
+            let (Listed::Url(member) | Listed::WithAuthMethods(member)) = endpoint.listed() else {
+                continue;
+            };
+            members.serialize_entry(member, &endpoint.url(self.issuer))?;
+            if let Listed::WithAuthMethods(_) = endpoint.listed() {
+                let member = format!("{member}_auth_methods_supported");
+                members.serialize_entry(&member, &Method::ALL.map(Method::as_str))?;
+            }
+        }
+        members.serialize_entry("grant_types_supported", &Grant::ALL.map(Grant::as_str))?;
+        // Both specifications require the member; there is no authorization endpoint yet.
+        members.serialize_entry("response_types_supported", &[""; 0])?;
+        members.end()
+    }
 }
 
 /// The metadata that OpenID Connect Discovery 1.0 additionally requires.
@@ -70,20 +63,7 @@ pub fn documents(
     issuer: &str,
     algorithms: impl Iterator<Item = Algorithm>,
 ) -> Result<Documents, serde_json::Error> {
-    let at = |path: &str| format!("{issuer}{path}");
-    let methods = Method::ALL.map(Method::as_str);
-    let metadata = Metadata {
-        issuer,
-        jwks_uri: at(paths::JWKS),
-        token_endpoint: at(paths::TOKEN),
-        token_endpoint_auth_methods_supported: methods,
-        introspection_endpoint: at(paths::INTROSPECTION),
-        introspection_endpoint_auth_methods_supported: methods,
-        revocation_endpoint: at(paths::REVOCATION),
-        revocation_endpoint_auth_methods_supported: methods,
-        grant_types_supported: Grant::ALL.map(Grant::as_str),
-        response_types_supported: [],
-    };
+    let metadata = Metadata { issuer };
     Ok(Documents {
         openid: serde_json::to_vec(&OpenId {
             metadata: &metadata,
@@ -92,4 +72,31 @@ pub fn documents(
         })?,
         authorization_server: serde_json::to_vec(&metadata)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The entity tag follows from the bytes, so that the order of members counts too.
+    #[test]
+    fn the_documents_list_every_listed_endpoint_in_the_order_of_the_table() {
+        let of_both = concat!(
+            r#"{"issuer":"https://h/id","#,
+            r#""jwks_uri":"https://h/id/.well-known/openid-configuration/jwks","#,
+            r#""token_endpoint":"https://h/id/connect/token","#,
+            r#""token_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post"],"#,
+            r#""introspection_endpoint":"https://h/id/connect/introspect","#,
+            r#""introspection_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post"],"#,
+            r#""revocation_endpoint":"https://h/id/connect/revocation","#,
+            r#""revocation_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post"],"#,
+            r#""grant_types_supported":["client_credentials"],"#,
+            r#""response_types_supported":[]"#,
+        );
+        let of_openid = r#","subject_types_supported":["public"],"id_token_signing_alg_values_supported":["RS256"]}"#;
+        let documents = documents("https://h/id", [Algorithm::RS256].into_iter()).unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        assert_eq!(text(documents.authorization_server), format!("{of_both}}}"));
+        assert_eq!(text(documents.openid), format!("{of_both}{of_openid}"));
+    }
 }

@@ -10,6 +10,8 @@ pub mod bearer;
 pub mod check_token;
 pub mod client_auth;
 pub mod discovery;
+pub mod endpoint;
+pub mod enforcement;
 pub mod error;
 pub mod form;
 #[cfg(any(test, fuzzing))]
@@ -18,6 +20,7 @@ pub mod grants;
 pub mod introspection;
 pub mod pkce;
 pub mod redirect_uri;
+pub mod refusal;
 pub mod resource;
 pub mod revocation;
 pub mod scope;
@@ -27,5 +30,7 @@ mod size_tests;
 #[cfg(test)]
 mod tests;
 
+pub use endpoint::Endpoint;
 pub use error::{ErrorCode, OAuthError};
 pub use form::Form;
+pub use refusal::Refusal;

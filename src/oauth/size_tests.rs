@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use super::access_token::Presented;
 use super::grants::client_credentials::{Issue, decide};
 use super::introspection::introspect;
-use super::{ErrorCode, Form, OAuthError, check_token, resource, scope};
+use super::{ErrorCode, Form, OAuthError, enforcement, resource, scope};
 use crate::directory::tables::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::directory::{AcceptedClient, ObjectKey};
 use crate::resources::{Kind, OwnerKind};
-use crate::tokens::jwt::{self, AccessTokenType, UnverifiedJwt};
+use crate::tokens::jwt::{self, TokenType, UnverifiedJwt};
 use crate::tokens::{Algorithm, SeededEntropy, reference};
 
 /// The scope that the tests' gateways require: the last of a token's scopes.
@@ -96,7 +96,7 @@ fn issue(world: &World, body: &str) -> Result<Issue, OAuthError> {
 fn written(issue: &Issue) -> String {
     let header = jwt::encode_header(
         Algorithm::EdDSA,
-        AccessTokenType::AtJwt,
+        TokenType::AtJwt,
         &"k".repeat(jwt::KID_LENGTH),
     );
     let payload = issue.claims.to_json().unwrap();
@@ -257,7 +257,7 @@ fn the_answer_about_a_reference_token_is_bounded() {
         }
     }
     let gateway = gateway(&world);
-    let passed = check_token::check(&world.directory, &identity(), gateway, &presented, now());
+    let passed = enforcement::check(&world.directory, &identity(), gateway, &presented, now());
     let told = passed.unwrap().told(gateway);
     assert!(told.len() <= 8 << 10, "{} bytes", told.len());
     let told: Vec<&str> = told.split(' ').collect();
@@ -283,7 +283,7 @@ fn answers_about_usual_tokens_are_complete_and_in_order() {
     let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "wide", now());
     let presented = Presented::Reference(reference::parse(token.expose()).unwrap());
     let gateway = gateway(&world);
-    let passed = check_token::check(&world.directory, &identity(), gateway, &presented, now());
+    let passed = enforcement::check(&world.directory, &identity(), gateway, &presented, now());
     let all: Vec<String> = (0..64).map(|number| scope_of(number, 20)).collect();
     assert_eq!(passed.unwrap().told(gateway), all.join(" "));
 }

@@ -9,16 +9,17 @@ use rstest::rstest;
 
 use super::access_token::{Inactive, Presented, judge};
 use super::bearer::Unusable;
-use super::check_token::{self, Denial, challenge, challenge_of_unknown};
+use super::check_token::{challenge, challenge_of_unknown};
 use super::client_auth::{Method, Reason, authenticate};
+use super::enforcement::Denial;
 use super::grants::Grant;
 use super::grants::client_credentials::{Issue, decide};
 use super::introspection::introspect;
 use super::revocation::{self, Decision};
-use super::{ErrorCode, Form, OAuthError, resource, scope};
+use super::{ErrorCode, Form, OAuthError, enforcement, resource, scope};
 use crate::directory::tables::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
-use crate::directory::{AcceptedClient, ObjectKey, Refusal};
+use crate::directory::{AcceptedClient, Invalid, ObjectKey};
 use crate::resources::OwnerKind;
 use crate::tokens::{AccessTokenClaims, SecretString, SeededEntropy, TokenHash, reference};
 
@@ -138,7 +139,7 @@ fn a_failed_authentication_has_a_reason_for_the_log() {
     let basic = |text: String| format!("Basic {}", STANDARD.encode(text));
     let right = basic(format!("blue.shop:{secret}"));
     let post = |id: &str, secret: &str| format!("client_id={id}&client_secret={secret}");
-    let refused = Reason::Refused(Refusal::WrongSecret);
+    let refused = Reason::Invalid(Invalid::WrongSecret);
     for (header, body, reason) in [
         (Some(right.clone()), String::new(), None),
         (None, post("blue.shop", secret), None),
@@ -269,7 +270,7 @@ fn outcome(world: &World, claims: &AccessTokenClaims, now: Timestamp) -> Option<
 #[rstest]
 #[case::at_once(0, None)]
 #[case::until_just_before_its_end(3599, None)]
-#[case::not_at_its_end(3600, Some(Inactive::Refused(Refusal::Expired)))]
+#[case::not_at_its_end(3600, Some(Inactive::Invalid(Invalid::Expired)))]
 #[case::from_a_clock_that_is_a_little_ahead(-60, None)]
 #[case::not_from_one_that_is_far_ahead(-61, Some(Inactive::NotYetValid))]
 fn an_access_token_is_valid_between_its_times(
@@ -294,11 +295,11 @@ fn an_access_token_of_another_issuer_or_principal_is_refused() {
     assert_eq!(changed(|it| it.iss.push('x')), Some(Inactive::WrongIssuer));
     assert_eq!(
         changed(|it| it.client_uid.push('x')),
-        Some(Inactive::Refused(Refusal::ClientGone))
+        Some(Inactive::Invalid(Invalid::ClientGone))
     );
     assert_eq!(
         changed(|it| it.client_system_user = None),
-        Some(Inactive::Refused(Refusal::PrincipalChanged))
+        Some(Inactive::Invalid(Invalid::PrincipalChanged))
     );
 }
 
@@ -411,8 +412,8 @@ fn each_reason_of_a_failed_authentication_has_its_name() {
         (Reason::UnsupportedMethod, "unsupported_method"),
         (Reason::Malformed, "malformed"),
         (
-            Reason::Refused(Refusal::WrongSecret),
-            Refusal::WrongSecret.as_str(),
+            Reason::Invalid(Invalid::WrongSecret),
+            Invalid::WrongSecret.as_str(),
         ),
     ] {
         assert_eq!(reason.as_str(), name);
@@ -438,7 +439,7 @@ fn each_denial_of_a_gateway_has_its_status_code_and_name() {
             "malformed",
         ),
         (
-            Denial::Invalid(Inactive::WrongAudience),
+            Denial::Inactive(Inactive::WrongAudience),
             401,
             Some(InvalidToken),
             "wrong_audience",
@@ -465,8 +466,8 @@ fn each_denial_of_a_gateway_has_its_status_code_and_name() {
 #[case::none("scope=orders.read", API, &[], Ok("orders.read"))]
 #[case::another("scope=orders.read", API, &["orders.write"], Err(Denial::InsufficientScope))]
 #[case::one_of_two("scope=orders.read", API, &["orders.read", "orders.write"], Err(Denial::InsufficientScope))]
-#[case::another_audience("scope=orders.read", GREEN, &["orders.read"], Err(Denial::Invalid(Inactive::WrongAudience)))]
-#[case::another_audience_without_scopes("", GREEN, &[], Err(Denial::Invalid(Inactive::WrongAudience)))]
+#[case::another_audience("scope=orders.read", GREEN, &["orders.read"], Err(Denial::Inactive(Inactive::WrongAudience)))]
+#[case::another_audience_without_scopes("", GREEN, &[], Err(Denial::Inactive(Inactive::WrongAudience)))]
 fn a_gateway_requires_all_its_scopes_at_its_audience(
     #[case] body: &str,
     #[case] audience: &str,
@@ -480,7 +481,7 @@ fn a_gateway_requires_all_its_scopes_at_its_audience(
         scopes: required.iter().map(|scope| (*scope).into()).collect(),
     };
     let presented = Presented::Jwt(&claims);
-    let passed = check_token::check(&world.directory, &identity(), &gateway, &presented, now());
+    let passed = enforcement::check(&world.directory, &identity(), &gateway, &presented, now());
     let told = passed.map(|passed| passed.told(&gateway));
     assert_eq!(told, outcome.map(str::to_owned));
 }
@@ -526,7 +527,7 @@ fn each_reason_of_an_inactive_token_has_a_name_of_its_own() {
         Inactive::WrongKind,
         Inactive::WrongIssuer,
         Inactive::NotYetValid,
-        Inactive::Refused(Refusal::Expired),
+        Inactive::Invalid(Invalid::Expired),
         Inactive::WrongAudience,
     ];
     let names: BTreeSet<_> = all.iter().map(|it| it.as_str()).collect();
@@ -540,17 +541,17 @@ fn a_denial_tells_whether_its_token_was_issued() {
     for (denial, is_issued) in [
         (Denial::Unusable(Unusable::Missing), false),
         (Denial::UnknownGateway, false),
-        (Denial::Invalid(Inactive::Malformed), false),
+        (Denial::Inactive(Inactive::Malformed), false),
         (
-            Denial::Invalid(Inactive::Refused(Refusal::UnknownToken)),
+            Denial::Inactive(Inactive::Invalid(Invalid::UnknownToken)),
             false,
         ),
         (
-            Denial::Invalid(Inactive::Refused(Refusal::WrongSecret)),
+            Denial::Inactive(Inactive::Invalid(Invalid::WrongSecret)),
             false,
         ),
-        (Denial::Invalid(Inactive::Refused(Refusal::Expired)), true),
-        (Denial::Invalid(Inactive::WrongAudience), true),
+        (Denial::Inactive(Inactive::Invalid(Invalid::Expired)), true),
+        (Denial::Inactive(Inactive::WrongAudience), true),
         (Denial::InsufficientScope, true),
     ] {
         assert_eq!(denial.is_of_issued(), is_issued, "{denial:?}");

@@ -13,9 +13,9 @@ use tower::Service as _;
 use super::places::Caller;
 use super::request::{Arrival, check_host};
 use super::router::Routes;
-use super::routes::check_token;
 use super::state::{Config, State};
 use super::{Revoker, Site, Uses, forwarded, reply};
+use crate::oauth::{Endpoint, Refusal};
 
 /// The header in which proxies name the callers that they forward for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -61,34 +61,41 @@ impl App {
 
     /// Answers one request. `peer` is the other end of its connection.
     pub async fn answer(&self, peer: Option<IpAddr>, mut request: Request<Body>) -> Response {
-        let Some(_counted) = self.admit() else {
-            self.metrics().shed("requests");
-            return reply::overloaded();
+        let shed = |cause| {
+            self.metrics().shed(cause);
+            reply::refused(Refusal::Overloaded, None)
+        };
+        let _counted = match self.admission().admit() {
+            Ok(counted) => counted,
+            Err(cause) => return shed(cause),
         };
         if let Err(refusal) = check_host(&request) {
-            return refusal.response();
+            return reply::refused(refusal, None);
         }
         let mut is_meant = self.is_meant(&request);
         let site = {
             let snapshot = self.publisher().current();
             snapshot.site().map(|site| {
                 // A gateway sends the Host of the request that it asks about.
-                is_meant |= check_token::is_at(&site.path, request.uri().path());
+                is_meant |= Endpoint::CheckToken
+                    .rest_of(&site.path, request.uri().path())
+                    .is_some();
                 let caller = peer.map(|peer| Origin::of(peer, site, &request));
                 (self.routes.of(&site.path), caller)
             })
         };
         if !is_meant {
-            return reply::misdirected();
+            return reply::refused(Refusal::Misdirected, None);
         }
         let Some((mut router, origin)) = site else {
-            return reply::Refusal::Unavailable.response();
+            return reply::refused(Refusal::Unavailable, None);
         };
         // A trusted proxy that names no caller forwards for many callers: no share applies to it.
         let accountable = origin.filter(|origin| !origin.is_trusted);
-        let Some(_share) = self.shares().take(accountable.map(|it| it.address)) else {
-            self.metrics().shed("requests_per_peer");
-            return reply::overloaded();
+        let caller = accountable.map(|origin| origin.address);
+        let _share = match self.admission().admit_of(caller) {
+            Ok(share) => share,
+            Err(cause) => return shed(cause),
         };
         let app = self.state.clone();
         let peer = origin.map(|origin| origin.address);

@@ -6,7 +6,8 @@ use axum::http::header::InvalidHeaderValue;
 use axum::http::{HeaderName, HeaderValue};
 
 use crate::directory::tables::record::GatewayRecord;
-use crate::oauth::check_token::{self, Denial};
+use crate::oauth::check_token;
+use crate::oauth::enforcement::Denial;
 
 /// Names the token's subject.
 pub(super) const SUBJECT: HeaderName = HeaderName::from_static("x-auth-subject");

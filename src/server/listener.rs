@@ -35,10 +35,12 @@ use super::activity::{Activity, Turn};
 use super::answer::Answer;
 use super::connection::{Fate, Watchdog, Watched};
 use super::memory::{self, Backstop};
+use super::metrics::Shed;
 use super::port::{MAX_HEAD_2, MAX_HEADERS, Place, Port, bound_buffers, is_out_of_files};
 use super::tls::Tls;
 use super::turns::{self, Taken};
 use super::{App, Limits, health, reply};
+use crate::oauth::Refusal;
 
 /// The period of the task that updates the phases of signing keys and reports refusals.
 const KEY_PERIOD: Duration = Duration::from_secs(5);
@@ -70,7 +72,7 @@ trait Handler: Clone + Send + Sync + 'static {
     /// Changes the number of open connections by `by`.
     fn connected(&self, by: i64);
     /// Counts a refused connection or request, or a connection that was ended early.
-    fn turned_away(&self, cause: &'static str);
+    fn turned_away(&self, cause: Shed);
     /// Returns whether this peer is a trusted proxy, which forwards for many callers.
     fn is_trusted(&self, peer: IpAddr) -> bool;
     /// Returns whether every connection ends after its first answer.
@@ -88,7 +90,7 @@ impl Handler for App {
         self.metrics().connections().inc_by(by);
     }
 
-    fn turned_away(&self, cause: &'static str) {
+    fn turned_away(&self, cause: Shed) {
         self.metrics().shed(cause);
     }
 
@@ -118,7 +120,7 @@ impl Handler for Health {
 
     fn connected(&self, _: i64) {}
 
-    fn turned_away(&self, _: &'static str) {}
+    fn turned_away(&self, _: Shed) {}
 
     fn is_trusted(&self, _: IpAddr) -> bool {
         false
@@ -240,7 +242,7 @@ async fn accept(
         match port.enter(peer.ip(), is_trusted) {
             Ok((place, has_ended_another)) => {
                 if has_ended_another {
-                    handler.turned_away("idle");
+                    handler.turned_away(Shed::Idle);
                 }
                 // If setting the option fails, the connection is about to fail anyway.
                 let _ = stream.set_nodelay(true);
@@ -277,7 +279,7 @@ async fn accept(
                 Ok((stream, peer)) => open(stream, peer),
                 Err(error) => {
                     if is_out_of_files(&error) && port.make_room() {
-                        handler.turned_away("files");
+                        handler.turned_away(Shed::Files);
                     }
                     failures.tell(&error);
                     // A peer that has already gone says nothing about the next connection.
@@ -288,7 +290,7 @@ async fn accept(
             },
             () = overloaded => {
                 for _ in 0..port.relieve() {
-                    handler.turned_away("memory");
+                    handler.turned_away(Shed::Memory);
                 }
                 relief = port.is_overloaded().then(|| Instant::now() + RELIEF_PAUSE);
             }
@@ -296,7 +298,7 @@ async fn accept(
                 if let Some(shortage) = memory.as_mut().and_then(Backstop::check) {
                     let count = port.give_up();
                     for _ in 0..count {
-                        handler.turned_away("memory");
+                        handler.turned_away(Shed::Memory);
                     }
                     tracing::warn!(
                         count, used = shortage.used, limit = shortage.limit,
@@ -368,7 +370,7 @@ async fn secure(
     let deadline = place.port.limits.head_deadline;
     let stream = {
         let Ok(_handshake) = place.shake_hands() else {
-            handler.turned_away("handshakes");
+            handler.turned_away(Shed::Handshakes);
             return;
         };
         let bounded = |tls: &mut ServerConnection| tls.set_buffer_limit(Some(TLS_BUFFER));
@@ -391,7 +393,7 @@ async fn secure(
         Ok(Ok(stream)) => drive(stream, place, handler, phases).await,
         // The peer does not speak TLS, or is too slow. Such connections, like those of port scanners, are too many for
         // the log.
-        Ok(Err(_)) | Err(_) => handler.turned_away("tls_handshake"),
+        Ok(Err(_)) | Err(_) => handler.turned_away(Shed::TlsHandshake),
     }
 }
 
@@ -479,7 +481,7 @@ async fn drive(
                 Fate::Close => connection.as_mut().graceful_shutdown(),
                 Fate::Abort => break,
                 Fate::Unread => {
-                    handler.turned_away("unread");
+                    handler.turned_away(Shed::Unread);
                     break;
                 }
             },
@@ -510,8 +512,8 @@ fn answer(
     }
     if activity.is_excessive() {
         drop(activity.begin());
-        handler.turned_away("memory");
-        return Box::pin(ready((reply::overloaded(), None)));
+        handler.turned_away(Shed::Memory);
+        return Box::pin(ready((reply::refused(Refusal::Overloaded, None), None)));
     }
     let turn = activity.try_turn();
     if turn.is_some() || !activity.is_http2() {

@@ -8,9 +8,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::metrics::Metrics;
 use super::suppressed::{Suppressed, Who};
 use super::throttle::{Line, Throttle, network};
-use crate::telemetry::{Metrics, audit};
+use crate::telemetry::audit;
 
 /// The allowances, and the refusals beyond them.
 #[derive(Debug)]

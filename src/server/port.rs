@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use super::Limits;
 use super::activity::{Activity, Load};
+use super::metrics::Shed;
 use super::places::{Caller, Full, Places, Rule};
 
 /// The longest head of an HTTP/1 request in bytes: on the main port, and on the health port.
@@ -102,12 +103,8 @@ impl Port {
     /// Takes a place for a connection. Returns it, and whether another connection was ended for it.
     ///
     /// # Errors
-    /// The cause, as named in metrics, if no place is free.
-    pub fn enter(
-        self: &Arc<Self>,
-        peer: IpAddr,
-        is_trusted: bool,
-    ) -> Result<(Place, bool), &'static str> {
+    /// The cause, if no place is free.
+    pub fn enter(self: &Arc<Self>, peer: IpAddr, is_trusted: bool) -> Result<(Place, bool), Shed> {
         let caller = Caller::new(peer, is_trusted);
         let activity = Arc::new(Activity::new(self.load.clone()));
         let now = self.load.now();
@@ -115,8 +112,8 @@ impl Port {
         let answered = |held: &Arc<Activity>| held.answered_since();
         let entered = lock(&self.connections).enter_or(caller, activity.clone(), idle, answered);
         let entered = entered.map_err(|full| match full {
-            Full::All => "connections",
-            Full::Share => "connections_per_peer",
+            Full::All => Shed::Connections,
+            Full::Share => Shed::ConnectionsPerPeer,
         })?;
         if let Some(ended) = &entered.ended {
             ended.end();

@@ -1,6 +1,4 @@
-//! Builds answers. Every refusal becomes an HTTP status here.
-
-use std::time::Duration;
+//! Builds answers. A refusal has a form for each kind of caller: a function here for each form.
 
 use axum::body::Body;
 use axum::http::header::{
@@ -11,96 +9,48 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 
-use super::snapshot::Document;
-use crate::oauth::{ErrorCode, OAuthError};
+use super::snapshot::{Document, Site};
+use crate::oauth::Refusal;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// Far shorter than the time for which a new key is published before it signs.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
-/// The seconds after which a caller may retry while the server cannot answer.
-pub(super) const RETRY_SECONDS: u16 = 5;
-
-/// Why a request is refused.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// The protocol refuses it.
-    OAuth(OAuthError),
-    /// The client did not authenticate. The challenge names the scheme that it used or could use (RFC 6749 section
-    /// 5.2).
-    Unauthenticated(OAuthError, HeaderValue),
-    /// The caller has failed too often.
-    TooManyFailures(Duration),
-    /// The body is too large.
-    TooLarge,
-    /// The body did not arrive in time.
-    TooSlow,
-    /// The body ended early.
-    BrokenBody,
-    /// The server cannot answer at present.
-    Unavailable,
-}
-
-impl From<OAuthError> for Refusal {
-    fn from(error: OAuthError) -> Self {
-        Self::OAuth(error)
+/// Renders a refusal for a program: JSON (RFC 6749 section 5.2). A client that did not authenticate gets the challenge
+/// of the site.
+pub(super) fn refused(refusal: Refusal, site: Option<&Site>) -> Response {
+    let mut response = json(status(refusal), refusal.error().to_json());
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let Some(site) = site else {
+            return refused(Refusal::Unavailable, None);
+        };
+        let challenge = site.basic_challenge.clone();
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
-}
-
-impl Refusal {
-    /// Returns the answer.
-    pub fn response(self) -> Response {
-        let unavailable = OAuthError::new(
-            ErrorCode::TemporarilyUnavailable,
-            "the server cannot answer now, try again",
-        );
-        match self {
-            Self::OAuth(error) if error.code == ErrorCode::TemporarilyUnavailable => {
-                with(oauth(error), RETRY_AFTER, HeaderValue::from(RETRY_SECONDS))
-            }
-            Self::OAuth(error) => oauth(error),
-            Self::Unauthenticated(error, challenge) => {
-                with(oauth(error), WWW_AUTHENTICATE, challenge)
-            }
-            Self::TooManyFailures(wait) => {
-                let error = OAuthError::new(
-                    ErrorCode::InvalidClient,
-                    "too many failed authentications, wait before the next one",
-                );
-                let answer = json(StatusCode::TOO_MANY_REQUESTS, error.to_json());
-                with(
-                    answer,
-                    RETRY_AFTER,
-                    HeaderValue::from(wait.as_secs().max(1)),
-                )
-            }
-            Self::TooLarge => oauth_as(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
-            Self::TooSlow => oauth_as(
-                StatusCode::REQUEST_TIMEOUT,
-                "the body did not arrive in time",
-            ),
-            Self::BrokenBody => oauth_as(StatusCode::BAD_REQUEST, "the body ended early"),
-            Self::Unavailable => Self::OAuth(unavailable).response(),
-        }
-    }
-}
-
-fn oauth(error: OAuthError) -> Response {
-    let status = StatusCode::from_u16(error.code.status());
-    json(status.unwrap_or(StatusCode::BAD_REQUEST), error.to_json())
-}
-
-fn oauth_as(status: StatusCode, description: &'static str) -> Response {
-    json(
-        status,
-        OAuthError::new(ErrorCode::InvalidRequest, description).to_json(),
-    )
-}
-
-fn with(mut response: Response, name: axum::http::HeaderName, value: HeaderValue) -> Response {
-    response.headers_mut().insert(name, value);
+    describe(refusal, response.headers_mut());
     response
+}
+
+/// Renders a refusal for a program that reads only the status and the headers.
+pub(super) fn refused_without_body(refusal: Refusal) -> Response {
+    let mut response = empty(status(refusal));
+    describe(refusal, response.headers_mut());
+    response
+}
+
+fn status(refusal: Refusal) -> StatusCode {
+    StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+/// Adds the headers of a refusal that do not depend on its form.
+fn describe(refusal: Refusal, headers: &mut HeaderMap) {
+    if let Some(seconds) = refusal.retry_after() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Refusal::MethodNotAllowed(methods) = refusal {
+        headers.insert(ALLOW, HeaderValue::from_static(methods));
+    }
 }
 
 /// Returns a JSON answer that no cache may store (RFC 6749 section 5.1).
@@ -175,38 +125,7 @@ pub(super) fn preflight(methods: &'static str) -> Response {
     response
 }
 
-/// Returns 405 and the allowed `methods` (RFC 9110 section 15.5.6).
-pub(super) fn method_not_allowed(methods: &'static str) -> Response {
-    let body = oauth_as(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "this method is not allowed here",
-    );
-    with(body, ALLOW, HeaderValue::from_static(methods))
-}
-
 /// Returns 404.
 pub(super) fn not_found() -> Response {
     json(StatusCode::NOT_FOUND, r#"{"error":"not_found"}"#)
-}
-
-/// Returns 503: the server has too much work at present.
-pub(super) fn overloaded() -> Response {
-    with(
-        Refusal::Unavailable.response(),
-        RETRY_AFTER,
-        HeaderValue::from(1),
-    )
-}
-
-/// Returns 414.
-pub(super) fn uri_too_long() -> Response {
-    oauth_as(StatusCode::URI_TOO_LONG, "the URI is too long")
-}
-
-/// Returns 421: the request names another host (RFC 9110 section 15.5.20).
-pub(super) fn misdirected() -> Response {
-    oauth_as(
-        StatusCode::MISDIRECTED_REQUEST,
-        "the request names another host",
-    )
 }

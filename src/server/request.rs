@@ -15,21 +15,20 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use jiff::Timestamp;
 
+use super::metrics::Shed;
 use super::origin::origin;
 use super::places::Caller;
-use super::reply::Refusal;
 use super::snapshot::{Site, Snapshot};
 use super::state::State;
+use super::token::{Token, is_jwt};
 use super::turns::Taken;
 use crate::directory::AcceptedClient;
-use crate::keys::{KeyRing, VerifiedToken};
-use crate::oauth::access_token::{Inactive, Presented};
-use crate::oauth::client_auth::{self, Method, Reason};
+use crate::oauth::access_token::Inactive;
+use crate::oauth::client_auth::{self, Method};
 use crate::oauth::form::{check_query, is_form};
-use crate::oauth::{ErrorCode, Form, OAuthError};
+use crate::oauth::{Endpoint, ErrorCode, Form, OAuthError, Refusal};
+use crate::telemetry::Unverified;
 use crate::telemetry::audit::{self, Origin};
-use crate::telemetry::{Endpoint, Unverified};
-use crate::tokens::reference;
 
 /// The data that the server adds to a request before it routes it.
 #[derive(Clone)]
@@ -138,14 +137,18 @@ impl Call {
             self.app.metrics().shed(cause);
             Refusal::Unavailable
         };
-        let waiting = self.app.wait_for_body(self.caller).map_err(shed)?;
+        let waiting = self
+            .app
+            .admission()
+            .wait_for_body(self.caller)
+            .map_err(shed)?;
         if let Some(turn) = &self.turn {
             turn.give_back();
         }
         let collected = tokio::select! {
             biased;
             collected = reading => collected,
-            () = waiting.ended() => Err(shed("bodies")),
+            () = waiting.ended() => Err(shed(Shed::Bodies)),
             () = tokio::time::sleep(deadline) => Err(Refusal::TooSlow),
         }?;
         if let Some(turn) = &self.turn {
@@ -153,7 +156,7 @@ impl Call {
             tokio::select! {
                 biased;
                 () = turn.take_again(collected.len()) => {}
-                () = waiting.ended() => return Err(shed("bodies")),
+                () = waiting.ended() => return Err(shed(Shed::Bodies)),
             }
         }
         Ok(collected)
@@ -185,7 +188,7 @@ impl Call {
                 }
                 Err(failure) => failure,
             };
-        self.app.metrics().auth_failed(failure.reason.as_str());
+        self.app.metrics().auth_failed(failure.reason);
         let claimed = failure.claimed.as_ref();
         let name = claimed.map_or("", |claimed| claimed.sent.expose());
         let is_written = self
@@ -199,7 +202,7 @@ impl Call {
                 is_client: claimed.is_client,
             });
             let refusal = audit::Refused {
-                action: self.endpoint.as_str(),
+                action: self.endpoint.name(),
                 reason: failure.reason.as_str(),
                 client_id: None,
                 claimed,
@@ -207,11 +210,7 @@ impl Call {
             };
             audit::refused(&self.origin(snapshot), &refusal);
         }
-        if failure.reason == Reason::SeveralMethods {
-            return Err(failure.error.into());
-        }
-        let challenge = serving.site()?.basic_challenge.clone();
-        Err(Refusal::Unauthenticated(failure.error, challenge))
+        Err(failure.error.into())
     }
 
     /// Writes the refusal of an authenticated client's request to the audit log, unless the client has had too many.
@@ -250,7 +249,7 @@ impl Call {
         reason: &'static str,
     ) {
         let refusal = audit::Refused {
-            action: self.endpoint.as_str(),
+            action: self.endpoint.name(),
             reason,
             client_id,
             claimed: None,
@@ -361,46 +360,4 @@ async fn collect(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
         all.extend_from_slice(&data);
     }
     Ok(if all.is_empty() { first } else { all.into() })
-}
-
-/// Every JWT contains dots, and no reference token does.
-fn is_jwt(token: &str) -> bool {
-    token.contains('.')
-}
-
-/// A parsed token. The signature of a JWT is verified.
-#[derive(Debug)]
-pub(super) enum Token<'a> {
-    Reference(reference::Presented<'a>),
-    Jwt(Box<VerifiedToken>),
-}
-
-impl<'a> Token<'a> {
-    /// Parses untrusted text.
-    fn parse(token: &'a str, ring: &KeyRing) -> Result<Self, Inactive> {
-        if is_jwt(token) {
-            let verified = ring.verify(token).map_err(|_| Inactive::Malformed)?;
-            Ok(Self::Jwt(Box::new(verified)))
-        } else {
-            reference::parse(token)
-                .map(Self::Reference)
-                .map_err(|_| Inactive::Malformed)
-        }
-    }
-
-    /// Returns the token in the form that `oauth` takes.
-    pub fn presented(&self) -> Presented<'_> {
-        match self {
-            Self::Reference(token) => Presented::Reference(*token),
-            Self::Jwt(token) => Presented::Jwt(&token.claims),
-        }
-    }
-
-    /// Returns the public ID of the token.
-    pub fn id(&self) -> &str {
-        match self {
-            Self::Reference(token) => token.id.as_str(),
-            Self::Jwt(token) => &token.claims.jti,
-        }
-    }
 }

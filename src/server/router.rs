@@ -1,6 +1,6 @@
-//! The routes: every path below the path of the issuer, and what all requests have in common.
+//! The routes: a handler for each entry in the table of endpoints, and what all requests have in common.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,10 +15,12 @@ use tracing::Instrument as _;
 
 use super::origin::{request_id, traceparent};
 use super::request::{Arrival, Call};
+use super::snapshot::{Document, Site};
 use super::state::State;
 use super::{reply, routes};
-use crate::oauth::discovery::paths;
-use crate::telemetry::{Endpoint, traces};
+use crate::oauth::Refusal;
+use crate::oauth::endpoint::{Endpoint, Methods, Place};
+use crate::telemetry::traces;
 
 /// The routes of the issuer that is served. They are built once, and again only when its path changes.
 #[derive(Default)]
@@ -40,103 +42,66 @@ impl Routes {
 }
 
 fn router(path: &str) -> Router {
-    use routes::{check_token, discovery, health, introspect, jwks, revocation, token};
-    let at = |below: &str| format!("{path}{below}");
-    // The well-known part stands at the root, and the issuer's path follows it (RFC 8414 section 3.1).
-    let metadata = format!("{}{path}", paths::AUTHORIZATION_SERVER);
-    // A gateway's name, then any path that the proxy appends. Without a name the gateway is unknown.
-    let unnamed = at(paths::CHECK_TOKEN);
-    let gateways = [
-        format!("{unnamed}/{{*gateway}}"),
-        format!("{unnamed}/"),
-        unnamed,
-    ];
-    let check = || on(Endpoint::CheckToken, Methods::Any, check_token::handle);
-
-    let routes = Router::new()
-        .route(
-            &at(paths::OPENID_CONFIGURATION),
-            read(Endpoint::Discovery, discovery::openid),
-        )
-        .route(
-            &metadata,
-            read(Endpoint::Discovery, discovery::authorization_server),
-        )
-        .route(&at(paths::JWKS), read(Endpoint::Jwks, jwks::handle))
-        .route(
-            &at(paths::HEALTH),
-            on(Endpoint::Health, Methods::Probe, health::handle),
-        )
-        .route(&at(paths::TOKEN), post(Endpoint::Token, token::handle))
-        .route(
-            &at(paths::INTROSPECTION),
-            post(Endpoint::Introspection, introspect::handle),
-        )
-        .route(
-            &at(paths::REVOCATION),
-            post(Endpoint::Revocation, revocation::handle),
-        )
-        .fallback_service(on(Endpoint::Other, Methods::Any, |_| async {
-            reply::not_found()
-        }));
-    gateways
-        .iter()
-        .fold(routes, |routes, path| routes.route(path, check()))
-}
-
-/// The methods that a path accepts.
-#[derive(Clone, Copy)]
-enum Methods {
-    /// Reading, also by web pages of any origin.
-    Read,
-    /// Reading, not by web pages.
-    Probe,
-    /// Posting a form.
-    Post,
-    /// Any method: a proxy may forward the method of the request that it asks about.
-    Any,
-}
-
-impl Methods {
-    const READ: &str = "GET, HEAD, OPTIONS";
-    const PROBE: &str = "GET, HEAD";
-    const POST: &str = "POST";
-
-    /// Returns the answer to a method that the path does not accept.
-    fn refuse(self, method: &Method) -> Option<Response> {
-        match (self, method) {
-            (Self::Any, _)
-            | (Self::Read | Self::Probe, &Method::GET | &Method::HEAD)
-            | (Self::Post, &Method::POST) => None,
-            (Self::Read, &Method::OPTIONS) => Some(reply::preflight(Self::READ)),
-            (Self::Read, _) => Some(reply::method_not_allowed(Self::READ)),
-            (Self::Probe, _) => Some(reply::method_not_allowed(Self::PROBE)),
-            (Self::Post, _) => Some(reply::method_not_allowed(Self::POST)),
+    let endpoints = Endpoint::ALL.iter();
+    endpoints.fold(Router::new(), |routes, endpoint| {
+        let handler = handler(*endpoint);
+        let own = endpoint.path(path);
+        match endpoint.place() {
+            Place::BelowIssuer(_) | Place::BeforeIssuer(_) => routes.route(&own, handler),
+            Place::Subtree(_) => [format!("{own}/{{*rest}}"), format!("{own}/"), own]
+                .iter()
+                .fold(routes, |routes, path| routes.route(path, handler.clone())),
+            Place::Elsewhere => routes.fallback_service(handler),
         }
+    })
+}
+
+/// Returns the handler of an endpoint.
+fn handler(endpoint: Endpoint) -> MethodRouter {
+    use routes::{check_token, health, introspect, revocation, token};
+    match endpoint {
+        Endpoint::OpenIdConfiguration => document(endpoint, |site| &site.openid),
+        Endpoint::AuthorizationServer => document(endpoint, |site| &site.authorization_server),
+        Endpoint::Jwks => document(endpoint, |site| &site.jwks),
+        Endpoint::Token => on(endpoint, token::handle),
+        Endpoint::Introspection => on(endpoint, introspect::handle),
+        Endpoint::Revocation => on(endpoint, revocation::handle),
+        Endpoint::CheckToken => on(endpoint, check_token::handle),
+        Endpoint::Health => on(endpoint, health::handle),
+        Endpoint::Other => on(endpoint, |_| async { Ok(reply::not_found()) }),
     }
 }
 
-fn read<H, F>(endpoint: Endpoint, handler: H) -> MethodRouter
-where
-    H: Fn(Call) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
-    on(endpoint, Methods::Read, handler)
+fn document(endpoint: Endpoint, choose: fn(&Site) -> &Document) -> MethodRouter {
+    on(endpoint, move |call| {
+        ready(routes::document::handle(&call, choose))
+    })
 }
 
-fn post<H, F>(endpoint: Endpoint, handler: H) -> MethodRouter
-where
-    H: Fn(Call) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
-    on(endpoint, Methods::Post, handler)
+/// Checks what every endpoint checks. Returns the answer if the request needs no handler.
+fn check(app: &State, endpoint: Endpoint, request: &Request) -> Result<Option<Response>, Refusal> {
+    let allowed = endpoint.methods().allowed();
+    match (endpoint.methods(), request.method()) {
+        (Methods::Any, _)
+        | (Methods::Read | Methods::Probe, &Method::GET | &Method::HEAD)
+        | (Methods::Post, &Method::POST) => {}
+        (Methods::Read, &Method::OPTIONS) => return Ok(Some(reply::preflight(allowed))),
+        _ => return Err(Refusal::MethodNotAllowed(allowed)),
+    }
+    let uri = request.uri();
+    let length = uri.path().len() + uri.query().map_or(0, str::len);
+    // In a subtree the length does not matter: proxies append the caller's path, which is ignored.
+    if !matches!(endpoint.place(), Place::Subtree(_)) && length > app.limits().uri {
+        return Err(Refusal::UriTooLong);
+    }
+    Ok(None)
 }
 
 /// Creates a route. The checks, headers, metrics and traces of every request are in this function alone.
-fn on<H, F>(endpoint: Endpoint, methods: Methods, handler: H) -> MethodRouter
+fn on<H, F>(endpoint: Endpoint, handler: H) -> MethodRouter
 where
     H: Fn(Call) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
+    F: Future<Output = Result<Response, Refusal>> + Send + 'static,
 {
     any(move |mut request: Request| {
         let arrival = request.extensions_mut().remove::<Arrival>();
@@ -152,29 +117,24 @@ where
             // buffer alive.
             let id = request_id(request.headers()).map(HeaderValue::as_bytes);
             let id = id.and_then(|id| HeaderValue::from_bytes(id).ok());
-            let span = traces::request(endpoint.as_str(), request.method(), || {
+            let span = traces::request(endpoint.name(), request.method(), || {
                 let snapshot = app.publisher().current();
                 traceparent(request.headers(), snapshot.directory(), snapshot.identity())
             });
-            let mut response = match methods.refuse(request.method()) {
-                Some(refusal) => refusal,
-                // At checktoken the length does not matter: proxies append the caller's path, which is ignored.
-                None if endpoint != Endpoint::CheckToken && is_too_long(&app, &request) => {
-                    reply::uri_too_long()
-                }
-                None => {
+            let answer = match check(&app, endpoint, &request) {
+                Ok(None) => {
                     let answer = handler(Call::new(arrival, endpoint, request));
                     answer.instrument(span.clone()).await
                 }
+                Ok(Some(answer)) => Ok(answer),
+                Err(refusal) => Err(refusal),
             };
+            let snapshot = app.publisher().current();
+            let site = snapshot.site();
+            let mut response = answer.unwrap_or_else(|refusal| reply::refused(refusal, site));
             let headers = response.headers_mut();
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            if app
-                .publisher()
-                .current()
-                .site()
-                .is_some_and(|site| site.is_https)
-            {
+            if site.is_some_and(|site| site.is_https) {
                 headers.insert(
                     STRICT_TRANSPORT_SECURITY,
                     HeaderValue::from_static("max-age=31536000"),
@@ -189,9 +149,4 @@ where
             response
         }
     })
-}
-
-fn is_too_long(app: &State, request: &Request) -> bool {
-    let uri = request.uri();
-    uri.path().len() + uri.query().map_or(0, str::len) > app.limits().uri
 }

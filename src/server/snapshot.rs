@@ -15,10 +15,11 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use super::gateway::{self, Gateway};
+use super::metrics::KeyPhase;
 use crate::directory::tables::record::IdentityRecord;
 use crate::directory::{Cidr, Directory, ObjectKey, Settings};
 use crate::keys::{Algorithm, KeyRing, KeySet};
-use crate::oauth::discovery;
+use crate::oauth::{discovery, endpoint};
 use crate::resources::WhenExceeded;
 use crate::tokens::Hex;
 
@@ -122,8 +123,7 @@ impl Site {
 
     fn new(identity: &IdentityRecord, ring: &Arc<KeyRing>) -> Result<Self, BadSite> {
         let issuer = &identity.issuer;
-        let (_, rest) = issuer.split_once("://").ok_or(BadSite)?;
-        let path = rest.find('/').map_or("", |cut| &rest[cut..]);
+        let (_, path) = endpoint::split(issuer);
         let algorithms = algorithms(identity);
         let default_algorithm = ring.default_algorithm(&algorithms);
         let signs = |it: &Algorithm| algorithms.contains(it) || default_algorithm == Some(*it);
@@ -276,10 +276,7 @@ impl Publisher {
     }
 
     /// Returns the number of signing keys in each phase, and for how long the youngest active key has been active.
-    pub(super) fn key_phases(
-        &self,
-        now: Timestamp,
-    ) -> (Vec<(&'static str, usize)>, SignedDuration) {
+    pub(super) fn key_phases(&self, now: Timestamp) -> (Vec<(KeyPhase, usize)>, SignedDuration) {
         let keys = {
             let draft = self.lock();
             draft.keys.without(&draft.distrusted, now)
@@ -297,9 +294,9 @@ impl Publisher {
         let youngest = active.iter().map(|key| key.active_from).max();
         let age = youngest.map(|since| now.duration_since(since).max(SignedDuration::ZERO));
         let phases = vec![
-            ("waiting", waiting),
-            ("active", active.len()),
-            ("retiring", retiring),
+            (KeyPhase::Waiting, waiting),
+            (KeyPhase::Active, active.len()),
+            (KeyPhase::Retiring, retiring),
         ];
         (phases, age.unwrap_or_default())
     }

@@ -1,36 +1,25 @@
-//! What all requests of a server share: its settings, the published snapshot, counts and limits.
+//! What all requests of a server share. Each part has a file of its own; here they are only put together.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
-use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Notify;
+use jiff::Timestamp;
 
 use super::Limits;
+use super::admission::Admission;
+use super::latest_census::LatestCensus;
+use super::metrics::{Metrics, Scrape};
 use super::noise::Noise;
-use super::places::{Caller, Full, Places, Rule};
 use super::revoker::Revoker;
-use super::shares::Shares;
 use super::snapshot::Publisher;
 use super::status::{NotReady, Status};
 use super::uses::Uses;
-use crate::directory::counts::census::{self, Census, WITHIN};
 use crate::directory::{ObjectKey, Settings};
-use crate::resources::Kind;
-use crate::telemetry::metrics::Scrape;
-use crate::telemetry::{Metrics, logs};
-
-/// The least time between two counts of all tokens: a count visits every owner.
-const CENSUS_EVERY: SignedDuration = SignedDuration::from_mins(1);
-/// The time in milliseconds after which a body that is still arriving may lose its place to a body of a caller that has
-/// fewer. Sending a byte now and then does not prolong it.
-const SLOW: u64 = 1000;
+use crate::telemetry::logs;
 
 /// The settings of a server, fixed for its lifetime.
 #[derive(Clone, Debug)]
@@ -78,12 +67,9 @@ struct Inner {
     limits: Limits,
     allowed_hosts: Option<Vec<String>>,
     allowed_health_hosts: Option<Vec<String>>,
-    in_flight: AtomicUsize,
-    shares: Shares,
-    slow_bodies: Mutex<Places<Arc<SlowBody>>>,
+    admission: Admission,
     noise: Noise,
-    started: Instant,
-    census: tokio::sync::Mutex<Option<(Timestamp, Census)>>,
+    census: LatestCensus,
 }
 
 impl State {
@@ -108,19 +94,12 @@ impl State {
             metrics: config.metrics,
             revoker: Box::new(revoker),
             uses,
-            shares: Shares::new(config.limits.requests_per_peer),
-            slow_bodies: Mutex::new(Places::new(
-                config.limits.slow_bodies,
-                config.limits.slow_bodies_per_peer,
-                Rule::FairOnly,
-            )),
+            admission: Admission::new(&config.limits),
             limits: config.limits,
             allowed_hosts: config.allowed_hosts,
             allowed_health_hosts: config.allowed_health_hosts,
-            in_flight: AtomicUsize::new(0),
             noise,
-            started: Instant::now(),
-            census: tokio::sync::Mutex::default(),
+            census: LatestCensus::default(),
         })))
     }
 
@@ -160,8 +139,25 @@ impl State {
         self.metrics().encode(&self.scrape(now).await)
     }
 
-    pub(super) fn shares(&self) -> &Shares {
-        &self.0.shares
+    /// Samples the gauges for a scrape.
+    pub(super) async fn scrape(&self, now: Timestamp) -> Scrape {
+        let tokens = self.0.census.at(self.publisher(), now).await;
+        let (keys, key_age) = self.publisher().key_phases(now);
+        Scrape {
+            objects: self.publisher().current().directory().sizes(),
+            tokens,
+            keys,
+            key_age: key_age.as_secs_f64(),
+            snapshot_age: self.status().age(now).as_secs_f64(),
+            refused_namespaces: self.status().refused_namespaces(),
+            ready: self.readiness(now).is_ok(),
+            dropped_log_lines: logs::dropped_lines(),
+        }
+    }
+
+    /// Returns what decides how many requests are answered at once.
+    pub(super) fn admission(&self) -> &Admission {
+        &self.0.admission
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -183,57 +179,6 @@ impl State {
         site.is_some_and(|site| site.trusts(peer))
     }
 
-    /// Counts a request; `None` if too many are being answered.
-    pub(super) fn admit(&self) -> Option<InFlight<'_>> {
-        let count = &self.0.in_flight;
-        let counted = InFlight(count);
-        (count.fetch_add(1, Ordering::Relaxed) < self.0.limits.requests).then_some(counted)
-    }
-
-    /// Frees the place of a request for another request while its body arrives.
-    ///
-    /// # Errors
-    /// The cause, as named in metrics, if the server does not wait for the body.
-    pub(super) fn wait_for_body(
-        &self,
-        caller: Option<Caller>,
-    ) -> Result<Waiting<'_>, &'static str> {
-        // Only tests have no peer.
-        let caller = caller.unwrap_or_else(|| Caller::new([0, 0, 0, 0].into(), true));
-        let now = self.elapsed();
-        let body = Arc::new(SlowBody {
-            begun: now,
-            ended: Notify::new(),
-        });
-        let slow =
-            |body: &Arc<SlowBody>| (now.saturating_sub(body.begun) >= SLOW).then_some(body.begun);
-        let entered = self.slow_bodies().enter(caller, Arc::clone(&body), slow);
-        let entered = entered.map_err(|full| match full {
-            Full::All => "bodies",
-            Full::Share => "bodies_per_peer",
-        })?;
-        if let Some(slow) = entered.ended {
-            slow.ended.notify_one();
-        }
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-        Ok(Waiting {
-            app: self,
-            caller,
-            id: entered.id,
-            body,
-        })
-    }
-
-    fn slow_bodies(&self) -> MutexGuard<'_, Places<Arc<SlowBody>>> {
-        let bodies = self.0.slow_bodies.lock();
-        bodies.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the milliseconds since the server started.
-    fn elapsed(&self) -> u64 {
-        u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
     /// Returns whether a request names an allowed host.
     pub(super) fn is_meant(&self, request: &Request<Body>) -> bool {
         is_named(self.0.allowed_hosts.as_deref(), request)
@@ -247,110 +192,6 @@ impl State {
     /// Returns what decides which refusals are written to the audit log.
     pub(super) fn noise(&self) -> &Noise {
         &self.0.noise
-    }
-
-    /// Returns the number of tokens by state, counted at most a minute ago.
-    async fn census(&self, now: Timestamp) -> Census {
-        // Concurrent scrapes wait here for the same count.
-        let mut latest = self.0.census.lock().await;
-        if let Some((taken, census)) = *latest
-            && now.duration_since(taken) < CENSUS_EVERY
-        {
-            return census;
-        }
-        let snapshot = self.publisher().current().clone();
-        let (directory, identity) = (snapshot.directory().clone(), snapshot.identity().clone());
-        let counting = move || Census::take(&directory, &identity, now);
-        let census = tokio::task::spawn_blocking(counting).await;
-        let census = census.unwrap_or_default();
-        *latest = Some((now, census));
-        census
-    }
-
-    /// Samples the gauges for a scrape.
-    pub(super) async fn scrape(&self, now: Timestamp) -> Scrape {
-        let census = self.census(now).await;
-        let (keys, key_age) = self.publisher().key_phases(now);
-        let sizes = self.publisher().current().directory().sizes();
-        Scrape {
-            objects: [
-                ("Identity", sizes.identities),
-                ("Scope", sizes.scopes),
-                ("OAuthClient", sizes.clients),
-                ("ServiceAccessToken", sizes.service_tokens),
-                ("Credential", sizes.credentials),
-            ],
-            tokens: told(&census),
-            ending: WITHIN
-                .map(|(name, _)| name)
-                .into_iter()
-                .zip(census.ending)
-                .collect(),
-            soonest_ends: [
-                (Kind::ServiceAccessToken, census.soonest_token),
-                (Kind::OAuthClient, census.soonest_client),
-            ]
-            .into_iter()
-            .filter_map(|(kind, end)| Some((kind.as_str(), end?.as_second())))
-            .collect(),
-            keys,
-            key_age: key_age.as_secs_f64(),
-            snapshot_age: self.status().age(now).as_secs_f64(),
-            refused_namespaces: self.status().refused_namespaces(),
-            ready: self.readiness(now).is_ok(),
-            dropped_log_lines: logs::dropped_lines(),
-        }
-    }
-}
-
-/// Returns the kind, state and number of the tokens counted.
-fn told(census: &Census) -> Vec<(&'static str, &'static str, usize)> {
-    let of = |kind: Kind, counts: [usize; census::State::ALL.len()]| {
-        let counts = census::State::ALL.into_iter().zip(counts);
-        counts.map(move |(state, count)| (kind.as_str(), state.as_str(), count))
-    };
-    let tokens = of(Kind::ServiceAccessToken, census.service_tokens);
-    tokens
-        .chain(of(Kind::OAuthClient, census.clients))
-        .collect()
-}
-
-/// A request that is being answered and counted.
-pub(super) struct InFlight<'a>(&'a AtomicUsize);
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A body that has not arrived completely.
-struct SlowBody {
-    /// When the server began to wait for it, in milliseconds since the server started.
-    begun: u64,
-    /// Notified when another body takes its place.
-    ended: Notify,
-}
-
-/// A request whose body is still arriving. It does not count among the requests that are being answered.
-pub(super) struct Waiting<'a> {
-    app: &'a State,
-    caller: Caller,
-    id: u64,
-    body: Arc<SlowBody>,
-}
-
-impl Waiting<'_> {
-    /// Waits until another body takes the place.
-    pub async fn ended(&self) {
-        self.body.ended.notified().await;
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.app.slow_bodies().leave(self.caller, self.id);
-        self.app.0.in_flight.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -15,10 +15,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
+use super::metrics::{LeftOut, Metrics};
 use crate::directory::issued::usage::UseSeen;
 use crate::directory::tables::record::EntryRecord;
 use crate::directory::{CredentialRecord, Directory, ObjectKey};
-use crate::telemetry::Metrics;
 use crate::tokens::{Entropy, SystemEntropy, TokenId};
 
 /// The most reports that wait. Further ones are dropped.
@@ -186,10 +186,10 @@ impl Noting {
             };
             self.waiting.try_send(report).map_err(|_| {
                 board.leave(namespace);
-                "full"
+                LeftOut::Full
             })
         } else {
-            Err("namespace")
+            Err(LeftOut::Namespace)
         };
         let then = match sent {
             Ok(()) => Noted::Waiting,

@@ -11,7 +11,7 @@ mod regular;
 mod seal;
 
 pub use self::dir::{Content, Dir, Entry, Mode};
-pub use self::place::{Chosen, Refusal, open_state};
+pub use self::place::{Chosen, Unsuitable, open_state};
 pub use self::regular::read_regular;
 pub use self::seal::Seal;
 

@@ -31,7 +31,7 @@ pub enum Chosen {
 
 /// Why a folder is not used for state.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum Unsuitable {
     /// The folder belongs to another user.
     #[error(
         "it belongs to another user (uid {0}): run as that user, or choose another folder with --state, such as a new one inside it"
@@ -69,7 +69,7 @@ pub enum Refusal {
     Io(io::Error),
 }
 
-impl From<io::Error> for Refusal {
+impl From<io::Error> for Unsuitable {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ReadOnlyFilesystem
@@ -84,8 +84,8 @@ impl From<io::Error> for Refusal {
 /// Opens a state folder, creates it if it is absent, and closes it to other users.
 ///
 /// # Errors
-/// [`Refusal`]; then nothing was changed, since the path may name any folder of the user by mistake.
-pub fn open_state(path: &Path, chosen: Chosen) -> Result<(Dir, Seal), Refusal> {
+/// [`Unsuitable`]; then nothing was changed, since the path may name any folder of the user by mistake.
+pub fn open_state(path: &Path, chosen: Chosen) -> Result<(Dir, Seal), Unsuitable> {
     let dir = match (chosen, path.parent(), path.file_name()) {
         (Chosen::ByDefault, Some(parent), Some(name)) => {
             let parent = if parent.as_os_str().is_empty() {
@@ -104,26 +104,26 @@ pub fn open_state(path: &Path, chosen: Chosen) -> Result<(Dir, Seal), Refusal> {
     Ok((dir, seal))
 }
 
-fn judge(dir: &Dir, path: &Path) -> Result<Seal, Refusal> {
+fn judge(dir: &Dir, path: &Path) -> Result<Seal, Unsuitable> {
     let found = dir.metadata()?;
     if found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(Refusal::OfAnother(found.uid()));
+        return Err(Unsuitable::OfAnother(found.uid()));
     }
-    let place = place(found.ino(), found.created().ok()).ok_or(Refusal::KeepsNoBirths)?;
+    let place = place(found.ino(), found.created().ok()).ok_or(Unsuitable::KeepsNoBirths)?;
     let mode = found.mode() & 0o7777;
     if !is_new(dir)? {
         if !is_state(dir)? {
-            return Err(Refusal::OtherFiles);
+            return Err(Unsuitable::OtherFiles);
         }
         if mode & 0o022 != 0 {
-            return Err(Refusal::OpenToOthers(mode, quoted(path)));
+            return Err(Unsuitable::OpenToOthers(mode, quoted(path)));
         }
         known(dir, &place, path)?;
     }
     if mode & 0o077 != 0 {
         dir.close_to_others()?;
         if dir.metadata()?.mode() & 0o077 != 0 {
-            return Err(Refusal::KeepsNoModes);
+            return Err(Unsuitable::KeepsNoModes);
         }
     }
     // Before the folder was closed, another user could have added a file; from now on its contents are final.
@@ -137,7 +137,7 @@ fn judge(dir: &Dir, path: &Path) -> Result<Seal, Refusal> {
 }
 
 /// Reads the mark of a folder that was made here.
-fn known(dir: &Dir, place: &str, path: &Path) -> Result<Seal, Refusal> {
+fn known(dir: &Dir, place: &str, path: &Path) -> Result<Seal, Unsuitable> {
     let mark = dir.read(Path::new(MARK), 256).ok().flatten();
     let mark = Zeroizing::new(mark.map(|mark| mark.bytes).unwrap_or_default());
     match parse(&mark) {
@@ -145,11 +145,11 @@ fn known(dir: &Dir, place: &str, path: &Path) -> Result<Seal, Refusal> {
         // The author of a repository may have written this secret, so the user must decide.
         Some(_) => {
             let file = format!("{}/{MARK}", quoted(path));
-            Err(Refusal::NotMadeHere(format!(
+            Err(Unsuitable::NotMadeHere(format!(
                 "; if you copied it here yourself, run: printf '%s\\n' '{place}' \"$(tail -n 1 '{file}')\" > '{file}'"
             )))
         }
-        None => Err(Refusal::NotMadeHere(String::new())),
+        None => Err(Unsuitable::NotMadeHere(String::new())),
     }
 }
 
@@ -258,7 +258,7 @@ mod tests {
         }
         for chosen in [Chosen::ByDefault, Chosen::ByUser] {
             let refused = open_state(&copy, chosen).unwrap_err();
-            assert!(matches!(refused, Refusal::NotMadeHere(..)), "{refused}");
+            assert!(matches!(refused, Unsuitable::NotMadeHere(..)), "{refused}");
         }
         let refused = open_state(&copy, Chosen::ByDefault).unwrap_err();
         let refused = refused.to_string();
@@ -310,7 +310,7 @@ mod tests {
         fs::remove_file(state.join(MARK)).unwrap();
         close(&state, 0o755);
         let refused = open_state(&state, Chosen::ByUser).unwrap_err();
-        assert!(matches!(refused, Refusal::NotMadeHere(_)), "{refused}");
+        assert!(matches!(refused, Unsuitable::NotMadeHere(_)), "{refused}");
         let mode = fs::metadata(&state).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o755);
 
@@ -319,7 +319,7 @@ mod tests {
         for mode in [0o755, 0o711, 0o777, 0o1777, 0o500] {
             close(root.path(), mode);
             let refused = open_state(root.path(), Chosen::ByUser).unwrap_err();
-            assert!(matches!(refused, Refusal::OtherFiles), "{refused}");
+            assert!(matches!(refused, Unsuitable::OtherFiles), "{refused}");
             assert!(!refused.to_string().contains("delete"), "{refused}");
             assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
             let now = fs::metadata(root.path()).unwrap().permissions().mode();
@@ -346,7 +346,7 @@ mod tests {
         close(&state, 0o770);
         let refused = open_state(&state, Chosen::ByDefault).unwrap_err();
         assert!(
-            matches!(refused, Refusal::OpenToOthers(0o770, _)),
+            matches!(refused, Unsuitable::OpenToOthers(0o770, _)),
             "{refused}"
         );
     }

@@ -6,7 +6,13 @@
 use std::fmt;
 
 use prometheus_client::encoding::text;
+use prometheus_client::metrics::TypedMetric;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
+
+use super::labels::{By, LabelSet};
 
 /// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +51,7 @@ pub struct Described {
 
 /// A registry with descriptions.
 #[derive(Debug)]
-pub(super) struct Catalog {
+pub struct Catalog {
     registry: Registry,
     prefix: &'static str,
     described: Vec<Described>,
@@ -53,7 +59,7 @@ pub(super) struct Catalog {
 
 impl Catalog {
     /// Creates an empty catalog; every metric name starts with `prefix` and an underscore.
-    pub(super) fn new(prefix: &'static str) -> Self {
+    pub fn new(prefix: &'static str) -> Self {
         Self {
             registry: Registry::with_prefix(prefix),
             prefix,
@@ -62,46 +68,69 @@ impl Catalog {
     }
 
     /// Adds a counter. `name` has no `_total`.
-    pub(super) fn counter(
-        &mut self,
-        name: &'static str,
-        labels: &'static [&'static str],
-        help: &'static str,
-        metric: &(impl Metric + Clone),
-    ) {
-        self.add(Type::Counter, name, labels, help, metric.clone());
+    pub fn counter(&mut self, name: &'static str, help: &'static str) -> Counter {
+        self.add(Type::Counter, name, &[], help, Counter::default())
     }
 
-    /// Adds a gauge.
-    pub(super) fn gauge(
+    /// Adds counters with labels. `name` has no `_total`.
+    pub fn counters<S: LabelSet>(
         &mut self,
         name: &'static str,
-        labels: &'static [&'static str],
         help: &'static str,
-        metric: &(impl Metric + Clone),
-    ) {
-        self.add(Type::Gauge, name, labels, help, metric.clone());
+    ) -> By<S, Counter> {
+        self.by(Type::Counter, name, help, Counter::default)
     }
 
-    /// Adds a histogram.
-    pub(super) fn histogram(
+    /// Adds a gauge: of integers, or of [`Seconds`](super::Seconds).
+    pub fn gauge<N, A>(&mut self, name: &'static str, help: &'static str) -> Gauge<N, A>
+    where
+        Gauge<N, A>: Metric + Clone + Default,
+    {
+        self.add(Type::Gauge, name, &[], help, Gauge::default())
+    }
+
+    /// Adds gauges with labels.
+    pub fn gauges<S: LabelSet, N, A>(
         &mut self,
         name: &'static str,
-        labels: &'static [&'static str],
         help: &'static str,
-        metric: &(impl Metric + Clone),
-    ) {
-        self.add(Type::Histogram, name, labels, help, metric.clone());
+    ) -> By<S, Gauge<N, A>>
+    where
+        Gauge<N, A>: Metric + TypedMetric + Clone + Default,
+    {
+        self.by(Type::Gauge, name, help, Gauge::default)
     }
 
-    fn add(
+    /// Adds histograms with labels. `constructor` knows the buckets.
+    pub fn histograms<S: LabelSet>(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        constructor: fn() -> Histogram,
+    ) -> By<S, Histogram> {
+        self.by(Type::Histogram, name, help, constructor)
+    }
+
+    fn by<S: LabelSet, M: Metric + TypedMetric + Clone>(
+        &mut self,
+        kind: Type,
+        name: &'static str,
+        help: &'static str,
+        constructor: fn() -> M,
+    ) -> By<S, M> {
+        let metrics = By::new(constructor);
+        self.add(kind, name, S::NAMES, help, metrics.family());
+        metrics
+    }
+
+    fn add<M: Metric + Clone>(
         &mut self,
         kind: Type,
         name: &'static str,
         labels: &'static [&'static str],
         help: &'static str,
-        metric: impl Metric,
-    ) {
+        metric: M,
+    ) -> M {
         let suffix = if kind == Type::Counter { "_total" } else { "" };
         self.described.push(Described {
             name: format!("{}_{name}{suffix}", self.prefix),
@@ -109,16 +138,20 @@ impl Catalog {
             labels,
             help,
         });
-        self.registry.register(name, help, metric);
+        self.registry.register(name, help, metric.clone());
+        metric
     }
 
     /// Returns the description of each metric, in the order of registration.
-    pub(super) fn described(&self) -> &[Described] {
+    pub fn described(&self) -> &[Described] {
         &self.described
     }
 
     /// Encodes every sample as `OpenMetrics` text.
-    pub(super) fn encode(&self) -> Result<String, fmt::Error> {
+    ///
+    /// # Errors
+    /// None in practice: it writes to memory.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut out = String::with_capacity(16 << 10);
         text::encode(&mut out, &self.registry)?;
         Ok(out)

@@ -5,86 +5,107 @@
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
+use strum::{IntoStaticStr, VariantArray};
 
 use super::catalog::Catalog;
+use super::labels::{By, label};
 
 /// In seconds: from a response out of a cache to one from a busy API server.
 const BUCKETS: [f64; 10] = [0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
 
-/// The methods that the program uses; any other is `other`.
-const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "other"];
+/// The methods that the program uses.
+#[derive(Clone, Copy, Debug, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "UPPERCASE")]
+enum Method {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+    /// Any other.
+    #[strum(serialize = "other")]
+    Other,
+}
+
+impl Method {
+    fn of(name: &str) -> Self {
+        let mut known = Self::VARIANTS.iter().copied();
+        known
+            .find(|method| <&str>::from(method) == name)
+            .unwrap_or(Self::Other)
+    }
+}
 
 /// What a response means to the caller.
-const OUTCOMES: [&str; 6] = [
-    "ok",
-    "conflict",
-    "throttled",
-    "refused",
-    "failed",
-    "unreachable",
-];
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+enum Outcome {
+    Ok,
+    Conflict,
+    Throttled,
+    Refused,
+    Failed,
+    Unreachable,
+}
 
-type Labels = [(&'static str, &'static str); 2];
-type Durations = Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>;
+label! {
+    "method": Method::into,
+    "outcome": Outcome::into,
+}
 
 /// Counts requests. Clones count into the same metrics.
 #[derive(Clone, Debug)]
 pub struct KubeRequests {
-    requests: Family<Labels, Counter>,
-    took: Durations,
+    requests: By<(Method, Outcome), Counter>,
+    took: By<Method, Histogram>,
 }
 
 impl KubeRequests {
-    pub(super) fn register(catalog: &mut Catalog) -> Self {
-        let requests = Family::<Labels, Counter>::default();
-        let constructor: fn() -> Histogram = || Histogram::new(BUCKETS);
-        let took = Family::new_with_constructor(constructor);
-        for method in METHODS {
-            for outcome in OUTCOMES {
-                drop(requests.get_or_create(&[("method", method), ("outcome", outcome)]));
-            }
-            drop(took.get_or_create(&[("method", method)]));
+    /// Adds the metrics to a catalog.
+    pub fn register(catalog: &mut Catalog) -> Self {
+        let methods = || Method::VARIANTS.iter().copied();
+        let with_outcomes = |method| {
+            Outcome::VARIANTS
+                .iter()
+                .map(move |outcome| (method, *outcome))
+        };
+        Self {
+            requests: catalog
+                .counters(
+                    "kube_requests",
+                    "Requests to the Kubernetes API by outcome: ok (2xx, 3xx and 404), conflict (409), throttled (429), refused (other 4xx), failed (5xx), unreachable",
+                )
+                .from_the_start(methods().flat_map(with_outcomes)),
+            took: catalog
+                .histograms(
+                    "kube_request_duration_seconds",
+                    "Time from a request to the Kubernetes API to the head of its response",
+                    || Histogram::new(BUCKETS),
+                )
+                .from_the_start(methods()),
         }
-        catalog.counter(
-            "kube_requests",
-            &["method", "outcome"],
-            "Requests to the Kubernetes API by outcome: ok (2xx, 3xx and 404), conflict (409), throttled (429), refused (other 4xx), failed (5xx), unreachable",
-            &requests,
-        );
-        catalog.histogram(
-            "kube_request_duration_seconds",
-            &["method"],
-            "Time from a request to the Kubernetes API to the head of its response",
-            &took,
-        );
-        Self { requests, took }
     }
 
     /// Counts a request that was answered with `status`, or not at all.
     pub fn answered(&self, method: &str, status: Option<u16>, took: Duration) {
-        let method = METHODS.into_iter().find(|it| *it == method);
-        let method = method.unwrap_or("other");
-        let outcome = outcome(status);
-        self.requests
-            .get_or_create(&[("method", method), ("outcome", outcome)])
-            .inc();
-        self.took
-            .get_or_create(&[("method", method)])
-            .observe(took.as_secs_f64());
+        let method = Method::of(method);
+        self.requests.inc((method, Outcome::of(status)));
+        self.took.observe(method, took.as_secs_f64());
     }
 }
 
-const fn outcome(status: Option<u16>) -> &'static str {
-    match status {
-        None => "unreachable",
-        // 101: the connection was upgraded. 404: the absence of an object is a valid answer.
-        Some(100..=399 | 404) => "ok",
-        Some(409) => "conflict",
-        Some(429) => "throttled",
-        Some(400..=499) => "refused",
-        Some(_) => "failed",
+impl Outcome {
+    const fn of(status: Option<u16>) -> Self {
+        match status {
+            None => Self::Unreachable,
+            // 101: the connection was upgraded. 404: the absence of an object is a valid answer.
+            Some(100..=399 | 404) => Self::Ok,
+            Some(409) => Self::Conflict,
+            Some(429) => Self::Throttled,
+            Some(400..=499) => Self::Refused,
+            Some(_) => Self::Failed,
+        }
     }
 }
 
@@ -104,7 +125,7 @@ mod tests {
             (Some(503), "failed"),
             (None, "unreachable"),
         ] {
-            assert_eq!(outcome(status), right, "{status:?}");
+            assert_eq!(<&str>::from(Outcome::of(status)), right, "{status:?}");
         }
     }
 

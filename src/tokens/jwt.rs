@@ -29,9 +29,9 @@ pub const KID_LENGTH: usize = 43;
 /// A header with the longest algorithm name and an empty key ID.
 const LONGEST_HEADER: &str = r#"{"alg":"EdDSA","typ":"at+jwt","kid":""}"#;
 
-/// The `typ` of an access token: a media type without its `application/`.
+/// The `typ` of a token that this server signs: a media type without its `application/`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum AccessTokenType {
+pub enum TokenType {
     /// `at+jwt` (RFC 9068 section 2.1), which keeps kinds of tokens apart (RFC 8725 section 3.11).
     #[default]
     AtJwt,
@@ -39,9 +39,11 @@ pub enum AccessTokenType {
     Jwt,
 }
 
-impl AccessTokenType {
-    /// Every type that an access token of this server can have.
+impl TokenType {
+    /// Every type. Keys encode a header for each.
     pub const ALL: [Self; 2] = [Self::AtJwt, Self::Jwt];
+    /// The types that an access token can have.
+    pub const OF_ACCESS_TOKENS: [Self; 2] = [Self::AtJwt, Self::Jwt];
 
     /// Returns the value of `typ`.
     pub const fn as_str(self) -> &'static str {
@@ -82,8 +84,8 @@ pub enum MalformedJwt {
     UnknownAlgorithm(#[from] UnknownAlgorithm),
 }
 
-/// Encodes the header of access tokens of this type signed with `kid`, once for each key.
-pub fn encode_header(algorithm: Algorithm, typ: AccessTokenType, kid: &str) -> String {
+/// Encodes the header of tokens of this type signed with `kid`, once for each key.
+pub fn encode_header(algorithm: Algorithm, typ: TokenType, kid: &str) -> String {
     let typ = typ.as_str();
     // A kid is a base64url thumbprint, so it needs no escaping.
     URL_SAFE_NO_PAD.encode(format!(
@@ -204,7 +206,7 @@ fn is_access_token_type(typ: &str) -> bool {
         Some((start, rest)) if start.eq_ignore_ascii_case(PREFIX) => rest,
         _ => typ,
     };
-    let mut types = AccessTokenType::ALL.into_iter();
+    let mut types = TokenType::OF_ACCESS_TOKENS.into_iter();
     types.any(|known| subtype.eq_ignore_ascii_case(known.as_str()))
 }
 
@@ -290,7 +292,7 @@ mod tests {
     #[test]
     fn a_written_token_reads_back() {
         let mut text = signing_input(
-            &encode_header(Algorithm::ES256, AccessTokenType::AtJwt, "key-1"),
+            &encode_header(Algorithm::ES256, TokenType::AtJwt, "key-1"),
             b"{\"a\":1}",
             64,
         );
@@ -326,10 +328,7 @@ mod tests {
 
     #[test]
     fn a_header_names_its_type() {
-        for (typ, text) in [
-            (AccessTokenType::AtJwt, "at+jwt"),
-            (AccessTokenType::Jwt, "JWT"),
-        ] {
+        for (typ, text) in [(TokenType::AtJwt, "at+jwt"), (TokenType::Jwt, "JWT")] {
             let header = encode_header(Algorithm::RS256, typ, "k");
             let json = URL_SAFE_NO_PAD.decode(header).unwrap();
             let expected = format!(r#"{{"alg":"RS256","typ":"{text}","kid":"k"}}"#);

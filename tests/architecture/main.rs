@@ -33,6 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "keys",
             "oauth",
+            "store",
             "directory",
             "tokens",
             "resources",

@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use symbolon::directory::{Class, Reason};
-use symbolon::telemetry::metrics::Scrape;
-use symbolon::telemetry::{Metrics, OperatorMetrics, OperatorScrape};
+use symbolon::reconcile::report::metrics::{OperatorMetrics, OperatorScrape};
+use symbolon::server::metrics::{Metrics, Scrape};
 
 use alerts::{ALERTS, rules};
 use names::{described, families, in_text, is_known};

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use symbolon::telemetry::{Described, Metrics, OperatorMetrics, Type};
+use symbolon::reconcile::report::metrics::OperatorMetrics;
+use symbolon::server::Metrics;
+use symbolon::telemetry::{Described, Type};
 
 /// The metrics that the server and the operator export.
 pub(crate) fn described() -> Vec<Described> {

@@ -19,7 +19,7 @@ use std::process::Command;
 use std::task::{Context, Poll};
 
 use http::{Method, Request, Response};
-use symbolon::telemetry::Metrics;
+use symbolon::server::Metrics;
 use symbolon::telemetry::traces::{self, TracedLayer};
 use tower::{Layer as _, Service};
 use tracing::Instrument as _;

@@ -32,11 +32,11 @@ use crate::directory::{ObjectKey, Settings};
 use crate::resources::Kind;
 use crate::server::revoke_kube::KubeRevoker;
 use crate::server::uses_kube::KubeUses;
-use crate::server::{self, App, Config, Uses};
+use crate::server::{self, App, Config, Metrics, Uses};
 use crate::source::kubernetes::{
     Obstacle, Options, Reach, Refusals, SILENCE, Seen, Sink, Source, Subject, obstacle_to,
 };
-use crate::telemetry::{LogForm, Metrics};
+use crate::telemetry::LogForm;
 
 /// The interval of warnings that the Identity does not exist.
 const ABSENT: Duration = Duration::from_mins(1);

@@ -10,9 +10,8 @@ use tracing::{info, warn};
 
 use super::super::clock::now;
 use crate::directory::ObjectKey;
-use crate::server::App;
+use crate::server::{App, Metrics};
 use crate::store::{Holder, Store, StoreError};
-use crate::telemetry::Metrics;
 
 /// How long to wait until another process releases the store: longer than a pod may take to end.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -55,7 +54,7 @@ pub(super) async fn keep(
         opened = opening => opened,
         () = stop.cancelled() => return Ok(()),
     };
-    let mut store = opened.inspect_err(|error| metrics.store_failed(error.fault().as_str()))?;
+    let mut store = opened.inspect_err(|error| metrics.store_failed(error.fault()))?;
     app.status().store_open();
     info!(bytes = store.size(), "store open");
     let mut is_known_to_fail = false;
@@ -66,7 +65,7 @@ pub(super) async fn keep(
             Ok(()) if is_known_to_fail => info!("store writable again"),
             Ok(()) => {}
             Err(error) => {
-                metrics.store_failed(error.fault().as_str());
+                metrics.store_failed(error.fault());
                 warn!(%error, "cannot write to the store: service tokens are not affected");
                 is_known_to_fail = true;
                 stop.run_until_cancelled(tokio::time::sleep(PROBE)).await;

@@ -15,7 +15,7 @@ use super::template::secret_metadata::{AllowedMetadata, MetadataField};
 use super::values::duration::format_duration;
 use super::{AcceptedClient, Directory, Lifetime, ObjectKey, Problem, Reason, Served};
 use crate::resources::{GrantType, NamespacesFrom, ReferenceTokens, Template};
-use crate::tokens::jwt::AccessTokenType;
+use crate::tokens::jwt::TokenType;
 
 /// One rule and its verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -159,7 +159,7 @@ fn explain_token_type(
     let inherited = identity.record.access_token_type;
     let (typ, decider) = match client.access_token_type {
         Some(typ) => (typ, "its spec.tokens.accessTokenType".to_owned()),
-        None if inherited == AccessTokenType::default() => return,
+        None if inherited == TokenType::default() => return,
         None => {
             let owner = &identity.object.key;
             (

@@ -99,7 +99,7 @@ mod tests {
     use super::super::usage::credential_of;
     use super::*;
     use crate::directory::testing::{QUICKSTART, World};
-    use crate::directory::{Change, Refusal, Row, admit, sealed};
+    use crate::directory::{Change, Invalid, Row, admit, sealed};
     use crate::resources::{Cause, CredentialStatus, OwnerKind};
     use crate::tokens::{MacKey, SeededEntropy, TokenHash, mac, reference};
 
@@ -233,9 +233,9 @@ mod tests {
         };
         assert_eq!(refusal(&directory), None);
         directory.revoke(&before.key, &presented.id);
-        assert_eq!(refusal(&directory), Some(Refusal::UnknownToken));
+        assert_eq!(refusal(&directory), Some(Invalid::UnknownToken));
         directory.apply(Change::Upsert(Row::Credential(Box::new(before.clone()))));
-        assert_eq!(refusal(&directory), Some(Refusal::UnknownToken), "late");
+        assert_eq!(refusal(&directory), Some(Invalid::UnknownToken), "late");
         // Another Credential of that name, as after a restore.
         let other = CredentialRecord {
             uid: Some("another".into()),

@@ -18,7 +18,7 @@ use crate::tokens::{Presented, TokenHash, TokenId};
 /// Why a token or secret is not valid: for logs, never for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the names say it")]
-pub enum Refusal {
+pub enum Invalid {
     UnknownToken,
     WrongSecret,
     Expired,
@@ -34,7 +34,7 @@ pub enum Refusal {
     NoScopeLeft,
 }
 
-impl Refusal {
+impl Invalid {
     /// Returns the name in logs.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -89,12 +89,12 @@ impl Directory {
         identity: &ObjectKey,
         presented: &Presented<'_>,
         now: Timestamp,
-    ) -> Result<ActiveToken<'a>, Refusal> {
+    ) -> Result<ActiveToken<'a>, Invalid> {
         let (credential, entry) = self
             .issued_entry(identity, &presented.id)
-            .ok_or(Refusal::UnknownToken)?;
+            .ok_or(Invalid::UnknownToken)?;
         if entry.hash != presented.hash {
-            return Err(Refusal::WrongSecret);
+            return Err(Invalid::WrongSecret);
         }
         let Served {
             object,
@@ -103,14 +103,14 @@ impl Directory {
         let client = self.client_of(credential, entry, &owner.client, now)?;
         let record = client.client.record;
         if record.reference_tokens == ReferenceTokens::None {
-            return Err(Refusal::ReferenceTokensDisabled);
+            return Err(Invalid::ReferenceTokensDisabled);
         }
         if record.system_user.as_ref() != Some(&entry.principal) {
-            return Err(Refusal::PrincipalChanged);
+            return Err(Invalid::PrincipalChanged);
         }
         let expires_at = service_token_end(client.identity.record, owner, entry, now)?;
         if !self.is_within_quota(object, client.identity.record) {
-            return Err(Refusal::LimitExceeded);
+            return Err(Invalid::LimitExceeded);
         }
         let kept = |value: &&Arc<str>| owner.scopes.contains(*value);
         let scopes: Vec<_> = entry
@@ -120,7 +120,7 @@ impl Directory {
             .filter_map(|value| self.granted_scope(&client, value))
             .collect();
         if scopes.is_empty() {
-            return Err(Refusal::NoScopeLeft);
+            return Err(Invalid::NoScopeLeft);
         }
         Ok(ActiveToken {
             client,
@@ -139,12 +139,12 @@ impl Directory {
         client_id: &str,
         presented: &Presented<'_>,
         now: Timestamp,
-    ) -> Result<AuthenticatedClient<'a>, Refusal> {
+    ) -> Result<AuthenticatedClient<'a>, Invalid> {
         let (credential, entry) = self
             .issued_entry(identity, &presented.id)
-            .ok_or(Refusal::UnknownToken)?;
+            .ok_or(Invalid::UnknownToken)?;
         if entry.hash != presented.hash {
-            return Err(Refusal::WrongSecret);
+            return Err(Invalid::WrongSecret);
         }
         self.secret_accepted(credential, entry, client_id, now)
     }
@@ -180,8 +180,8 @@ impl Directory {
         client_id: &str,
         hash: &TokenHash,
         now: Timestamp,
-    ) -> Result<AuthenticatedClient<'a>, Refusal> {
-        let mut refusal = Refusal::UnknownToken;
+    ) -> Result<AuthenticatedClient<'a>, Invalid> {
+        let mut refusal = Invalid::UnknownToken;
         for (credential, entry) in self.imported_entries(identity, hash) {
             match self.secret_accepted(credential, entry, client_id, now) {
                 Ok(accepted) => return Ok(accepted),
@@ -199,19 +199,19 @@ impl Directory {
         entry: &'a EntryRecord,
         client_id: &str,
         now: Timestamp,
-    ) -> Result<AuthenticatedClient<'a>, Refusal> {
+    ) -> Result<AuthenticatedClient<'a>, Invalid> {
         if credential.owner.kind != OwnerKind::OAuthClient || *entry.principal != *client_id {
-            return Err(Refusal::WrongSecret);
+            return Err(Invalid::WrongSecret);
         }
         if credential.owner.uid != entry.client_uid {
-            return Err(Refusal::OwnerGone);
+            return Err(Invalid::OwnerGone);
         }
         let accepted = self.client_of(credential, entry, &credential.owner.key, now)?;
         if accepted.client.record.client_id != entry.principal {
-            return Err(Refusal::PrincipalChanged);
+            return Err(Invalid::PrincipalChanged);
         }
         if ends(entry).is_some_and(|end| end <= now) {
-            return Err(Refusal::Expired);
+            return Err(Invalid::Expired);
         }
         Ok(AuthenticatedClient {
             client: accepted,
@@ -229,15 +229,15 @@ impl Directory {
         uid: &str,
         issued_at: Timestamp,
         now: Timestamp,
-    ) -> Result<AcceptedClient<'a>, Refusal> {
+    ) -> Result<AcceptedClient<'a>, Invalid> {
         let accepted = self
             .active_client(identity, client_id)
-            .ok_or(Refusal::ClientRefused)?;
+            .ok_or(Invalid::ClientRefused)?;
         if *accepted.client.object.uid != *uid {
-            return Err(Refusal::ClientGone);
+            return Err(Invalid::ClientGone);
         }
         if is_revoked(accepted.identity.record, issued_at, now) {
-            return Err(Refusal::IssuedBeforeRevocation);
+            return Err(Invalid::IssuedBeforeRevocation);
         }
         Ok(accepted)
     }
@@ -259,18 +259,18 @@ impl Directory {
     fn owning_token(
         &self,
         credential: &CredentialRecord,
-    ) -> Result<Served<'_, ServiceTokenRecord>, Refusal> {
+    ) -> Result<Served<'_, ServiceTokenRecord>, Invalid> {
         let owner = &credential.owner;
         if owner.kind != OwnerKind::ServiceAccessToken {
-            return Err(Refusal::UnknownToken);
+            return Err(Invalid::UnknownToken);
         }
         let object = self
             .service_token(&owner.key)
             .filter(|object| object.uid == owner.uid)
-            .ok_or(Refusal::OwnerGone)?;
-        let record = object.record().ok_or(Refusal::OwnerGone)?;
+            .ok_or(Invalid::OwnerGone)?;
+        let record = object.record().ok_or(Invalid::OwnerGone)?;
         if record.revoked {
-            Err(Refusal::OwnerRevoked)
+            Err(Invalid::OwnerRevoked)
         } else {
             Ok(Served { object, record })
         }
@@ -282,22 +282,22 @@ impl Directory {
         entry: &EntryRecord,
         key: &ObjectKey,
         now: Timestamp,
-    ) -> Result<AcceptedClient<'a>, Refusal> {
+    ) -> Result<AcceptedClient<'a>, Invalid> {
         let client = self
             .client(key)
             .filter(|client| client.uid == entry.client_uid && client.key.name == entry.client_name)
-            .ok_or(Refusal::ClientGone)?;
+            .ok_or(Invalid::ClientGone)?;
         let accepted = self
             .accepted_client(client)
-            .map_err(|_| Refusal::ClientRefused)?;
+            .map_err(|_| Invalid::ClientRefused)?;
         if accepted.identity.object.key != credential.identity {
-            return Err(Refusal::ClientRefused);
+            return Err(Invalid::ClientRefused);
         }
         if accepted.client.record.disabled {
-            return Err(Refusal::ClientDisabled);
+            return Err(Invalid::ClientDisabled);
         }
         if is_revoked(accepted.identity.record, entry.issued_at, now) {
-            return Err(Refusal::IssuedBeforeRevocation);
+            return Err(Invalid::IssuedBeforeRevocation);
         }
         Ok(accepted)
     }
@@ -318,10 +318,10 @@ fn service_token_end(
     owner: &ServiceTokenRecord,
     entry: &EntryRecord,
     now: Timestamp,
-) -> Result<Option<Timestamp>, Refusal> {
+) -> Result<Option<Timestamp>, Invalid> {
     let end = ends(entry);
     if entry.expires_at.is_none() && !identity.never_expiring_tokens {
-        return Err(Refusal::LimitExceeded);
+        return Err(Invalid::LimitExceeded);
     }
     let ceiling = entry.expires_at.and_then(|_| {
         entry
@@ -335,7 +335,7 @@ fn service_token_end(
     };
     let end = [end, ceiling, fixed].into_iter().flatten().min();
     if end.is_some_and(|end| end <= now) {
-        Err(Refusal::Expired)
+        Err(Invalid::Expired)
     } else {
         Ok(end)
     }

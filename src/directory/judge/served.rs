@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use crate::directory::tables::record::{ClientRecord, IdentityRecord, Object, ScopeRecord};
-use crate::tokens::jwt::AccessTokenType;
+use crate::tokens::jwt::TokenType;
 
 /// A valid object with its record at hand.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl AcceptedClient<'_> {
     }
 
     /// Returns the `typ` of the client's access tokens.
-    pub fn access_token_type(&self) -> AccessTokenType {
+    pub fn access_token_type(&self) -> TokenType {
         let asked = self.client.record.access_token_type;
         asked.unwrap_or(self.identity.record.access_token_type)
     }

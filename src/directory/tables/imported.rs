@@ -90,7 +90,7 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
 
     use crate::directory::testing::{QUICKSTART, World};
-    use crate::directory::{ObjectKey, Refusal};
+    use crate::directory::{Invalid, ObjectKey};
     use crate::resources::{Cause, CredentialEntry, Kind, Moment, OwnerKind};
     use crate::tokens::TokenHash;
 
@@ -122,7 +122,7 @@ spec:
         });
     }
 
-    fn refusal(world: &World, identity: &str, client_id: &str, secret: &str) -> Option<Refusal> {
+    fn refusal(world: &World, identity: &str, client_id: &str, secret: &str) -> Option<Invalid> {
         let (identity, hash) = (ObjectKey::new("platform", identity), TokenHash::of(secret));
         let directory = &world.directory;
         directory
@@ -136,7 +136,7 @@ spec:
         world.apply(OTHER);
         bring(&mut world, CLIENT, "shop", |_| {});
         assert_eq!(refusal(&world, "main", "blue.shop", SECRET), None);
-        let unknown = Some(Refusal::UnknownToken);
+        let unknown = Some(Invalid::UnknownToken);
         for (identity, client, secret) in [
             ("main", "blue.other", SECRET),
             ("main", "blue.nobody", SECRET),
@@ -162,16 +162,16 @@ spec:
         let disabled = QUICKSTART.replace("  systemUser", "  disabled: true\n  systemUser");
         world.apply(&disabled);
         let refused = refusal(&world, "main", "blue.shop", SECRET);
-        assert_eq!(refused, Some(Refusal::ClientDisabled));
+        assert_eq!(refused, Some(Invalid::ClientDisabled));
         world.delete(Kind::OAuthClient, "blue", "shop");
         let refused = refusal(&world, "main", "blue.shop", SECRET);
-        assert_eq!(refused, Some(Refusal::ClientGone));
+        assert_eq!(refused, Some(Invalid::ClientGone));
         let mut world = World::new(QUICKSTART);
         bring(&mut world, CLIENT, "shop", |entry| {
             entry.not_after = Some(Moment(now() - SignedDuration::from_secs(1)));
         });
         let refused = refusal(&world, "main", "blue.shop", SECRET);
-        assert_eq!(refused, Some(Refusal::Expired));
+        assert_eq!(refused, Some(Invalid::Expired));
     }
 
     #[test]
@@ -180,7 +180,7 @@ spec:
         bring(&mut world, CLIENT, "shop", |entry| {
             entry.cause = Cause::Initial;
         });
-        let unknown = Some(Refusal::UnknownToken);
+        let unknown = Some(Invalid::UnknownToken);
         assert_eq!(refusal(&world, "main", "blue.shop", SECRET), unknown);
         let mut world = World::new(QUICKSTART);
         bring(

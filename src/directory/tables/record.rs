@@ -11,7 +11,7 @@ use crate::resources::{
     AudienceMode, Cause, GrantType, InheritedMetadata, NamespacesFrom, OnSecretDeleted, OwnerKind,
     ReferenceTokens, Retire, RotationPolicy, ScopeClaim, SigningAlgorithm, WhenExceeded,
 };
-use crate::tokens::jwt::AccessTokenType;
+use crate::tokens::jwt::TokenType;
 use crate::tokens::{Prefix, TokenHash, TokenId};
 
 /// An object as it was last seen.
@@ -72,7 +72,7 @@ pub struct IdentityRecord {
     /// Prefix of reference tokens.
     pub reference_prefix: Prefix,
     /// The `typ` of access tokens whose client sets none.
-    pub access_token_type: AccessTokenType,
+    pub access_token_type: TokenType,
     /// Form of the `scope` claim.
     pub scope_claim: ScopeClaim,
     /// Whether tokens may span audiences of several owners.
@@ -210,7 +210,7 @@ pub struct ClientRecord {
     /// Lifetime of the client's access tokens; `None` for the Identity's.
     pub access_token_lifetime: Option<SignedDuration>,
     /// The `typ` of the client's access tokens; `None` for the Identity's.
-    pub access_token_type: Option<AccessTokenType>,
+    pub access_token_type: Option<TokenType>,
     /// The Secret with the client secret.
     pub secret: SecretRecord,
     /// Lifetime of a client secret; `None` if it does not expire.

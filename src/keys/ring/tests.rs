@@ -37,6 +37,10 @@ fn claims(iat: i64, lifetime: i64) -> AccessTokenClaims {
     }
 }
 
+fn json(iat: i64, lifetime: i64) -> Vec<u8> {
+    claims(iat, lifetime).to_json().unwrap()
+}
+
 fn theirs(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
     algorithm.as_str().parse().unwrap()
 }
@@ -80,14 +84,32 @@ fn header(algorithm: Algorithm) -> Value {
     json!({"alg": algorithm.as_str(), "typ": "at+jwt", "kid": key(algorithm).kid()})
 }
 
+/// The encoded header is found by the position of the type.
+#[test]
+fn a_token_of_each_declared_type_names_it_and_only_some_are_access_tokens() {
+    for typ in TokenType::ALL {
+        let token = ring().sign(Algorithm::ES256, typ, &json(1, 10)).unwrap();
+        let header = jsonwebtoken::decode_header(&token).unwrap();
+        assert_eq!(header.typ.as_deref(), Some(typ.as_str()));
+        let may_be_access_token = TokenType::OF_ACCESS_TOKENS.contains(&typ);
+        assert_eq!(
+            ring().verify(&token).is_ok(),
+            may_be_access_token,
+            "{typ:?}"
+        );
+    }
+}
+
 #[rstest]
 fn what_we_sign_verifies_here_and_elsewhere(
     #[values(Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA)]
     algorithm: Algorithm,
-    #[values(AccessTokenType::AtJwt, AccessTokenType::Jwt)] typ: AccessTokenType,
+    #[values(TokenType::AtJwt, TokenType::Jwt)] typ: TokenType,
 ) {
     let claims = claims(1_000, 3_600);
-    let token = ring().sign(algorithm, typ, &claims).unwrap();
+    let token = ring()
+        .sign(algorithm, typ, &claims.to_json().unwrap())
+        .unwrap();
     let verified = ring().verify(&token).unwrap();
     assert_eq!(
         (verified.claims.clone(), verified.algorithm),
@@ -268,19 +290,19 @@ fn an_unknown_or_retired_key_verifies_nothing() {
     .unwrap();
     let token = KeyRing::new(&stranger, at(1))
         .unwrap()
-        .sign(Algorithm::ES256, AccessTokenType::AtJwt, &claims(1, 10))
+        .sign(Algorithm::ES256, TokenType::AtJwt, &json(1, 10))
         .unwrap();
     assert!(matches!(ring().verify(&token), Err(JwtError::UnknownKey)));
 
     let retiring = KeySet::from_records([record(key(Algorithm::ES256), 0, Some(20))]).unwrap();
     let [before, after] = [19, 20].map(|now| KeyRing::new(&retiring, at(now)).unwrap());
     let token = before
-        .sign(Algorithm::ES256, AccessTokenType::AtJwt, &claims(19, 10))
+        .sign(Algorithm::ES256, TokenType::AtJwt, &json(19, 10))
         .unwrap();
     assert!(before.verify(&token).is_ok());
     assert!(matches!(after.verify(&token), Err(JwtError::UnknownKey)));
     assert!(matches!(
-        after.sign(Algorithm::ES256, AccessTokenType::AtJwt, &claims(20, 10)),
+        after.sign(Algorithm::ES256, TokenType::AtJwt, &json(20, 10)),
         Err(SignError::NoKey(Algorithm::ES256))
     ));
     assert_eq!(after.jwks(), br#"{"keys":[]}"#[..]);
@@ -297,7 +319,7 @@ fn the_ring_signs_with_what_it_says() {
     let ring = KeyRing::new(&set, at(1)).unwrap();
     assert!(ring.algorithms().eq([Algorithm::EdDSA]));
     assert!(matches!(
-        ring.sign(Algorithm::RS256, AccessTokenType::AtJwt, &claims(1, 1)),
+        ring.sign(Algorithm::RS256, TokenType::AtJwt, &json(1, 1)),
         Err(SignError::NoKey(Algorithm::RS256))
     ));
 }
@@ -338,7 +360,7 @@ fn no_verification_fails_during_a_rotation_publish_then_use_then_retire() {
         .collect();
     for issued in (30..160).step_by(5) {
         let token = rings[issued]
-            .sign(Algorithm::ES256, AccessTokenType::AtJwt, &claims(0, 1))
+            .sign(Algorithm::ES256, TokenType::AtJwt, &json(0, 1))
             .unwrap();
         for used in issued..issued + 30 {
             rings[used].verify(&token).unwrap();
@@ -369,7 +391,7 @@ proptest! {
     #[test]
     fn every_change_of_a_character_is_refused(at_byte: prop::sample::Index, by in "[A-Za-z0-9_.=-]") {
         let ring = ring();
-        let token = ring.sign(Algorithm::EdDSA, AccessTokenType::AtJwt, &claims(1, 10)).unwrap();
+        let token = ring.sign(Algorithm::EdDSA, TokenType::AtJwt, &json(1, 10)).unwrap();
         let at = at_byte.index(token.len());
         prop_assume!(token[at..=at] != by);
         let mut changed = token;
@@ -380,7 +402,7 @@ proptest! {
     #[test]
     fn every_truncation_is_refused(at_byte: prop::sample::Index) {
         let ring = ring();
-        let token = ring.sign(Algorithm::ES256, AccessTokenType::AtJwt, &claims(1, 10)).unwrap();
+        let token = ring.sign(Algorithm::ES256, TokenType::AtJwt, &json(1, 10)).unwrap();
         prop_assert!(ring.verify(&token[..at_byte.index(token.len())]).is_err());
     }
 }

@@ -11,7 +11,7 @@ use crate::directory::{AcceptedClient, Directory};
 use crate::oauth::{ErrorCode, Form, OAuthError, resource, scope};
 use crate::resources::{GrantType, ScopeClaim};
 use crate::tokens::claims::{Audience, NoOtherKind, PrincipalKind, Scopes};
-use crate::tokens::jwt::{self, AccessTokenType};
+use crate::tokens::jwt::{self, TokenType};
 use crate::tokens::{AccessTokenClaims, Algorithm, Entropy, TokenId};
 
 /// A token to be issued, complete except for its signature.
@@ -22,7 +22,7 @@ pub struct Issue {
     /// The algorithm that the client is configured with; `None` for the Identity's default.
     pub algorithm: Option<Algorithm>,
     /// The `typ` in the token's header.
-    pub typ: AccessTokenType,
+    pub typ: TokenType,
     /// The `expires_in` of the answer, in whole seconds.
     pub expires_in: i64,
     /// The `scope` of the answer (RFC 6749 section 5.1).

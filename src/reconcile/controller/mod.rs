@@ -175,8 +175,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         self.agenda.queue.depth()
     }
 
-    /// Counts the objects by kind and by reason of `Ready`.
-    pub fn tally(&self) -> Vec<(&'static str, &'static str, usize)> {
+    /// Counts the objects by kind and by reason of `Ready`; `None` for objects that were not reconciled yet.
+    pub fn tally(&self) -> Vec<(Kind, Option<Reason>, usize)> {
         let sizes = self.directory().sizes();
         lock(&self.gauges).tally.counts(&sizes)
     }
@@ -396,7 +396,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             return again;
         }
         let start = Instant::now();
-        let span = traces::pass(work.label(), work);
+        let span = traces::pass(work.kind().as_str(), work);
         let reconciled = self.reconcile(work).instrument(span.clone()).await;
         traces::passed(&span, reconciled.is_ok());
         (self.observer)(work, reconciled.is_ok(), start.elapsed());

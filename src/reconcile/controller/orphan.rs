@@ -9,7 +9,7 @@ use crate::reconcile::cluster::Cluster;
 use crate::reconcile::cluster::api::{ApiError, Precondition};
 use crate::reconcile::cluster::reports::Reports;
 use crate::reconcile::key_secrets::{self, ANNOTATION_GONE};
-use crate::reconcile::report::events::Notice;
+use crate::reconcile::report::events::{EventReason, Notice};
 use crate::reconcile::sweep::keys::{self, Step};
 use crate::reconcile::sweep::{Missing, SWEEP_EVERY};
 use crate::reconcile::work::Work;
@@ -47,7 +47,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             );
             let live = serde_json::to_value(&credential).unwrap_or_default();
             self.notices
-                .publish(Notice::new(&live, "SweepPaused", true, note));
+                .publish(Notice::new(&live, EventReason::SweepPaused, true, note));
             return Ok(Reconciled::Gone);
         }
         let metadata = credential.metadata;

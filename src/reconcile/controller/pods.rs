@@ -11,8 +11,8 @@ use super::{Controller, ReconcileError, now};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::cluster::reports::Reports;
-use crate::reconcile::fleet::{Fleet, FleetError, Passed, Refusal};
-use crate::reconcile::report::events::Notice;
+use crate::reconcile::fleet::{Fleet, FleetError, ObstacleEvent, Passed};
+use crate::reconcile::report::events::{EventReason, Notice};
 use crate::reconcile::work::Work;
 use crate::reconcile::work::queue::Why;
 use crate::resources::{Identity, Kind, ManagedSeen, Mode};
@@ -152,10 +152,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         if passed.has_begun {
             let note = "The operator is rolling out the Identity's pods.".to_owned();
             self.notices
-                .publish(Notice::new(live, "RollingOut", false, note));
+                .publish(Notice::new(live, EventReason::RollingOut, false, note));
         }
-        for Refusal { action, note } in &passed.newly_refused {
-            let notice = Notice::new(live, "Refused", true, note.clone());
+        for ObstacleEvent { action, note } in &passed.newly_refused {
+            let notice = Notice::new(live, EventReason::Refused, true, note.clone());
             self.notices.publish(notice.by(action));
         }
         let conflict = passed
@@ -170,7 +170,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         if let Some(problem) = conflict.filter(|_| !is_told) {
             let note = problem.message.clone();
             self.notices
-                .publish(Notice::new(live, "Conflict", true, note));
+                .publish(Notice::new(live, EventReason::Conflict, true, note));
         }
     }
 }

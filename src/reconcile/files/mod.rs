@@ -39,7 +39,7 @@ use crate::directory::issued::usage;
 use crate::directory::problem::suggest::shown;
 use crate::directory::{ObjectKey, Revocation, revocation};
 use crate::resources::{Credential, CredentialStatus, Kind};
-use crate::state_file::{Chosen, Content, Dir, Mode, Refusal, Seal, open_state};
+use crate::state_file::{Chosen, Content, Dir, Mode, Seal, Unsuitable, open_state};
 use crate::tokens::{TokenHash, TokenId};
 
 type Manifest = Map<String, Value>;
@@ -108,7 +108,7 @@ pub enum OpenError {
     InUse(PathBuf),
     /// It is unusable or unsafe.
     #[error("cannot use {0} as the state folder")]
-    Refused(PathBuf, #[source] Refusal),
+    Refused(PathBuf, #[source] Unsuitable),
 }
 
 impl Files {

@@ -8,8 +8,8 @@ use super::Child;
 use super::build::{build, service_of_issuer};
 use super::compare::{Owner, owner};
 use super::keeper::{APIS_FOR, Fleet, FleetError};
+use super::obstacles::{is_elsewhere, obstacle, tell};
 use super::pass::{IN_THE_WAY, Pass, Passed, UNWATCHED};
-use super::refusals::{is_elsewhere, obstacle, tell};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::reconcile::lock::lock;
 use crate::resources::{Identity, ManagedKind};
@@ -68,7 +68,7 @@ impl Fleet {
             pass.passed.repeat_within(APIS_FOR);
             pass.passed.problem.get_or_insert_with(|| problem.clone());
         }
-        self.tell_of_refusals(&mut pass);
+        self.tell_of_obstacles(&mut pass);
         if let Err(error) = pass.clear().await {
             pass.failed(error);
         }
@@ -99,7 +99,7 @@ impl Fleet {
         Ok(Passed::default())
     }
 
-    fn tell_of_refusals(&self, pass: &mut Pass<'_>) {
+    fn tell_of_obstacles(&self, pass: &mut Pass<'_>) {
         let now = std::mem::take(&mut pass.refused);
         let told = tell(&now, &pass.key);
         let mut refused = lock(&self.refused);

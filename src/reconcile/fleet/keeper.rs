@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::build::{Apis, possible};
 use super::compare::{Owner, owner};
-use super::refusals::{Obstacle, Refusals, is_elsewhere, obstacle};
+use super::obstacles::{Obstacle, Obstacles, is_elsewhere, obstacle};
 use super::seen::Seen;
 use super::{Child, Installation, Objects};
 use crate::directory::{ObjectKey, Problem, Reason};
@@ -34,7 +34,7 @@ pub struct Fleet {
     apis: Mutex<Option<(Apis, Instant)>>,
     repairs: Mutex<HashMap<Child, Repairs>>,
     /// Namespaces in which an Identity's servers could not get their rights, as last reported.
-    pub(super) refused: Mutex<HashMap<ObjectKey, Refusals>>,
+    pub(super) refused: Mutex<HashMap<ObjectKey, Obstacles>>,
     /// Since when no pass over an Identity succeeded.
     failing: Mutex<HashMap<ObjectKey, Instant>>,
     /// Locked from the decision about an upgrade until the workload is written.

@@ -3,7 +3,7 @@
 //!
 //! [`build`] returns the objects that should exist, [`compare`] decides what to do about each existing object, and
 //! [`rollout`] reads how far the pods are. When the installation's image changes, [`upgrade`] decides which Identity is
-//! next. [`refusals`] are the namespaces that its servers may not read. These are pure. [`Fleet`] gathers live objects
+//! next. [`obstacles`] are the namespaces that its servers may not read. These are pure. [`Fleet`] gathers live objects
 //! and applies, one request per step. Not here: Secrets (the pods mount them and follow their changes), and dev mode,
 //! which runs no pods.
 
@@ -12,9 +12,9 @@ mod compare;
 mod drive;
 mod keeper;
 mod objects;
+mod obstacles;
 mod pass;
 mod quantity;
-mod refusals;
 mod rollout;
 mod seen;
 #[cfg(test)]
@@ -24,8 +24,8 @@ mod volume;
 
 pub use self::keeper::{Fleet, FleetError};
 pub use self::objects::Objects;
+pub use self::obstacles::ObstacleEvent;
 pub use self::pass::Passed;
-pub use self::refusals::Refusal;
 pub use self::rollout::{Phase, Rollout};
 
 use std::collections::BTreeMap;

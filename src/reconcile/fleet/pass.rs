@@ -12,7 +12,7 @@ use super::Child;
 use super::build::{Plan, Wanted};
 use super::compare::{Step, annotation, step};
 use super::keeper::{APIS_FOR, Fleet, FleetError, Turn, only};
-use super::refusals::{Obstacle, Refusal, Refusals, is_elsewhere};
+use super::obstacles::{Obstacle, ObstacleEvent, Obstacles, is_elsewhere};
 use super::rollout::{self, Phase, Rollout, is_rolling, is_stuck, read};
 use super::upgrade::{Cause, cause, noted, rescaled, under_way};
 use super::volume::{claim_name, growth, not_grown, not_relabelled, relabelling};
@@ -38,7 +38,7 @@ pub struct Passed {
     /// Whether this pass began a rollout of new pods.
     pub has_begun: bool,
     /// The namespaces in which the Identity's servers can get no rights: all of them, if any is new.
-    pub newly_refused: Vec<Refusal>,
+    pub newly_refused: Vec<ObstacleEvent>,
     /// The first error. Everything else was done, and another pass must follow. `problem` is what people see.
     pub failed: Option<FleetError>,
 }
@@ -68,7 +68,7 @@ pub(super) struct Pass<'a> {
     certificate: Option<&'a str>,
     inherited: InheritedMetadata,
     plan: &'a Plan,
-    pub(super) refused: Refusals,
+    pub(super) refused: Obstacles,
     pub(super) passed: Passed,
     workload: Option<Value>,
     /// Whether the wanted Ingress or `HTTPRoute` is not known to be in place.
@@ -116,7 +116,7 @@ impl<'a> Pass<'a> {
             inherited: identity.spec.inherited_metadata.clone(),
             certificate: tls.map(|tls| &*tls.secret_ref.name),
             plan,
-            refused: Refusals::new(),
+            refused: Obstacles::new(),
             passed,
             workload: None,
             lacks_way_in: plan.left_out.is_some(),

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::build::{Allowed, Apis, Plan, Scale, Wanted, build};
 use super::compare::{Step, step};
+use super::obstacles::{Obstacle, Obstacles, is_elsewhere, obstacle, tell};
 use super::pass::missing_certificate;
-use super::refusals::{Obstacle, Refusals, is_elsewhere, obstacle, tell};
 use super::rollout::{Phase, read};
 use super::seen::Seen;
 use super::upgrade::{Cause, cause, noted, rescaled, under_way};
@@ -554,12 +554,12 @@ fn an_obstacle_in_another_namespace_is_reported_and_stops_nothing() {
     assert_eq!(obstacle(&forbidden), Some(Obstacle::Refused));
     assert_eq!(obstacle(&ApiError::NotFound), Some(Obstacle::Absent));
     assert_eq!(obstacle(&ApiError::Unknown(String::new())), None);
-    let refusals = Refusals::from([
+    let obstacles = Obstacles::from([
         ("a".to_owned(), Obstacle::Refused),
         ("b".to_owned(), Obstacle::Foreign),
         ("c".to_owned(), Obstacle::Refused),
     ]);
-    let told = tell(&refusals, &key);
+    let told = tell(&obstacles, &key);
     let notes: Vec<&str> = told.iter().map(|it| &*it.note).collect();
     assert!(notes[0].starts_with("Nothing in a, c is served: the API server refuses"));
     assert!(

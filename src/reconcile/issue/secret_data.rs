@@ -3,7 +3,7 @@
 use super::templated;
 use crate::directory::template::Values;
 use crate::directory::{Desired, SecretKind};
-use crate::oauth::discovery::paths;
+use crate::oauth::Endpoint;
 use crate::reconcile::cluster::secret::SecretObject;
 use crate::tokens::{Kind, SecretString, TokenHash, reference};
 
@@ -56,7 +56,7 @@ pub(super) fn filled(
     for key in alias.into_iter().chain([main]) {
         secret.set_text(key, token.expose());
     }
-    let token_url = format!("{}{}", desired.issuer, paths::TOKEN);
+    let token_url = Endpoint::Token.url(&desired.issuer);
     secret.set_text("issuer", &desired.issuer);
     if desired.kind == SecretKind::ClientSecret {
         secret.set_text("client-id", &desired.client.client_id);

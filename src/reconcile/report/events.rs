@@ -7,6 +7,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
+use strum::{IntoStaticStr, VariantArray};
 use tokio::sync::mpsc;
 use tracing::debug;
 
@@ -24,16 +25,44 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The reporting controller.
 const CONTROLLER: &str = "symbolon";
 
+/// The reason of an event: what the operator did, or why it does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[allow(missing_docs, reason = "docs/conditions.md explains the names")]
+pub enum EventReason {
+    Issued,
+    Rotated,
+    SecretRecreated,
+    Retired,
+    Revoked,
+    Adopted,
+    Conflict,
+    Refused,
+    Waiting,
+    MintLimitReached,
+    SweepPaused,
+    KeyPublished,
+    KeyActivated,
+    KeyRetired,
+    RollingOut,
+}
+
+impl EventReason {
+    /// Returns the name in Events and metrics.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
 /// An event about an object.
 pub struct Notice {
-    reason: &'static str,
+    reason: EventReason,
     event: Event,
     regarding: ObjectReference,
 }
 
 impl Notice {
     /// Creates a notice about a live object.
-    pub fn new(live: &Value, reason: &'static str, is_warning: bool, mut note: String) -> Self {
+    pub fn new(live: &Value, reason: EventReason, is_warning: bool, mut note: String) -> Self {
         note.truncate(note.floor_char_boundary(LONGEST_NOTE));
         let field = |name: &str| live["metadata"][name].as_str().map(str::to_owned);
         Self {
@@ -44,9 +73,9 @@ impl Notice {
                 } else {
                     EventType::Normal
                 },
-                reason: reason.to_owned(),
+                reason: reason.as_str().to_owned(),
                 note: Some(note),
-                action: reason.to_owned(),
+                action: reason.as_str().to_owned(),
                 secondary: None,
             },
             regarding: ObjectReference {
@@ -80,7 +109,11 @@ impl Notice {
         if is_told {
             return None;
         }
-        let event = if *is_stalled { "Refused" } else { "Waiting" };
+        let event = if *is_stalled {
+            EventReason::Refused
+        } else {
+            EventReason::Waiting
+        };
         Some(Self::new(live, event, *is_stalled, message.clone()).by(reason))
     }
 
@@ -115,7 +148,7 @@ impl Notice {
         };
         let (reason, is_warning, note) = match event {
             IssueEvent::Issued { token_id, epoch } => (
-                "Issued",
+                EventReason::Issued,
                 false,
                 format!("The Secret {secret} holds {what} {token_id} (epoch {epoch})."),
             ),
@@ -124,7 +157,7 @@ impl Notice {
                 epoch,
                 cause,
             } => (
-                "Rotated",
+                EventReason::Rotated,
                 false,
                 format!(
                     "The Secret {secret} holds the new {what} {token_id} (epoch {epoch}, {}).",
@@ -132,7 +165,7 @@ impl Notice {
                 ),
             ),
             IssueEvent::SecretRecreated { token_id, epoch } => (
-                "SecretRecreated",
+                EventReason::SecretRecreated,
                 false,
                 format!(
                     "The Secret {secret} was deleted. The new one holds {what} {token_id} (epoch {epoch})."
@@ -143,21 +176,21 @@ impl Notice {
                 not_after,
                 why,
             } => (
-                "Retired",
+                EventReason::Retired,
                 false,
                 retired(what, token_id, not_after.as_ref(), *why),
             ),
             IssueEvent::Revoked {
                 why: Emptying::Revoked,
                 token_ids,
-            } => ("Revoked", false, revoked(what, token_ids)),
+            } => (EventReason::Revoked, false, revoked(what, token_ids)),
             IssueEvent::Revoked {
                 why: Emptying::ById,
                 token_ids,
             } => {
                 let ended = revoked(what, token_ids);
                 let note = format!("{ended} Other {what}s of this object stay accepted.");
-                ("Revoked", false, note)
+                (EventReason::Revoked, false, note)
             }
             IssueEvent::Revoked {
                 why: Emptying::Leaked,
@@ -167,17 +200,19 @@ impl Notice {
                 let note = format!(
                     "The Secret {secret} was deleted and onSecretDeleted is Revoke. {ended}"
                 );
-                ("Revoked", false, note)
+                (EventReason::Revoked, false, note)
             }
             IssueEvent::Adopted { secret } => (
-                "Adopted",
+                EventReason::Adopted,
                 false,
                 format!(
                     "The operator took over the Secret {secret}: it had no owner, and its annotation names this object."
                 ),
             ),
-            IssueEvent::Conflict { message } => ("Conflict", true, message.clone()),
-            IssueEvent::MintLimitReached { message } => ("MintLimitReached", true, message.clone()),
+            IssueEvent::Conflict { message } => (EventReason::Conflict, true, message.clone()),
+            IssueEvent::MintLimitReached { message } => {
+                (EventReason::MintLimitReached, true, message.clone())
+            }
         };
         Self::new(live, reason, is_warning, note)
     }
@@ -191,7 +226,7 @@ pub struct Notices {
 }
 
 /// Receives the reason of each notice.
-type Observer = Arc<dyn Fn(&'static str) + Send + Sync>;
+type Observer = Arc<dyn Fn(EventReason) + Send + Sync>;
 
 impl Notices {
     /// Creates a sink that writes notices in a task of its own, which merges repeated ones.
@@ -230,7 +265,7 @@ impl Notices {
 
     /// Reports each notice to `observer`, whether it is written or not.
     #[must_use]
-    pub fn observed(mut self, observer: impl Fn(&'static str) + Send + Sync + 'static) -> Self {
+    pub fn observed(mut self, observer: impl Fn(EventReason) + Send + Sync + 'static) -> Self {
         self.observer = Arc::new(observer);
         self
     }
@@ -309,7 +344,7 @@ mod tests {
             message: long.clone(),
         };
         for notice in [
-            Notice::new(&live, "Conflict", true, long.clone()),
+            Notice::new(&live, EventReason::Conflict, true, long.clone()),
             Notice::issued(&live, &event, "secret"),
             Notice::not_ready(Kind::OAuthClient, &live, &obstacle).unwrap(),
         ] {

@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::events::EventReason;
+
 /// A change of one key.
 #[derive(Debug, PartialEq, Eq)]
 pub struct News {
     /// The id of the key.
     pub kid: String,
     /// The reason of the event.
-    pub reason: &'static str,
+    pub reason: EventReason,
     /// The note of the event.
     pub text: String,
 }
@@ -27,7 +29,7 @@ pub fn news(before: &Value, after: &Value) -> Vec<News> {
     let gone = before.iter().filter(|(kid, _)| !after.contains_key(*kid));
     let gone = gone.map(|(kid, key)| {
         let text = format!("The {} key {kid} was removed from the JWKS.", key.algorithm);
-        about(kid, "KeyRetired", text)
+        about(kid, EventReason::KeyRetired, text)
     });
     appeared.chain(gone).collect()
 }
@@ -65,18 +67,18 @@ fn told(kid: &str, key: &Key<'_>, known: Option<&str>) -> Option<News> {
             let text = format!(
                 "The {algorithm} key {kid} is published in the JWKS and signs from {active_from}."
             );
-            Some(about(kid, "KeyPublished", text))
+            Some(about(kid, EventReason::KeyPublished, text))
         }
         // The status of an earlier release had no phases.
         "Active" if known != Some("") => {
             let text = format!("The {algorithm} key {kid} signs from now on.");
-            Some(about(kid, "KeyActivated", text))
+            Some(about(kid, EventReason::KeyActivated, text))
         }
         _ => None,
     }
 }
 
-fn about(kid: &str, reason: &'static str, text: String) -> News {
+fn about(kid: &str, reason: EventReason, text: String) -> News {
     News {
         kid: kid.to_owned(),
         reason,
@@ -97,7 +99,7 @@ mod tests {
 
     fn reasons(before: &Value, after: &Value) -> Vec<(&'static str, bool)> {
         let news = news(before, after).into_iter();
-        news.map(|it| (it.reason, it.text.contains("ES256 key b ")))
+        news.map(|it| (it.reason.as_str(), it.text.contains("ES256 key b ")))
             .collect()
     }
 

@@ -4,6 +4,7 @@
 
 pub mod events;
 pub(super) mod key_news;
+pub mod metrics;
 pub mod status;
 pub(super) mod tally;
 pub(super) mod trail;

@@ -11,9 +11,6 @@ use serde_json::Value;
 use crate::directory::{ObjectKey, Reason, Sizes};
 use crate::resources::Kind;
 
-/// The reason that metrics show for objects that were not reconciled yet.
-const UNSEEN: &str = "Unseen";
-
 /// Counts of objects by kind and reason.
 #[derive(Debug, Default)]
 pub(in crate::reconcile) struct Tally {
@@ -54,11 +51,9 @@ impl Tally {
         }
     }
 
-    /// Returns kind, reason and number. `sizes` are the numbers of all objects.
-    pub(in crate::reconcile) fn counts(
-        &self,
-        sizes: &Sizes,
-    ) -> Vec<(&'static str, &'static str, usize)> {
+    /// Returns kind, reason and number. `sizes` are the numbers of all objects. Objects that were not reconciled yet
+    /// have no reason.
+    pub(in crate::reconcile) fn counts(&self, sizes: &Sizes) -> Vec<(Kind, Option<Reason>, usize)> {
         let all = [
             (Kind::Identity, sizes.identities),
             (Kind::Scope, sizes.scopes),
@@ -66,11 +61,11 @@ impl Tally {
             (Kind::ServiceAccessToken, sizes.service_tokens),
         ];
         let told = self.counts.iter();
-        let told = told.map(|((kind, reason), count)| (kind.as_str(), reason.as_str(), *count));
+        let told = told.map(|((kind, reason), count)| (*kind, Some(*reason), *count));
         let unseen = all.into_iter().map(|(kind, all)| {
             let seen = self.counts.iter().filter(|((it, _), _)| *it == kind);
             let seen: usize = seen.map(|(_, count)| count).sum();
-            (kind.as_str(), UNSEEN, all.saturating_sub(seen))
+            (kind, None, all.saturating_sub(seen))
         });
         told.chain(unseen).collect()
     }
@@ -115,18 +110,24 @@ mod tests {
         };
         let of_scopes = |tally: &Tally| {
             let mut counts = tally.counts(&sizes);
-            counts.retain(|(kind, _, count)| *kind == "Scope" && *count > 0);
+            counts.retain(|(kind, _, count)| *kind == Kind::Scope && *count > 0);
             counts
         };
         assert_eq!(
             of_scopes(&tally),
-            [("Scope", "Ready", 2), ("Scope", "Unseen", 1)]
+            [
+                (Kind::Scope, Some(Reason::Ready), 2),
+                (Kind::Scope, None, 1)
+            ]
         );
         tally.forget(Kind::Scope, &ObjectKey::new("shop", "a"));
         tally.forget(Kind::Scope, &ObjectKey::new("shop", "nobody"));
         assert_eq!(
             of_scopes(&tally),
-            [("Scope", "Ready", 1), ("Scope", "Unseen", 2)]
+            [
+                (Kind::Scope, Some(Reason::Ready), 1),
+                (Kind::Scope, None, 2)
+            ]
         );
     }
 }

@@ -24,7 +24,7 @@ use jiff::Timestamp;
 
 pub use carry_out::{carry_out, evidence};
 pub use gather::{Gather, Gathered};
-pub use plan::{Evidence, Rebinding, Refusal, Verdict, owner_secret};
+pub use plan::{Evidence, NotRebound, Rebinding, Verdict, owner_secret};
 
 use self::plan::{Attested, Candidate, plan};
 use crate::directory::{Directory, ObjectKey};

@@ -23,7 +23,7 @@ pub(super) struct Candidate<'a> {
 
 /// The hashes of everything in an owner's Secret, if it was created for the owner.
 #[derive(Clone, Debug)]
-pub struct Evidence(Result<Vec<TokenHash>, Refusal>);
+pub struct Evidence(Result<Vec<TokenHash>, NotRebound>);
 
 impl Evidence {
     /// Reads the Secret that [`owner_secret`] names.
@@ -56,7 +56,7 @@ pub enum Verdict {
     /// Delete it: another one has already replaced it.
     Done,
     /// Keep it as it is. Its tokens stay dead.
-    Refused(Refusal),
+    Refused(NotRebound),
 }
 
 /// A Credential under the owner's present uid.
@@ -70,7 +70,7 @@ pub struct Rebinding {
 
 /// Why the tokens of a Credential stay dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum NotRebound {
     /// No object of this kind and name exists.
     #[error("its owner does not exist: restore it, or leave the Credential to the sweep")]
     OwnerMissing,
@@ -187,21 +187,21 @@ fn decide(
     attested: &Attested,
     key: &MacKey,
     now: Timestamp,
-) -> Result<Verdict, Refusal> {
+) -> Result<Verdict, NotRebound> {
     let old = candidate.credential;
     let present = present(directory, &old.spec.owner)?;
     if present.identity.as_ref() != Some(identity) {
-        return Err(Refusal::OtherIdentity);
+        return Err(NotRebound::OtherIdentity);
     }
     if present.owner.uid == old.spec.owner.uid {
         return unless_client_replaced(old, &present);
     }
     let held = held_entry(candidate, key)?;
     if held.principal != present.principal || held.client.name != present.client_name {
-        return Err(Refusal::PrincipalChanged);
+        return Err(NotRebound::PrincipalChanged);
     }
     if !is_client(&present, &old.spec.owner, held, attested) {
-        return Err(Refusal::ClientUnknown);
+        return Err(NotRebound::ClientUnknown);
     }
     let revoked_before = directory
         .identity(identity)
@@ -211,7 +211,7 @@ fn decide(
             && revoked_before.is_none_or(|moment| entry.issued_at.0 >= moment)
     };
     if !is_alive(held) {
-        return Err(Refusal::Ended);
+        return Err(NotRebound::Ended);
     }
     // An entry of another client or principal was dead before the backup was made.
     let comes_along = |entry: &&CredentialEntry| {
@@ -226,7 +226,7 @@ fn decide(
             old, &present, &entries, key,
         )))),
         Some(successor) if has_all(successor, &entries, key) => Ok(Verdict::Done),
-        Some(_) => Err(Refusal::IssuedAnew),
+        Some(_) => Err(NotRebound::IssuedAnew),
     }
 }
 
@@ -247,26 +247,28 @@ struct Present {
     existing_key: Option<Arc<str>>,
 }
 
-fn present(directory: &Directory, recorded: &CredentialOwner) -> Result<Present, Refusal> {
+fn present(directory: &Directory, recorded: &CredentialOwner) -> Result<Present, NotRebound> {
     let key = owner_key(recorded);
     let (uid, client_key) = match recorded.kind {
         OwnerKind::OAuthClient => {
-            let object = directory.client(&key).ok_or(Refusal::OwnerMissing)?;
+            let object = directory.client(&key).ok_or(NotRebound::OwnerMissing)?;
             (&object.uid, key)
         }
         OwnerKind::ServiceAccessToken => {
-            let object = directory.service_token(&key).ok_or(Refusal::OwnerMissing)?;
-            let record = object.record().ok_or(Refusal::OwnerInvalid)?;
+            let object = directory
+                .service_token(&key)
+                .ok_or(NotRebound::OwnerMissing)?;
+            let record = object.record().ok_or(NotRebound::OwnerInvalid)?;
             if record.revoked {
-                return Err(Refusal::OwnerRevoked);
+                return Err(NotRebound::OwnerRevoked);
             }
             (&object.uid, record.client.clone())
         }
     };
     let client = directory
         .client(&client_key)
-        .ok_or(Refusal::ClientMissing)?;
-    let record = client.record().ok_or(Refusal::OwnerInvalid)?;
+        .ok_or(NotRebound::ClientMissing)?;
+    let record = client.record().ok_or(NotRebound::OwnerInvalid)?;
     let (principal, existing_key) = match recorded.kind {
         OwnerKind::OAuthClient => (Some(&record.client_id), record.secret.existing_key.clone()),
         OwnerKind::ServiceAccessToken => (record.system_user.as_ref(), None),
@@ -286,9 +288,9 @@ fn present(directory: &Directory, recorded: &CredentialOwner) -> Result<Present,
 }
 
 /// Deleting a client is a way to end its tokens. If the owner survived, the two were not restored together.
-fn unless_client_replaced(old: &Credential, present: &Present) -> Result<Verdict, Refusal> {
+fn unless_client_replaced(old: &Credential, present: &Present) -> Result<Verdict, NotRebound> {
     match old.spec.tokens.last() {
-        Some(newest) if newest.client.uid != present.client_uid => Err(Refusal::ClientReplaced),
+        Some(newest) if newest.client.uid != present.client_uid => Err(NotRebound::ClientReplaced),
         _ => Ok(Verdict::Current),
     }
 }
@@ -297,14 +299,14 @@ fn unless_client_replaced(old: &Credential, present: &Present) -> Result<Verdict
 fn made_for<'a>(
     secret: Option<&'a SecretObject>,
     owner: &CredentialOwner,
-) -> Result<&'a SecretObject, Refusal> {
+) -> Result<&'a SecretObject, NotRebound> {
     let secret = secret
         .filter(|secret| !secret.is_deleting())
-        .ok_or(Refusal::SecretMissing)?;
+        .ok_or(NotRebound::SecretMissing)?;
     match secret.ownership(owner) {
         Ownership::Ours | Ownership::Adoptable => Ok(secret),
-        Ownership::Predecessor => Err(Refusal::SecretStale),
-        Ownership::Foreign => Err(Refusal::SecretForeign),
+        Ownership::Predecessor => Err(NotRebound::SecretStale),
+        Ownership::Foreign => Err(NotRebound::SecretForeign),
     }
 }
 
@@ -313,12 +315,12 @@ fn imported_to(
     secret: Option<&SecretObject>,
     owner: &CredentialOwner,
     key: &str,
-) -> Result<Option<TokenHash>, Refusal> {
+) -> Result<Option<TokenHash>, NotRebound> {
     let secret = secret
         .filter(|secret| !secret.is_deleting())
-        .ok_or(Refusal::SecretMissing)?;
+        .ok_or(NotRebound::SecretMissing)?;
     if secret.label(LABEL_CLIENT) != Some(&owner.name) || secret.is_managed() {
-        return Err(Refusal::SecretUnlabelled);
+        return Err(NotRebound::SecretUnlabelled);
     }
     let text = secret.text(key);
     let value = text
@@ -328,10 +330,13 @@ fn imported_to(
 }
 
 /// Returns the newest entry whose token the Secret holds, under any key.
-fn held_entry<'a>(candidate: Candidate<'a>, key: &MacKey) -> Result<&'a CredentialEntry, Refusal> {
+fn held_entry<'a>(
+    candidate: Candidate<'a>,
+    key: &MacKey,
+) -> Result<&'a CredentialEntry, NotRebound> {
     let credential = candidate.credential;
     let evidence = candidate.evidence.map(|evidence| &evidence.0);
-    let hashes = evidence.map_or(Err(Refusal::SecretMissing), |told| {
+    let hashes = evidence.map_or(Err(NotRebound::SecretMissing), |told| {
         told.as_ref().map_err(|why| *why)
     })?;
     let sealed = |entry: &&CredentialEntry| is_sealed(key, credential, entry);
@@ -341,10 +346,10 @@ fn held_entry<'a>(candidate: Candidate<'a>, key: &MacKey) -> Result<&'a Credenti
     };
     let tokens = &credential.spec.tokens;
     if !tokens.is_empty() && !tokens.iter().any(|entry| sealed(&entry)) {
-        return Err(Refusal::NotSealed);
+        return Err(NotRebound::NotSealed);
     }
     let held = tokens.iter().filter(sealed).rfind(is_held);
-    held.ok_or(Refusal::NotHeld)
+    held.ok_or(NotRebound::NotHeld)
 }
 
 /// Whether the present client is the one that an entry was issued to.

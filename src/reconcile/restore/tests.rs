@@ -132,7 +132,7 @@ impl Case {
     }
 
     #[track_caller]
-    fn refused(&self, uid: &str, why: Refusal) {
+    fn refused(&self, uid: &str, why: NotRebound) {
         assert_eq!(self.verdict(uid), Verdict::Refused(why), "{uid}");
     }
 }
@@ -216,7 +216,7 @@ metadata: {name: nightly, namespace: blue, uid: token-2}
 spec: {clientRef: {name: shop}, scopes: [orders.read], revoked: true}
 ",
     );
-    case.refused("token-1", Refusal::OwnerRevoked);
+    case.refused("token-1", NotRebound::OwnerRevoked);
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn an_object_recreated_to_drop_a_token_does_not_get_it_back() {
     // The operator issued another token for the new object before it was stopped.
     let mut case = Case::restored();
     case.token_secret = Some(secret("ServiceAccessToken/nightly", "token", "t2"));
-    case.refused("token-1", Refusal::NotHeld);
+    case.refused("token-1", NotRebound::NotHeld);
     // Or the Secret of the old object still waits for the garbage collector.
     let mut stale = secret("ServiceAccessToken/nightly", "token", "t1");
     stale["metadata"]["ownerReferences"] = json!([{
@@ -232,16 +232,16 @@ fn an_object_recreated_to_drop_a_token_does_not_get_it_back() {
         "uid": "token-1", "controller": true,
     }]);
     case.token_secret = Some(stale);
-    case.refused("token-1", Refusal::SecretStale);
+    case.refused("token-1", NotRebound::SecretStale);
     case.token_secret = None;
-    case.refused("token-1", Refusal::SecretMissing);
+    case.refused("token-1", NotRebound::SecretMissing);
 }
 
 #[test]
 fn another_owners_secret_proves_nothing() {
     let mut case = Case::restored();
     case.token_secret = Some(secret("ServiceAccessToken/other", "token", "t1"));
-    case.refused("token-1", Refusal::SecretForeign);
+    case.refused("token-1", NotRebound::SecretForeign);
 }
 
 #[test]
@@ -256,19 +256,19 @@ metadata: {name: nightly, namespace: blue, uid: token-1}
 spec: {clientRef: {name: shop}, scopes: [orders.read]}
 ",
     );
-    case.refused("token-1", Refusal::ClientReplaced);
+    case.refused("token-1", NotRebound::ClientReplaced);
 
     // The client's own Secret holds none of the old client's secrets.
     let mut case = Case::restored();
     case.client_secret = Some(secret("OAuthClient/shop", "client-secret", "another"));
-    case.refused("token-1", Refusal::ClientUnknown);
-    case.refused("client-1", Refusal::NotHeld);
+    case.refused("token-1", NotRebound::ClientUnknown);
+    case.refused("client-1", NotRebound::NotHeld);
 
     // The client was already replaced before the backup was made.
     let mut case = Case::restored();
     case.token.spec.tokens.clear();
     case.record("token", "t1", |entry| entry.client.uid = "client-0".into());
-    case.refused("token-1", Refusal::ClientUnknown);
+    case.refused("token-1", NotRebound::ClientUnknown);
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn a_token_in_the_secret_that_has_ended_revives_nothing() {
         entry.expires_at = Some(Moment(at("2026-02-28T00:00:00Z")));
     });
     case.token_secret = Some(secret("ServiceAccessToken/nightly", "token", "t2"));
-    case.refused("token-1", Refusal::Ended);
+    case.refused("token-1", NotRebound::Ended);
 }
 
 #[test]
@@ -322,21 +322,21 @@ spec:
   revokeIssuedBefore: 2026-02-15T00:00:00Z
 ",
     );
-    case.refused("token-1", Refusal::Ended);
-    case.refused("client-1", Refusal::Ended);
+    case.refused("token-1", NotRebound::Ended);
+    case.refused("client-1", NotRebound::Ended);
 }
 
 #[test]
 fn without_the_seal_of_the_restored_key_nothing_is_believed() {
     let mut case = Case::restored();
     case.key = MacKey::from_bytes(&[8; 32]).unwrap();
-    case.refused("token-1", Refusal::NotSealed);
+    case.refused("token-1", NotRebound::NotSealed);
 
     let mut case = Case::restored();
     case.token.spec.tokens[0].scopes.push("orders.write".into());
-    case.refused("token-1", Refusal::NotSealed);
+    case.refused("token-1", NotRebound::NotSealed);
     case.record("token", "honest", |_| {});
-    case.refused("token-1", Refusal::NotHeld);
+    case.refused("token-1", NotRebound::NotHeld);
 }
 
 #[test]
@@ -355,18 +355,18 @@ spec:
   referenceTokens: AdministratorsOnly
 ",
     );
-    case.refused("token-1", Refusal::PrincipalChanged);
+    case.refused("token-1", NotRebound::PrincipalChanged);
 }
 
 #[test]
 fn missing_owners_and_clients_are_told_apart() {
     let mut case = Case::restored();
     case.world.delete(Kind::OAuthClient, "blue", "shop");
-    case.refused("token-1", Refusal::ClientMissing);
-    case.refused("client-1", Refusal::OwnerMissing);
+    case.refused("token-1", NotRebound::ClientMissing);
+    case.refused("client-1", NotRebound::OwnerMissing);
     case.world
         .delete(Kind::ServiceAccessToken, "blue", "nightly");
-    case.refused("token-1", Refusal::OwnerMissing);
+    case.refused("token-1", NotRebound::OwnerMissing);
 }
 
 #[test]
@@ -379,7 +379,7 @@ fn a_second_run_finishes_what_the_first_began_and_undoes_nothing_that_came_after
     // The operator has started and continued from there.
     successor.spec.tokens.clear();
     case.more = vec![successor];
-    case.refused("token-1", Refusal::IssuedAnew);
+    case.refused("token-1", NotRebound::IssuedAnew);
 }
 
 #[test]
@@ -433,14 +433,14 @@ spec:
         labelled.clone(),
         "another-Horse7battery_Staple.q2VxZ9rT4mKd",
     );
-    case.refused("client-1", Refusal::NotHeld);
+    case.refused("client-1", NotRebound::NotHeld);
     let managed = json!({"symbolon.dev/client": "shop", "symbolon.dev/managed": "true"});
     for labels in [json!({}), json!({"symbolon.dev/client": "other"}), managed] {
         case.client_secret = imported(labels, IMPORTED);
-        case.refused("client-1", Refusal::SecretUnlabelled);
+        case.refused("client-1", NotRebound::SecretUnlabelled);
     }
     case.client_secret = None;
-    case.refused("client-1", Refusal::SecretMissing);
+    case.refused("client-1", NotRebound::SecretMissing);
 }
 
 /// The backup has the status, and was made before the operator recorded the end in the spec.
@@ -459,7 +459,7 @@ fn a_token_revoked_by_its_id_is_not_rebound() {
         .collect();
     assert_eq!((ids, bound.dropped), (vec!["A".repeat(16).as_str()], 1));
     case.token.status.get_or_insert_default().revoked = vec!["A".repeat(16)];
-    case.refused("token-1", Refusal::Ended);
+    case.refused("token-1", NotRebound::Ended);
 }
 
 /// The operator would record the same value again.

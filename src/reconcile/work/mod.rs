@@ -23,14 +23,50 @@ pub enum Work {
     Sweep,
 }
 
-impl Work {
-    /// Returns its name in metrics.
-    pub const fn label(&self) -> &'static str {
+/// The kind of a unit of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkKind {
+    /// An object of this kind.
+    Object(Kind),
+    /// A Credential whose owner seems to be gone.
+    Orphan,
+    /// A key Secret whose Identity seems to be gone.
+    KeySecret,
+    /// All Credentials.
+    Sweep,
+}
+
+impl WorkKind {
+    /// Every kind of work that the operator queues.
+    pub const ALL: [Self; 7] = [
+        Self::Object(Kind::Identity),
+        Self::Object(Kind::Scope),
+        Self::Object(Kind::OAuthClient),
+        Self::Object(Kind::ServiceAccessToken),
+        Self::Orphan,
+        Self::KeySecret,
+        Self::Sweep,
+    ];
+
+    /// Returns the name in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Object(kind, _) => kind.as_str(),
-            Self::Orphan(..) => "Orphan",
-            Self::KeySecret(_) => "KeySecret",
+            Self::Object(kind) => kind.as_str(),
+            Self::Orphan => "Orphan",
+            Self::KeySecret => "KeySecret",
             Self::Sweep => "Sweep",
+        }
+    }
+}
+
+impl Work {
+    /// Returns its kind.
+    pub const fn kind(&self) -> WorkKind {
+        match self {
+            Self::Object(kind, _) => WorkKind::Object(*kind),
+            Self::Orphan(..) => WorkKind::Orphan,
+            Self::KeySecret(_) => WorkKind::KeySecret,
+            Self::Sweep => WorkKind::Sweep,
         }
     }
 }
@@ -39,9 +75,9 @@ impl fmt::Display for Work {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Object(_, key) | Self::Orphan(key, _) | Self::KeySecret(key) => {
-                write!(out, "{} {key}", self.label())
+                write!(out, "{} {key}", self.kind().as_str())
             }
-            Self::Sweep => out.write_str(self.label()),
+            Self::Sweep => out.write_str(self.kind().as_str()),
         }
     }
 }

@@ -5,87 +5,52 @@
 //! server ignores the method, the query, the body and the path after the gateway's name: they belong to the request
 //! that the proxy asks about.
 
-use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use jiff::Timestamp;
 
 use crate::directory::tables::record::GatewayRecord;
-use crate::oauth::bearer;
-use crate::oauth::check_token::{self, Denial, Passed};
-use crate::oauth::discovery::paths;
+use crate::oauth::enforcement::{Denial, Passed};
+use crate::oauth::{Endpoint, Refusal, bearer};
+use crate::server::enforcement::enforce;
 use crate::server::gateway::{self, CLIENT_ID, Gateway, IDENTITY, KIND, SCOPE, SUBJECT, TO_REMOVE};
-use crate::server::reply::{self, Refusal};
+use crate::server::metrics::Checked;
+use crate::server::reply;
 use crate::server::request::{Call, Serving, values};
 use crate::server::snapshot::Site;
 
 /// The number of headers of a 200, including those that every answer has.
 const HEADERS: usize = 10;
 
-pub async fn handle(call: Call) -> Response {
+pub async fn handle(call: Call) -> Result<Response, Refusal> {
     let now = crate::server::now();
     let answer = call
         .serving(now)
         .and_then(|serving| answer(&call, &serving, now));
     // While the server cannot judge tokens, no request may pass.
-    answer.unwrap_or_else(|_| unavailable(&call))
+    Ok(answer.unwrap_or_else(|_| unavailable(&call)))
 }
 
 /// [`Refusal::Unavailable`] if the server cannot judge the token.
 fn answer(call: &Call, serving: &Serving, now: Timestamp) -> Result<Response, Refusal> {
-    let (snapshot, site) = (serving.snapshot(), serving.site()?);
-    let (directory, identity) = (snapshot.directory(), snapshot.identity());
-    let name = gateway_name(&site.path, call.head.uri.path());
-    let gateway = site.gateways.get(name);
-    let deny = |token_id: Option<&str>, denial: Denial| {
-        call.app.metrics().checked(denial.as_str());
-        if let Some(token_id) = token_id {
-            call.audit_denial(snapshot, token_id, denial.is_of_issued(), denial.as_str());
-        }
-        denied(site, gateway, denial)
-    };
-    let Some(gateway) = gateway else {
-        return Ok(deny(None, Denial::UnknownGateway));
-    };
+    let site = serving.site()?;
+    let gateway = site
+        .gateways
+        .get(gateway_name(&site.path, call.head.uri.path()));
+    let record = gateway.map(|gateway| &gateway.record);
     let headers = &call.head.headers;
     let api_keys = values(headers, "x-api-key").chain(values(headers, "api-key"));
-    let token = match bearer::extract(call.authorization(), api_keys) {
-        Ok(token) => token,
-        Err(unusable) => return Ok(deny(None, Denial::Unusable(unusable))),
-    };
-    let token = match serving.token(token)? {
-        Ok(token) => token,
-        Err(reason) => return Ok(deny(None, Denial::Invalid(reason))),
-    };
-    let record = &gateway.record;
-    match check_token::check(directory, identity, record, &token.presented(), now) {
-        Ok(passed) => {
-            if let Some(issued) = passed.token.issued {
-                call.app.uses().note(directory, issued, now);
-            }
-            call.app.metrics().checked("passed");
-            Ok(pass(&passed, record))
-        }
-        Err(denial) => Ok(deny(Some(token.id()), denial)),
-    }
+    let sent = bearer::extract(call.authorization(), api_keys);
+    let verdict = enforce(call, serving, record, sent, now, pass)?;
+    Ok(verdict.unwrap_or_else(|denial| denied(site, gateway, denial)))
 }
 
 /// Returns the path segment after `checktoken/`.
 fn gateway_name<'p>(issuer_path: &str, path: &'p str) -> &'p str {
-    let name =
-        below(issuer_path, path).and_then(|below| below.strip_prefix('/')?.split('/').next());
+    let rest = Endpoint::CheckToken.rest_of(issuer_path, path);
+    let name = rest.and_then(|rest| rest.strip_prefix('/')?.split('/').next());
     name.unwrap_or_default()
-}
-
-/// Returns whether a path leads to this endpoint.
-pub(in crate::server) fn is_at(issuer_path: &str, path: &str) -> bool {
-    below(issuer_path, path).is_some_and(|below| below.is_empty() || below.starts_with('/'))
-}
-
-/// Returns the rest of a path after the endpoint's own.
-fn below<'p>(issuer_path: &str, path: &'p str) -> Option<&'p str> {
-    path.strip_prefix(issuer_path)?
-        .strip_prefix(paths::CHECK_TOKEN)
 }
 
 fn pass(passed: &Passed<'_>, gateway: &GatewayRecord) -> Response {
@@ -115,7 +80,7 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 
 fn denied(site: &Site, gateway: Option<&Gateway>, denial: Denial) -> Response {
     let status = StatusCode::from_u16(denial.status()).unwrap_or(StatusCode::FORBIDDEN);
-    let mut response = refused(status);
+    let mut response = without_identity(reply::empty(status));
     let challenge = gateway.map_or_else(
         || site.no_gateway.clone(),
         |gateway| gateway.challenge(denial),
@@ -125,17 +90,13 @@ fn denied(site: &Site, gateway: Option<&Gateway>, denial: Denial) -> Response {
 }
 
 fn unavailable(call: &Call) -> Response {
-    call.app.metrics().checked("unavailable");
-    let mut response = refused(StatusCode::SERVICE_UNAVAILABLE);
-    let wait = HeaderValue::from(reply::RETRY_SECONDS);
-    response.headers_mut().insert(RETRY_AFTER, wait);
-    response
+    call.app.metrics().checked(Checked::Unavailable);
+    without_identity(reply::refused_without_body(Refusal::Unavailable))
 }
 
-/// Returns a refusal. It has all identity headers, but empty, so that headers of these names from the caller cannot
-/// pass through.
-fn refused(status: StatusCode) -> Response {
-    let mut response = reply::empty(status);
+/// Adds all identity headers to a refusal, but empty, so that headers of these names from the caller cannot pass
+/// through.
+fn without_identity(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.reserve(HEADERS);
     for name in IDENTITY {

@@ -6,16 +6,14 @@ use jiff::Timestamp;
 
 use crate::oauth::access_token::Inactive;
 use crate::oauth::introspection::{INACTIVE, introspect};
-use crate::oauth::{ErrorCode, Form, OAuthError};
-use crate::server::reply::{self, Refusal};
+use crate::oauth::{ErrorCode, Form, OAuthError, Refusal};
+use crate::server::metrics::Introspected;
+use crate::server::reply;
 use crate::server::request::Call;
 
-pub async fn handle(mut call: Call) -> Response {
-    let answer = match call.form_body().await {
-        Ok(body) => answer(&call, &body, crate::server::now()),
-        Err(refusal) => Err(refusal),
-    };
-    answer.unwrap_or_else(Refusal::response)
+pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
+    let body = call.form_body().await?;
+    answer(&call, &body, crate::server::now())
 }
 
 fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal> {
@@ -26,8 +24,10 @@ fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal>
     let token = form.require("token", "token is missing")?;
     let snapshot = serving.snapshot();
     let inactive = |reason: Inactive, id: Option<&str>| {
-        call.app.metrics().introspected(reason.as_str());
-        if let Inactive::Refused(_) | Inactive::WrongAudience = reason {
+        call.app
+            .metrics()
+            .introspected(Introspected::Inactive(reason));
+        if let Inactive::Invalid(_) | Inactive::WrongAudience = reason {
             let client_id = &caller.client.record.client_id;
             call.audit_refusal(snapshot, client_id, id, reason.as_str());
         }
@@ -40,7 +40,7 @@ fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal>
     let presented = token.presented();
     match introspect(snapshot.directory(), &caller, &presented, now) {
         Ok(active) => {
-            call.app.metrics().introspected("active");
+            call.app.metrics().introspected(Introspected::Active);
             if let Some(issued) = active.used() {
                 call.app.uses().note(snapshot.directory(), issued, now);
             }

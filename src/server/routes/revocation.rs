@@ -5,29 +5,29 @@ use axum::response::Response;
 use jiff::Timestamp;
 
 use crate::directory::ObjectKey;
-use crate::oauth::Form;
 use crate::oauth::revocation::{self, Decision};
-use crate::server::reply::{self, Refusal};
-use crate::server::request::{Call, Token};
+use crate::oauth::{Form, Refusal};
+use crate::server::metrics::RevocationOutcome;
+use crate::server::reply;
+use crate::server::request::Call;
+use crate::server::token::Token;
 use crate::telemetry::audit;
 use crate::tokens::TokenId;
 
-pub async fn handle(mut call: Call) -> Response {
+pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     let decision = match call.form_body().await {
         Ok(body) => decide(&call, &body, crate::server::now()),
         Err(refusal) => Err(refusal),
     };
     match decision {
-        Ok(Some(revocation)) => carry_out(call, revocation)
-            .await
-            .unwrap_or_else(Refusal::response),
+        Ok(Some(revocation)) => carry_out(call, revocation).await,
         Ok(None) => {
-            call.app.metrics().revoked("nothing");
-            reply::empty(StatusCode::OK)
+            call.app.metrics().revoked(RevocationOutcome::Nothing);
+            Ok(reply::empty(StatusCode::OK))
         }
         Err(refusal) => {
-            call.app.metrics().revoked("refused");
-            refusal.response()
+            call.app.metrics().revoked(RevocationOutcome::Refused);
+            Err(refusal)
         }
     }
 }
@@ -93,14 +93,14 @@ async fn carry_out(call: Call, revocation: Revocation) -> Result<Response, Refus
         if call.app.noise().refusal(call.peer, &client_id) {
             tracing::warn!(%credential, error, "could not record a revocation, the caller is told to retry");
         }
-        call.app.metrics().revoked("unavailable");
+        call.app.metrics().revoked(RevocationOutcome::Unavailable);
         return Err(Refusal::Unavailable);
     }
     // This replica refuses the token at once, before its watch shows the write.
     call.app
         .publisher()
         .update(|directory| directory.revoke(&credential, &token_id));
-    call.app.metrics().revoked("revoked");
+    call.app.metrics().revoked(RevocationOutcome::Revoked);
     let (token_id, client_id, owner) = (token_id.as_str(), &client_id, &owner);
     audit::revoked(
         &call.origin(&call.app.publisher().current()),

@@ -7,18 +7,15 @@ use jiff::Timestamp;
 use crate::directory::AcceptedClient;
 use crate::oauth::client_auth::Method;
 use crate::oauth::grants::{Grant, client_credentials};
-use crate::oauth::{ErrorCode, Form, OAuthError};
-use crate::server::reply::{self, Refusal};
+use crate::oauth::{ErrorCode, Form, OAuthError, Refusal};
+use crate::server::reply;
 use crate::server::request::{Call, Serving};
 use crate::telemetry::audit;
 use crate::tokens::SystemEntropy;
 
-pub async fn handle(mut call: Call) -> Response {
-    let answer = match call.form_body().await {
-        Ok(body) => answer(&call, &body, crate::server::now()),
-        Err(refusal) => Err(refusal),
-    };
-    answer.unwrap_or_else(Refusal::response)
+pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
+    let body = call.form_body().await?;
+    answer(&call, &body, crate::server::now())
 }
 
 fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal> {
@@ -26,8 +23,8 @@ fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal>
     let serving = call.serving(now)?;
     let (client, method) = call.authenticate(&serving, &form, now)?;
     grant(call, &serving, &client, method, &form, now).inspect_err(|refusal| {
-        if let Refusal::OAuth(error) = refusal {
-            call.app.metrics().refused(error.code.as_str());
+        if let Refusal::Protocol(error) = refusal {
+            call.app.metrics().refused(error.code);
             let client_id = &client.client.record.client_id;
             call.audit_refusal(serving.snapshot(), client_id, None, error.code.as_str());
         }
@@ -58,11 +55,10 @@ fn grant(
     };
     let algorithm = issue.algorithm.or(serving.site()?.default_algorithm);
     let algorithm = algorithm.ok_or_else(no_key)?;
-    let signed = snapshot.ring().sign(algorithm, issue.typ, &issue.claims);
+    let claims = issue.claims.to_json().map_err(|_| no_key())?;
+    let signed = snapshot.ring().sign(algorithm, issue.typ, &claims);
     let token = signed.map_err(|_| no_key())?;
-    call.app
-        .metrics()
-        .issued(grant.as_str(), algorithm.as_str());
+    call.app.metrics().issued(grant, algorithm);
     audit::issued(
         &call.origin(snapshot),
         &audit::Issued {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::keys::Algorithm;
-use crate::tokens::jwt::AccessTokenType;
+use crate::tokens::jwt::TokenType;
 
 const CHECK: &str = "/id/connect/checktoken/api";
 
@@ -52,12 +52,11 @@ impl Asked {
         }
     }
 
-    fn sign(&self, typ: AccessTokenType, claims: &Value) -> String {
+    fn sign(&self, typ: TokenType, claims: &Value) -> String {
         let snapshot = self.fixture.app.publisher().current();
-        let signed =
-            snapshot
-                .ring()
-                .sign_json(Algorithm::RS256, typ, claims.to_string().as_bytes());
+        let signed = snapshot
+            .ring()
+            .sign(Algorithm::RS256, typ, claims.to_string().as_bytes());
         signed.unwrap()
     }
 
@@ -85,7 +84,7 @@ impl Asked {
 #[rstest]
 #[tokio::test]
 async fn an_access_token_is_one_with_either_type(
-    #[values(AccessTokenType::AtJwt, AccessTokenType::Jwt)] typ: AccessTokenType,
+    #[values(TokenType::AtJwt, TokenType::Jwt)] typ: TokenType,
 ) {
     let asked = Asked::new().await;
     let token = asked.sign(typ, &asked.claims);
@@ -109,7 +108,7 @@ async fn an_access_token_is_one_with_either_type(
 async fn another_kind_of_token_is_no_access_token_whatever_its_type(
     #[case] adds: Value,
     #[case] lacks: &[&str],
-    #[values(AccessTokenType::AtJwt, AccessTokenType::Jwt)] typ: AccessTokenType,
+    #[values(TokenType::AtJwt, TokenType::Jwt)] typ: TokenType,
 ) {
     let asked = Asked::new().await;
     let mut claims = asked.claims.clone();
@@ -125,7 +124,7 @@ async fn another_kind_of_token_is_no_access_token_whatever_its_type(
 #[tokio::test]
 async fn a_token_stays_valid_when_its_client_changes_the_type() {
     let mut asked = Asked::new().await;
-    let token = asked.sign(AccessTokenType::AtJwt, &asked.claims);
+    let token = asked.sign(TokenType::AtJwt, &asked.claims);
     let shop = QUICKSTART.replace(
         "  systemUser:",
         "  tokens: {accessTokenType: JWT}\n  systemUser:",

@@ -3,6 +3,7 @@
 mod check_token;
 mod discovery;
 mod edge;
+mod endpoints;
 mod hostile;
 mod introspection;
 mod keys;

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use symbolon::keys::{Algorithm, KeyRing, KeySet};
-use symbolon::tokens::jwt::AccessTokenType;
+use symbolon::tokens::jwt::TokenType;
 
 use crate::support::{Client, Dev, Folder, changed, recipe};
 use crate::{AUDIENCE, SCOPE};
@@ -120,13 +120,12 @@ fn forged(folder: &Folder, token: &str) -> BTreeMap<String, String> {
     let keys = &folder.signing_keys("platform", "main")["keyset.json"];
     let keys = KeySet::parse(keys.as_bytes()).unwrap();
     let ring = KeyRing::new(&keys, Timestamp::from_second(issued).unwrap()).unwrap();
-    let sign = |typ: AccessTokenType, changes: Value| {
+    let sign = |typ: TokenType, changes: Value| {
         let json = changed(&claims, changes).to_string();
-        ring.sign_json(Algorithm::RS256, typ, json.as_bytes())
-            .unwrap()
+        ring.sign(Algorithm::RS256, typ, json.as_bytes()).unwrap()
     };
-    let at_jwt = |changes| sign(AccessTokenType::AtJwt, changes);
-    let jwt = |changes| sign(AccessTokenType::Jwt, changes);
+    let at_jwt = |changes| sign(TokenType::AtJwt, changes);
+    let jwt = |changes| sign(TokenType::Jwt, changes);
     let hour = 3600;
     let unsigned = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"at+jwt"}"#);
     let changed = if parts[2].as_bytes()[10] == b'A' {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use symbolon::reconcile::report::metrics::OperatorMetrics;
 use symbolon::resources::Kind;
-use symbolon::telemetry::OperatorMetrics;
 
 use super::fleet::Kubelet;
 use super::process::{Operator, fleet_rights, rights};

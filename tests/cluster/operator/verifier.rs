@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use symbolon::{
     keys::{Algorithm, KeyRing, KeySet},
     resources::Kind,
-    tokens::jwt::{AccessTokenType, UnverifiedJwt},
+    tokens::jwt::{TokenType, UnverifiedJwt},
 };
 
 use super::{
@@ -142,7 +142,7 @@ async fn kube_apiserver_takes_access_tokens_of_clients_and_no_other_tokens() {
         ),
     ] {
         let json = changed(&claims, changes).to_string();
-        let signed = ring.sign_json(Algorithm::RS256, AccessTokenType::Jwt, json.as_bytes());
+        let signed = ring.sign(Algorithm::RS256, TokenType::Jwt, json.as_bytes());
         match cluster.user_of(&signed.unwrap()).await {
             Ok(user) => assert!(is_taken, "{what}: {user:?}"),
             Err(Error::Api(status)) => {

@@ -6,7 +6,7 @@ use super::super::{Child, name_of};
 use super::options::{check_ingress, check_route};
 use super::{About, Apis, HEALTH_PORT, HTTP_PORT, Issuer};
 use crate::directory::{ObjectKey, Problem, Reason};
-use crate::oauth::discovery::paths;
+use crate::oauth::Endpoint;
 use crate::resources::{ManagedKind, ServiceType};
 
 pub(super) fn policy_and_service(about: &About<'_>) -> [(Child, Value); 2] {
@@ -168,10 +168,6 @@ fn prefixes(about: &About<'_>) -> impl Iterator<Item = String> {
     if path.is_empty() {
         vec!["/".to_owned()].into_iter()
     } else {
-        vec![
-            path.clone(),
-            format!("{}{path}", paths::AUTHORIZATION_SERVER),
-        ]
-        .into_iter()
+        vec![path.clone(), Endpoint::AuthorizationServer.path(path)].into_iter()
     }
 }

@@ -19,7 +19,7 @@ use crate::directory::tables::record::{
 use crate::directory::{
     Class, Counts, Directory, Named, ObjectKey, Problem, Reason, Settings, Severity,
 };
-use crate::oauth::discovery::paths;
+use crate::oauth::Endpoint;
 use crate::reconcile::fleet::{Passed, Phase};
 use crate::reconcile::issue::{Facts, Settled};
 use crate::resources::{ANNOTATION_CREATED_BY, Cause, KeyStatus};
@@ -128,9 +128,9 @@ pub fn identity(
     if let Some(record) = object.record() {
         let issuer = &record.issuer;
         let endpoints = json!({
-            "discovery": format!("{issuer}{}", paths::OPENID_CONFIGURATION),
-            "token": format!("{issuer}{}", paths::TOKEN),
-            "introspection": format!("{issuer}{}", paths::INTROSPECTION),
+            "discovery": Endpoint::OpenIdConfiguration.url(issuer),
+            "token": Endpoint::Token.url(issuer),
+            "introspection": Endpoint::Introspection.url(issuer),
         });
         status.set("endpoints", endpoints);
     }

@@ -22,11 +22,11 @@ pub(super) enum Obstacle {
 }
 
 /// The namespaces, each with its obstacle.
-pub(super) type Refusals = BTreeMap<String, Obstacle>;
+pub(super) type Obstacles = BTreeMap<String, Obstacle>;
 
 /// An event that lists all namespaces with the same obstacle.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ObstacleEvent {
     /// The event's action, which keeps it apart from events about other obstacles.
     pub action: &'static str,
     /// The namespaces, the obstacle, and what to do.
@@ -50,10 +50,10 @@ pub(super) const fn obstacle(error: &ApiError) -> Option<Obstacle> {
 }
 
 /// Returns one event per obstacle.
-pub(super) fn tell(refusals: &Refusals, identity: &ObjectKey) -> Vec<Refusal> {
+pub(super) fn tell(obstacles: &Obstacles, identity: &ObjectKey) -> Vec<ObstacleEvent> {
     let binding = global_name_of(identity);
     let mut by_obstacle: BTreeMap<Obstacle, Vec<&str>> = BTreeMap::new();
-    for (namespace, obstacle) in refusals {
+    for (namespace, obstacle) in obstacles {
         by_obstacle.entry(*obstacle).or_default().push(namespace);
     }
     let told = by_obstacle.into_iter().map(|(obstacle, namespaces)| {
@@ -76,7 +76,7 @@ pub(super) fn tell(refusals: &Refusals, identity: &ObjectKey) -> Vec<Refusal> {
             ),
         };
         let note = format!("Nothing in {} is served: {why}.", namespaces.join(", "));
-        Refusal { action, note }
+        ObstacleEvent { action, note }
     });
     told.collect()
 }

@@ -1,0 +1,141 @@
+//! Decides whether the server answers one more request: the requests under way, each caller's share of them, and the
+//! requests whose bodies are still arriving.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::Limits;
+use super::metrics::Shed;
+use super::places::{Caller, Full, Places, Rule};
+use super::shares::{Share, Shares};
+
+/// The time in milliseconds after which a body that is still arriving may lose its place to a body of a caller that has
+/// fewer. Sending a byte now and then does not prolong it.
+const SLOW: u64 = 1000;
+
+/// The requests that the server answers or waits for.
+pub(super) struct Admission {
+    in_flight: AtomicUsize,
+    most: usize,
+    shares: Shares,
+    slow_bodies: Mutex<Places<Arc<SlowBody>>>,
+    started: Instant,
+}
+
+impl Admission {
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            in_flight: AtomicUsize::new(0),
+            most: limits.requests,
+            shares: Shares::new(limits.requests_per_peer),
+            slow_bodies: Mutex::new(Places::new(
+                limits.slow_bodies,
+                limits.slow_bodies_per_peer,
+                Rule::FairOnly,
+            )),
+            started: Instant::now(),
+        }
+    }
+
+    /// Counts a request.
+    ///
+    /// # Errors
+    /// The cause if too many are being answered.
+    pub fn admit(&self) -> Result<InFlight<'_>, Shed> {
+        let counted = InFlight(&self.in_flight);
+        let is_within = self.in_flight.fetch_add(1, Ordering::Relaxed) < self.most;
+        is_within.then_some(counted).ok_or(Shed::Requests)
+    }
+
+    /// Counts a request of a caller; without a caller there is no limit.
+    ///
+    /// # Errors
+    /// The cause if too many of the caller's requests are being answered.
+    pub fn admit_of(&self, caller: Option<IpAddr>) -> Result<Share<'_>, Shed> {
+        self.shares.take(caller).ok_or(Shed::RequestsPerPeer)
+    }
+
+    /// Frees the place of a request for another request while its body arrives.
+    ///
+    /// # Errors
+    /// The cause, if the server does not wait for the body.
+    pub fn wait_for_body(&self, caller: Option<Caller>) -> Result<Waiting<'_>, Shed> {
+        // Only tests have no peer.
+        let caller = caller.unwrap_or_else(|| Caller::new([0, 0, 0, 0].into(), true));
+        let now = self.elapsed();
+        let body = Arc::new(SlowBody {
+            begun: now,
+            ended: Notify::new(),
+        });
+        let slow =
+            |body: &Arc<SlowBody>| (now.saturating_sub(body.begun) >= SLOW).then_some(body.begun);
+        let entered = self.slow_bodies().enter(caller, Arc::clone(&body), slow);
+        let entered = entered.map_err(|full| match full {
+            Full::All => Shed::Bodies,
+            Full::Share => Shed::BodiesPerPeer,
+        })?;
+        if let Some(slow) = entered.ended {
+            slow.ended.notify_one();
+        }
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        Ok(Waiting {
+            admission: self,
+            caller,
+            id: entered.id,
+            body,
+        })
+    }
+
+    fn slow_bodies(&self) -> MutexGuard<'_, Places<Arc<SlowBody>>> {
+        let bodies = self.slow_bodies.lock();
+        bodies.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the milliseconds since the server started.
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A request that is being answered and counted.
+pub(super) struct InFlight<'a>(&'a AtomicUsize);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A body that has not arrived completely.
+struct SlowBody {
+    /// When the server began to wait for it, in milliseconds since the server started.
+    begun: u64,
+    /// Notified when another body takes its place.
+    ended: Notify,
+}
+
+/// A request whose body is still arriving. It does not count among the requests that are being answered.
+pub(super) struct Waiting<'a> {
+    admission: &'a Admission,
+    caller: Caller,
+    id: u64,
+    body: Arc<SlowBody>,
+}
+
+impl Waiting<'_> {
+    /// Waits until another body takes the place.
+    pub async fn ended(&self) {
+        self.body.ended.notified().await;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.admission.slow_bodies().leave(self.caller, self.id);
+        self.admission.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+}
