@@ -67,6 +67,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("keys", &["tokens", "resources", "telemetry"]),
     ("oauth", &["directory", "tokens", "resources"]),
     ("store", &[]),
+    ("people", &["tokens"]),
     ("directory", &["tokens", "resources", "characters"]),
     ("tokens", &[]),
     ("json_stream", &[]),
@@ -86,7 +87,14 @@ const IMPURE: &[&str] = &[
     "notify",
     "reqwest",
 ];
-const PURE: &[&str] = &["oauth", "directory", "tokens", "keys", "characters"];
+const PURE: &[&str] = &[
+    "oauth",
+    "people",
+    "directory",
+    "tokens",
+    "keys",
+    "characters",
+];
 /// Parts of kube that only hold metadata: no client, no IO.
 const HARMLESS: &[&str] = &["kube::core", "kube::api::ObjectMeta", "kube::Resource"];
 
