@@ -66,7 +66,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("keys", &["tokens", "resources", "telemetry"]),
     ("oauth", &["directory", "tokens", "resources"]),
-    ("store", &[]),
+    ("store", &["people", "tokens"]),
     ("people", &["tokens"]),
     ("directory", &["tokens", "resources", "characters"]),
     ("tokens", &[]),
@@ -86,6 +86,7 @@ const IMPURE: &[&str] = &[
     "kube",
     "notify",
     "reqwest",
+    "sqlx",
 ];
 const PURE: &[&str] = &[
     "oauth",
