@@ -8,6 +8,7 @@ mod fuzzing;
 pub mod json_stream;
 pub mod keys;
 pub mod oauth;
+pub mod people;
 pub mod reconcile;
 pub mod resources;
 pub mod server;

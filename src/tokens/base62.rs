@@ -1,9 +1,9 @@
 //! Base62 with the alphabet in ASCII order (`0-9A-Za-z`) and fixed widths.
 //!
 //! Since the alphabet is in ASCII order and widths are fixed, texts sort like the numbers they encode. So "is it below
-//! 2^256" is a comparison of texts, and nothing here needs to decode.
+//! 2^256" is a comparison of texts.
 
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::Entropy;
 
@@ -53,6 +53,24 @@ fn divide(limbs: &mut [u32; 8]) -> u32 {
 /// Whether `text` is the encoding of some 256-bit value.
 pub fn is_canonical_256(text: &[u8]) -> bool {
     text.len() == WIDTH_256 && is_base62(text) && text <= MAX_256.as_slice()
+}
+
+/// Decodes what [`encode_256`] returns; `None` for any other text.
+pub fn decode_256(text: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+    if !is_canonical_256(text) {
+        return None;
+    }
+    let mut bytes = Zeroizing::new([0; 32]);
+    for character in text {
+        let digit = ALPHABET.binary_search(character).ok()?;
+        let mut carry = u32::try_from(digit).ok()?;
+        for byte in bytes.iter_mut().rev() {
+            let product = u32::from(*byte) * 62 + carry;
+            *byte = product.to_be_bytes()[3];
+            carry = product >> 8;
+        }
+    }
+    Some(bytes)
 }
 
 /// Encodes 32 bits as six characters.
@@ -116,6 +134,15 @@ mod tests {
         assert!(!is_canonical_256(&[b'z'; WIDTH_256]));
         assert!(!is_canonical_256(&[b'0'; WIDTH_256 - 1]));
         assert!(!is_canonical_256(&[b'-'; WIDTH_256]));
+    }
+
+    #[test]
+    fn decoding_is_the_inverse_of_encoding() {
+        for value in [[0; 32], [255; 32], [7; 32]] {
+            assert_eq!(*decode_256(&encode_256(&value)).unwrap(), value);
+        }
+        assert_eq!(decode_256(&[b'z'; WIDTH_256]), None);
+        assert_eq!(decode_256(b""), None);
     }
 
     #[test]

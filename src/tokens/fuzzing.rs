@@ -23,7 +23,7 @@ use super::{Algorithm, Mac, Prefix, TokenHash, TokenId, base62, imported, refere
 
 static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
-        r"\A([a-z0-9]{1,16})(sat|pat|sec)_([0-9A-Za-z]{16})([0-9A-Za-z]{43})([0-9A-Za-z]{6})\z",
+        r"\A([a-z0-9]{1,16})(sat|pat|sec|cod|ref|ses|par)_([0-9A-Za-z]{16})([0-9A-Za-z]{43})([0-9A-Za-z]{6})\z",
     )
     .unwrap()
 });

@@ -36,14 +36,26 @@ pub enum Kind {
     PersonalAccessToken,
     /// Authenticates a client at the token endpoint (RFC 6749 section 2.3.1).
     ClientSecret,
+    /// An authorization code (RFC 6749 section 4.1.2).
+    AuthorizationCode,
+    /// A refresh token (RFC 6749 section 1.5).
+    RefreshToken,
+    /// The cookie of a person's session.
+    Session,
+    /// A pushed authorization request (RFC 9126).
+    PushedRequest,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 7] = [
         Self::ServiceAccessToken,
         Self::PersonalAccessToken,
         Self::ClientSecret,
+        Self::AuthorizationCode,
+        Self::RefreshToken,
+        Self::Session,
+        Self::PushedRequest,
     ];
 
     /// Returns the three letters used in the token.
@@ -52,6 +64,10 @@ impl Kind {
             Self::ServiceAccessToken => "sat",
             Self::PersonalAccessToken => "pat",
             Self::ClientSecret => "sec",
+            Self::AuthorizationCode => "cod",
+            Self::RefreshToken => "ref",
+            Self::Session => "ses",
+            Self::PushedRequest => "par",
         }
     }
 }
@@ -204,6 +220,11 @@ impl TokenHash {
         Self(hash)
     }
 
+    /// Returns the hash with these bytes, from a record.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Returns the 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -276,12 +297,24 @@ pub fn mint(prefix: &Prefix, kind: Kind, entropy: &mut dyn Entropy) -> Minted {
     let id = TokenId::random(entropy);
     let mut secret = Zeroizing::new([0; 32]);
     entropy.fill(&mut *secret);
-    let token = assemble(prefix, kind, id, &secret);
+    with_secret(prefix, kind, id, &secret)
+}
+
+/// Builds the token with this ID and these 256 bits.
+pub fn with_secret(prefix: &Prefix, kind: Kind, id: TokenId, secret: &[u8; 32]) -> Minted {
+    let token = assemble(prefix, kind, id, secret);
     Minted {
         hash: TokenHash::of(token.expose()),
         token,
         id,
     }
+}
+
+/// Returns the 256 bits of a token that [`parse`] accepts.
+pub fn secret_of(token: &str) -> Option<Zeroizing<[u8; 32]>> {
+    let end = token.len().checked_sub(base62::WIDTH_32)?;
+    let start = end.checked_sub(base62::WIDTH_256)?;
+    base62::decode_256(token.as_bytes().get(start..end)?)
 }
 
 fn assemble(prefix: &Prefix, kind: Kind, id: TokenId, secret: &[u8; 32]) -> SecretString {
@@ -397,8 +430,23 @@ mod tests {
     }
 
     fn any_token() -> impl Strategy<Value = String> {
-        ("[a-z0-9]{1,16}", 0..3_usize, any::<u64>())
+        ("[a-z0-9]{1,16}", 0..Kind::ALL.len(), any::<u64>())
             .prop_map(|(prefix, kind, seed)| token(&prefix, Kind::ALL[kind], seed))
+    }
+
+    #[test]
+    fn the_secret_of_a_token_reads_back() {
+        for seed in 0..50 {
+            let mut secret = [0; 32];
+            SeededEntropy::new(seed).fill(&mut secret);
+            let id = TokenId::random(&mut SeededEntropy::new(seed));
+            let made = with_secret(&Prefix::default(), Kind::RefreshToken, id, &secret);
+            assert_eq!(secret_of(made.token.expose()).as_deref(), Some(&secret));
+            assert_eq!(parse(made.token.expose()).unwrap().hash, made.hash);
+        }
+        for bad in ["", "short", &"é".repeat(40), &"-".repeat(72)] {
+            assert_eq!(secret_of(bad), None, "{bad}");
+        }
     }
 
     #[test]
@@ -438,7 +486,7 @@ mod tests {
         let id = "A".repeat(16);
         let secret = "0".repeat(43);
         let cases = [
-            (format!("symref_{id}{secret}"), Malformed::Kind),
+            (format!("symxyz_{id}{secret}"), Malformed::Kind),
             (format!("SYMsat_{id}{secret}"), Malformed::Shape),
             (format!("symSAT_{id}{secret}"), Malformed::Kind),
             (format!("symsat-{id}{secret}"), Malformed::Shape),

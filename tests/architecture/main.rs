@@ -67,7 +67,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("keys", &["tokens", "resources", "telemetry"]),
     ("oauth", &["directory", "tokens", "resources"]),
-    ("store", &[]),
+    ("store", &["people", "tokens"]),
+    ("people", &["tokens"]),
     ("directory", &["tokens", "resources", "characters"]),
     ("tokens", &[]),
     ("json_stream", &[]),
@@ -86,8 +87,16 @@ const IMPURE: &[&str] = &[
     "kube",
     "notify",
     "reqwest",
+    "sqlx",
 ];
-const PURE: &[&str] = &["oauth", "directory", "tokens", "keys", "characters"];
+const PURE: &[&str] = &[
+    "oauth",
+    "people",
+    "directory",
+    "tokens",
+    "keys",
+    "characters",
+];
 /// Parts of kube that only hold metadata: no client, no IO.
 const HARMLESS: &[&str] = &["kube::core", "kube::api::ObjectMeta", "kube::Resource"];
 

@@ -54,7 +54,7 @@ pub(super) async fn keep(
         opened = opening => opened,
         () = stop.cancelled() => return Ok(()),
     };
-    let mut store = opened.inspect_err(|error| metrics.store_failed(error.fault()))?;
+    let store = opened.inspect_err(|error| metrics.store_failed(error.fault()))?;
     app.status().store_open();
     info!(bytes = store.size(), "store open");
     let mut is_known_to_fail = false;
@@ -86,7 +86,7 @@ async fn open(
     identity: &ObjectKey,
     app: &App,
 ) -> Result<Store, StoreError> {
-    let mut store = Store::open(&path, PATIENCE).await?;
+    let store = Store::open(&path, PATIENCE).await?;
     let holder = holder(identity, app).await;
     store.bind(&holder, now()).await?;
     Ok(store)

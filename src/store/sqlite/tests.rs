@@ -1,7 +1,13 @@
 //! Opening, closing and reopening a store, and all that must be refused without changing the file.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
+use super::super::{Fault, Holder, Store};
 use super::*;
 
 const NOW: &str = "2026-01-01T12:00:00Z";
@@ -25,7 +31,7 @@ async fn open(path: &Path) -> Result<Store, StoreError> {
 
 /// Creates a store, binds it and closes it.
 async fn made(path: &Path) {
-    let mut store = open(path).await.unwrap();
+    let store = open(path).await.unwrap();
     store.bind(&holder("https://a", "1"), now()).await.unwrap();
     store.close().await.unwrap();
 }
@@ -50,7 +56,7 @@ async fn only_its_owner_can_read_the_store() {
         let mode = |file: std::fs::DirEntry| file.metadata().unwrap().permissions().mode() & 0o777;
         files.map(|file| mode(file.unwrap())).collect::<Vec<_>>()
     };
-    let mut store = open(&path).await.unwrap();
+    let store = open(&path).await.unwrap();
     store.bind(&holder("https://a", "1"), now()).await.unwrap();
     // The file, its log, the log's index, and the lock.
     assert_eq!(modes(), [0o600; 4]);
@@ -67,14 +73,24 @@ async fn data_remains_when_the_store_is_reopened() {
     let path = folder.path().join("symbolon.db");
     made(&path).await;
     for uid in ["1", "2"] {
-        let mut store = open(&path).await.unwrap();
+        let store = open(&path).await.unwrap();
         let same_issuer = holder("https://a", uid);
         store.bind(&same_issuer, now()).await.unwrap();
         store.probe(now()).await.unwrap();
         assert!(store.size() > 0);
-        let created: String = store.ask("SELECT created_at FROM store").await.unwrap();
+        let created = store
+            .ask("SELECT created_at FROM store")
+            .await
+            .unwrap()
+            .text(0)
+            .unwrap();
         assert_eq!(created, NOW);
-        let known: String = store.ask("SELECT uid FROM store").await.unwrap();
+        let known = store
+            .ask("SELECT uid FROM store")
+            .await
+            .unwrap()
+            .text(0)
+            .unwrap();
         assert_eq!(known, uid, "a recreated Identity keeps its store");
         store.close().await.unwrap();
     }
@@ -83,10 +99,25 @@ async fn data_remains_when_the_store_is_reopened() {
 #[tokio::test]
 async fn a_commit_is_durable() {
     let folder = tempfile::tempdir().unwrap();
-    let mut store = open(&folder.path().join("symbolon.db")).await.unwrap();
-    let journal: String = store.ask("PRAGMA journal_mode").await.unwrap();
-    let synchronous: i64 = store.ask("PRAGMA synchronous").await.unwrap();
-    let foreign_keys: i64 = store.ask("PRAGMA foreign_keys").await.unwrap();
+    let store = open(&folder.path().join("symbolon.db")).await.unwrap();
+    let journal = store
+        .ask("PRAGMA journal_mode")
+        .await
+        .unwrap()
+        .text(0)
+        .unwrap();
+    let synchronous = store
+        .ask("PRAGMA synchronous")
+        .await
+        .unwrap()
+        .int(0)
+        .unwrap();
+    let foreign_keys = store
+        .ask("PRAGMA foreign_keys")
+        .await
+        .unwrap()
+        .int(0)
+        .unwrap();
     assert_eq!((&*journal, synchronous, foreign_keys), ("wal", 2, 1));
 }
 
@@ -95,14 +126,19 @@ async fn the_store_of_another_issuer_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("symbolon.db");
     made(&path).await;
-    let mut store = open(&path).await.unwrap();
+    let store = open(&path).await.unwrap();
     let refused = store.bind(&holder("https://b", "2"), now()).await;
     let words = refused.unwrap_err().to_string();
     assert!(
         words.contains("https://a") && words.contains("https://b"),
         "{words}"
     );
-    let known: String = store.ask("SELECT issuer FROM store").await.unwrap();
+    let known = store
+        .ask("SELECT issuer FROM store")
+        .await
+        .unwrap()
+        .text(0)
+        .unwrap();
     assert_eq!(known, "https://a");
 }
 
@@ -168,12 +204,9 @@ async fn a_read_only_volume_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("symbolon.db");
     made(&path).await;
-    let mut store = open(&path).await.unwrap();
+    let store = open(&path).await.unwrap();
     // Makes writes fail, as on a read-only volume.
-    let _: i64 = store
-        .ask("PRAGMA query_only = 1; SELECT 1")
-        .await
-        .unwrap_or(1);
+    store.all("PRAGMA query_only = 1").await.unwrap();
     let refused = store.probe(now()).await.unwrap_err();
     assert_eq!(refused.fault(), Fault::ReadOnly, "{refused}");
     let absent = open(&folder.path().join("nowhere/symbolon.db")).await;
@@ -197,4 +230,50 @@ async fn opening_a_fifo_or_a_device_fails_at_once() {
     std::os::unix::fs::symlink("/dev/null", &device).unwrap();
     let refused = open(&device).await.err();
     assert!(matches!(refused, Some(StoreError::File { .. })));
+}
+
+/// A release without people's data created such a file.
+#[tokio::test]
+async fn an_older_file_gets_the_tables_and_can_shrink() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("symbolon.db");
+    made(&path).await;
+    let tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('store', '_sqlx_migrations')";
+    let store = open(&path).await.unwrap();
+    let names = store.all(tables).await.unwrap();
+    store.close().await.unwrap();
+    let drops: Vec<_> = names
+        .iter()
+        .map(|row| format!("DROP TABLE {};", row.text(0).unwrap()))
+        .collect();
+    let sql = format!(
+        "PRAGMA foreign_keys = 0; PRAGMA auto_vacuum = NONE; {} DELETE FROM _sqlx_migrations WHERE version > 1; VACUUM",
+        drops.concat()
+    );
+    run(&path, &sql).await;
+
+    let store = open(&path).await.unwrap();
+    let mode = store.ask("PRAGMA auto_vacuum").await.unwrap();
+    assert_eq!(mode.int(0).unwrap(), 2, "incremental");
+    assert_eq!(store.all(tables).await.unwrap().len(), names.len());
+    let issuer = store.ask("SELECT issuer FROM store").await.unwrap();
+    assert_eq!(issuer.text(0).unwrap(), "https://a");
+}
+
+#[tokio::test]
+async fn a_new_file_can_shrink() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("symbolon.db")).await.unwrap();
+    let mode = store.ask("PRAGMA auto_vacuum").await.unwrap();
+    assert_eq!(mode.int(0).unwrap(), 2, "incremental");
+}
+
+#[tokio::test]
+async fn a_closed_store_refuses_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("symbolon.db")).await.unwrap();
+    let clone = store.clone();
+    store.close().await.unwrap();
+    let refused = clone.probe(now()).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Closed), "{refused}");
 }

@@ -1,0 +1,154 @@
+//! Grants: what a person allowed one client, once. Codes, refresh tokens and access tokens belong to a grant and end
+//! with it.
+
+use jiff::Timestamp;
+
+use super::account::{Account, AccountId};
+use crate::tokens::TokenId;
+
+/// What else ends a grant, besides its own revocation and the account's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndsWith {
+    /// The revocation of the session in which the person allowed it. A session that only lapses ends no grant.
+    Session,
+    /// Nothing.
+    Grant,
+}
+
+/// A grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Its ID.
+    pub id: TokenId,
+    /// The person.
+    pub account: AccountId,
+    /// The account's epoch in which it began.
+    pub epoch: i64,
+    /// The session in which the person allowed it.
+    pub session: TokenId,
+    /// What else ends it.
+    pub ends_with: EndsWith,
+    /// The client's ID.
+    pub client: String,
+    /// The uid of the client's resource, so that a recreated client inherits nothing.
+    pub client_uid: String,
+    /// The granted scopes, separated by spaces.
+    pub scopes: String,
+    /// The resource indicators (RFC 8707), separated by spaces; empty if none was named.
+    pub resources: String,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When everything that was issued from it has expired.
+    pub expires_at: Timestamp,
+    /// When it was revoked.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// A grant with what it is judged by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The grant.
+    pub grant: Grant,
+    /// Its account.
+    pub account: Account,
+    /// When its session was revoked.
+    pub session_ended_at: Option<Timestamp>,
+}
+
+/// Why a grant has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was revoked.
+    Revoked,
+    /// Its session was revoked, and the grant ends with it.
+    Session,
+    /// The account's sessions and grants were revoked.
+    Account,
+    /// It has expired.
+    Expired,
+}
+
+impl Standing {
+    /// Judges the grant at `now`.
+    ///
+    /// # Errors
+    /// Why it has ended.
+    pub fn judge(&self, now: Timestamp) -> Result<&Grant, Ended> {
+        let grant = &self.grant;
+        if grant.ended_at.is_some() {
+            return Err(Ended::Revoked);
+        }
+        if grant.ends_with == EndsWith::Session && self.session_ended_at.is_some() {
+            return Err(Ended::Session);
+        }
+        if !self.account.allows(grant.epoch) {
+            return Err(Ended::Account);
+        }
+        if now >= grant.expires_at {
+            return Err(Ended::Expired);
+        }
+        Ok(grant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn standing() -> Standing {
+        let account = AccountId(uuid::Uuid::nil());
+        Standing {
+            grant: Grant {
+                id: "AAAAAAAAAAAAAAAA".parse().unwrap(),
+                account,
+                epoch: 3,
+                session: "BBBBBBBBBBBBBBBB".parse().unwrap(),
+                ends_with: EndsWith::Session,
+                client: "shop".to_owned(),
+                client_uid: "1".to_owned(),
+                scopes: "openid".to_owned(),
+                resources: String::new(),
+                created_at: at(100),
+                expires_at: at(200),
+                ended_at: None,
+            },
+            account: Account {
+                id: account,
+                owner: "user:1".to_owned(),
+                created_at: at(0),
+                valid_after: at(50),
+                epoch: 3,
+            },
+            session_ended_at: None,
+        }
+    }
+
+    #[test]
+    fn a_grant_ends_by_itself_with_its_session_with_its_account_and_in_time() {
+        assert!(standing().judge(at(199)).is_ok());
+        assert_eq!(standing().judge(at(200)), Err(Ended::Expired));
+        let mut revoked = standing();
+        revoked.grant.ended_at = Some(at(150));
+        assert_eq!(revoked.judge(at(150)), Err(Ended::Revoked));
+        let mut signed_out = standing();
+        signed_out.session_ended_at = Some(at(150));
+        assert_eq!(signed_out.judge(at(150)), Err(Ended::Session));
+        let mut everywhere = standing();
+        everywhere.account.epoch = 4;
+        assert_eq!(everywhere.judge(at(150)), Err(Ended::Account));
+    }
+
+    #[test]
+    fn a_grant_of_its_own_outlives_the_session_but_not_the_account() {
+        let mut device = standing();
+        device.grant.ends_with = EndsWith::Grant;
+        device.session_ended_at = Some(at(150));
+        assert!(device.judge(at(150)).is_ok());
+        device.account.epoch = 4;
+        assert_eq!(device.judge(at(150)), Err(Ended::Account));
+    }
+}

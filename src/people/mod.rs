@@ -1,0 +1,25 @@
+//! The rules for what the store records about people: what a presented code, refresh token, session cookie or pushed
+//! request means for its row, when a grant ends, and how many guesses are admitted.
+//!
+//! Each rule takes rows and the time and returns a verdict; the store carries it out. Not here: SQL, IO, policy of
+//! resources (the caller passes lifetimes in), the protocol's errors.
+
+pub mod account;
+pub mod code;
+pub mod grant;
+pub mod guessing;
+pub mod pushed;
+pub mod refresh;
+pub mod session;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Returns the time `after` from `from`. A time beyond the calendar becomes its last moment.
+pub(crate) fn later(from: Timestamp, after: Duration) -> Timestamp {
+    SignedDuration::try_from(after)
+        .ok()
+        .and_then(|after| from.checked_add(after).ok())
+        .unwrap_or(Timestamp::MAX)
+}

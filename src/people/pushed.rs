@@ -1,0 +1,92 @@
+//! Pushed authorization requests (RFC 9126): used up when the code is issued, not when the page is shown, since people
+//! reload pages.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::later;
+use crate::tokens::{TokenHash, TokenId};
+
+/// How long a request remains usable after a browser first presented it.
+pub const SHOWN_FOR: Duration = Duration::from_mins(10);
+
+/// A pushed request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// Its ID.
+    pub id: TokenId,
+    /// The hash of the reference that the client received.
+    pub hash: TokenHash,
+    /// The client that pushed it.
+    pub client: String,
+    /// Its parameters, in the form that the caller chose.
+    pub request: String,
+    /// When it must have been presented.
+    pub expires_at: Timestamp,
+    /// When a browser first presented it.
+    pub presented_at: Option<Timestamp>,
+    /// When a code was issued for it.
+    pub used_at: Option<Timestamp>,
+}
+
+/// What a presented reference means for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is valid and was not presented before.
+    First,
+    /// It is valid and was presented before.
+    Again,
+    /// A code was issued for it.
+    Used,
+    /// It is too old.
+    Expired,
+    /// The reference is wrong, or of another client.
+    Guessed,
+}
+
+/// Judges the reference whose hash is `presented`, named by `client`.
+pub fn judge(pushed: &Pushed, presented: &TokenHash, client: &str, now: Timestamp) -> Verdict {
+    if pushed.hash != *presented || pushed.client != client {
+        return Verdict::Guessed;
+    }
+    if pushed.used_at.is_some() {
+        return Verdict::Used;
+    }
+    match pushed.presented_at {
+        None if now >= pushed.expires_at => Verdict::Expired,
+        None => Verdict::First,
+        Some(first) if now >= later(first, SHOWN_FOR) => Verdict::Expired,
+        Some(_) => Verdict::Again,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expiry_counts_until_the_first_presentation_and_a_reload_works() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let hash = TokenHash::of("reference");
+        let mut pushed = Pushed {
+            id: "AAAAAAAAAAAAAAAA".parse().unwrap(),
+            hash,
+            client: "shop".to_owned(),
+            request: String::new(),
+            expires_at: at(60),
+            presented_at: None,
+            used_at: None,
+        };
+        assert_eq!(judge(&pushed, &hash, "shop", at(59)), Verdict::First);
+        assert_eq!(judge(&pushed, &hash, "shop", at(60)), Verdict::Expired);
+        assert_eq!(judge(&pushed, &hash, "other", at(1)), Verdict::Guessed);
+        let wrong = TokenHash::of("guess");
+        assert_eq!(judge(&pushed, &wrong, "shop", at(1)), Verdict::Guessed);
+        pushed.presented_at = Some(at(59));
+        assert_eq!(judge(&pushed, &hash, "shop", at(600)), Verdict::Again);
+        assert_eq!(judge(&pushed, &hash, "shop", at(659)), Verdict::Expired);
+        pushed.used_at = Some(at(61));
+        assert_eq!(judge(&pushed, &hash, "shop", at(62)), Verdict::Used);
+    }
+}

@@ -1,0 +1,171 @@
+//! Sessions: a browser in which a person has signed in.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::account::{Account, AccountId};
+use super::later;
+use crate::tokens::{TokenHash, TokenId};
+
+/// The largest number of sessions of one person. The oldest ends.
+pub const MAX_SESSIONS: u16 = 50;
+/// The last use is recorded once in this part of the idle limit, so that most uses write nothing.
+const TOUCHES: u32 = 16;
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its ID, which is also the `sid` of tokens. It proves nothing.
+    pub id: TokenId,
+    /// The hash of the cookie.
+    pub hash: TokenHash,
+    /// The person.
+    pub account: AccountId,
+    /// The account's epoch in which it began.
+    pub epoch: i64,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// A recent use.
+    pub used_at: Timestamp,
+    /// When the person last proved who they are.
+    pub authenticated_at: Timestamp,
+    /// How: the values of `amr` (RFC 8176), separated by spaces.
+    pub methods: String,
+    /// Its absolute end.
+    pub expires_at: Timestamp,
+    /// When it was revoked.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// How long a session lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Without use.
+    pub idle: Duration,
+    /// In all. A limit that was tightened acts on present sessions; one that was extended does not.
+    pub absolute: Duration,
+}
+
+/// What a presented cookie means for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The session is valid.
+    Valid {
+        /// Whether this use must be recorded.
+        touch: bool,
+    },
+    /// Someone knows the public ID only.
+    Guessed,
+    /// It was revoked, by itself or with the account.
+    Ended,
+    /// It was not used for too long, or has reached its absolute end.
+    Lapsed,
+}
+
+/// Judges a cookie whose hash is `presented`.
+pub fn judge(
+    session: &Session,
+    account: &Account,
+    presented: &TokenHash,
+    limits: Limits,
+    now: Timestamp,
+) -> Verdict {
+    if session.hash != *presented {
+        return Verdict::Guessed;
+    }
+    if session.ended_at.is_some() || !account.allows(session.epoch) {
+        return Verdict::Ended;
+    }
+    let absolute = session
+        .expires_at
+        .min(later(session.created_at, limits.absolute));
+    if now >= absolute || now >= later(session.used_at, limits.idle) {
+        return Verdict::Lapsed;
+    }
+    let touch = now >= later(session.used_at, limits.idle / TOUCHES);
+    Verdict::Valid { touch }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        idle: Duration::from_secs(160),
+        absolute: Duration::from_secs(1000),
+    };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn rows() -> (Session, Account) {
+        let account = AccountId(uuid::Uuid::nil());
+        let session = Session {
+            id: "AAAAAAAAAAAAAAAA".parse().unwrap(),
+            hash: TokenHash::of("cookie"),
+            account,
+            epoch: 3,
+            created_at: at(100),
+            used_at: at(100),
+            authenticated_at: at(100),
+            methods: "pwd".to_owned(),
+            expires_at: at(1100),
+            ended_at: None,
+        };
+        let account = Account {
+            id: account,
+            owner: "user:1".to_owned(),
+            created_at: at(0),
+            valid_after: at(0),
+            epoch: 3,
+        };
+        (session, account)
+    }
+
+    fn verdict(session: &Session, account: &Account, limits: Limits, now: i64) -> Verdict {
+        let cookie = TokenHash::of("cookie");
+        judge(session, account, &cookie, limits, at(now))
+    }
+
+    #[test]
+    fn a_session_lapses_when_idle_and_at_its_absolute_end() {
+        let (mut session, account) = rows();
+        let seen = |session: &Session, now| verdict(session, &account, LIMITS, now);
+        assert_eq!(seen(&session, 109), Verdict::Valid { touch: false });
+        assert_eq!(seen(&session, 110), Verdict::Valid { touch: true });
+        assert_eq!(seen(&session, 259), Verdict::Valid { touch: true });
+        assert_eq!(seen(&session, 260), Verdict::Lapsed);
+        session.used_at = at(1090);
+        assert_eq!(seen(&session, 1099), Verdict::Valid { touch: false });
+        assert_eq!(seen(&session, 1100), Verdict::Lapsed);
+    }
+
+    #[test]
+    fn a_tightened_limit_acts_on_present_sessions() {
+        let (session, account) = rows();
+        let tight = Limits {
+            absolute: Duration::from_secs(20),
+            ..LIMITS
+        };
+        assert_eq!(verdict(&session, &account, tight, 120), Verdict::Lapsed);
+        let wide = Limits {
+            idle: Duration::MAX,
+            absolute: Duration::MAX,
+        };
+        assert_eq!(verdict(&session, &account, wide, 1100), Verdict::Lapsed);
+    }
+
+    #[test]
+    fn a_revoked_session_and_a_guessed_cookie_are_refused() {
+        let (mut session, mut account) = rows();
+        let guess = judge(&session, &account, &TokenHash::of("x"), LIMITS, at(101));
+        assert_eq!(guess, Verdict::Guessed);
+        account.epoch = 4;
+        assert_eq!(verdict(&session, &account, LIMITS, 101), Verdict::Ended);
+        account.epoch = 3;
+        session.ended_at = Some(at(101));
+        assert_eq!(verdict(&session, &account, LIMITS, 101), Verdict::Ended);
+    }
+}

@@ -1,0 +1,131 @@
+-- People: accounts, sessions, grants and what was issued from them. Times are microseconds since 1970; hashes are SHA-256.
+
+CREATE TABLE account (
+    id          BLOB PRIMARY KEY,
+    -- What it belongs to, such as the uid of a User.
+    owner       TEXT NOT NULL UNIQUE,
+    created_at  INTEGER NOT NULL,
+    -- Enrolment links that were issued before this time do not work.
+    valid_after INTEGER NOT NULL,
+    -- Raised by each revocation. Sessions and grants of another epoch have ended.
+    epoch       INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE password (
+    account    BLOB PRIMARY KEY REFERENCES account (id),
+    -- A PHC string.
+    hash       TEXT NOT NULL,
+    changed_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE session (
+    id               TEXT PRIMARY KEY,
+    hash             BLOB NOT NULL,
+    account          BLOB NOT NULL REFERENCES account (id),
+    epoch            INTEGER NOT NULL,
+    created_at       INTEGER NOT NULL,
+    used_at          INTEGER NOT NULL,
+    authenticated_at INTEGER NOT NULL,
+    methods          TEXT NOT NULL,
+    expires_at       INTEGER NOT NULL,
+    ended_at         INTEGER
+) STRICT;
+CREATE INDEX session_account ON session (account);
+CREATE INDEX session_expiry ON session (expires_at);
+
+CREATE TABLE grants (
+    id         TEXT PRIMARY KEY,
+    account    BLOB NOT NULL REFERENCES account (id),
+    epoch      INTEGER NOT NULL,
+    session    TEXT NOT NULL REFERENCES session (id),
+    -- 0: the session's revocation ends it. 1: it does not.
+    ends_with  INTEGER NOT NULL,
+    client     TEXT NOT NULL,
+    client_uid TEXT NOT NULL,
+    scopes     TEXT NOT NULL,
+    resources  TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    ended_at   INTEGER
+) STRICT;
+CREATE INDEX grants_account ON grants (account);
+CREATE INDEX grants_session ON grants (session);
+CREATE INDEX grants_expiry ON grants (expires_at);
+
+CREATE TABLE code (
+    id           TEXT PRIMARY KEY,
+    hash         BLOB NOT NULL,
+    grant_id     TEXT NOT NULL REFERENCES grants (id),
+    client       TEXT NOT NULL,
+    redirect_uri TEXT NOT NULL,
+    challenge    TEXT,
+    nonce        TEXT,
+    expires_at   INTEGER NOT NULL,
+    used_at      INTEGER,
+    delete_after INTEGER NOT NULL
+) STRICT;
+CREATE INDEX code_grant ON code (grant_id);
+CREATE INDEX code_expiry ON code (delete_after);
+
+-- One row for each family, updated in place. No index covers a column that a refresh changes.
+CREATE TABLE refresh (
+    id           TEXT PRIMARY KEY,
+    grant_id     TEXT NOT NULL REFERENCES grants (id),
+    hash         BLOB NOT NULL,
+    generation   INTEGER NOT NULL,
+    key_id       INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    used_at      INTEGER NOT NULL,
+    rotated_at   INTEGER NOT NULL,
+    ended_at     INTEGER,
+    delete_after INTEGER NOT NULL
+) STRICT;
+CREATE INDEX refresh_grant ON refresh (grant_id);
+CREATE INDEX refresh_expiry ON refresh (delete_after);
+
+CREATE TABLE consent (
+    account    BLOB NOT NULL REFERENCES account (id),
+    client     TEXT NOT NULL,
+    -- The uid of the client's resource: a recreated client asks again.
+    client_uid TEXT NOT NULL,
+    scopes     TEXT NOT NULL,
+    given_at   INTEGER NOT NULL,
+    PRIMARY KEY (account, client)
+) STRICT;
+
+CREATE TABLE par (
+    id           TEXT PRIMARY KEY,
+    hash         BLOB NOT NULL,
+    client       TEXT NOT NULL,
+    request      TEXT NOT NULL,
+    expires_at   INTEGER NOT NULL,
+    presented_at INTEGER,
+    used_at      INTEGER,
+    delete_after INTEGER NOT NULL
+) STRICT;
+CREATE INDEX par_client ON par (client);
+CREATE INDEX par_expiry ON par (delete_after);
+
+-- Enrolment links that were used.
+CREATE TABLE enrolment (
+    link         BLOB PRIMARY KEY,
+    account      BLOB NOT NULL REFERENCES account (id),
+    used_at      INTEGER NOT NULL,
+    delete_after INTEGER NOT NULL
+) STRICT;
+CREATE INDEX enrolment_account ON enrolment (account);
+CREATE INDEX enrolment_expiry ON enrolment (delete_after);
+
+-- Values that are accepted once, such as the jti of a client assertion.
+CREATE TABLE once (
+    value      BLOB PRIMARY KEY,
+    expires_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX once_expiry ON once (expires_at);
+
+-- The gate against guessing.
+CREATE TABLE attempt (
+    subject BLOB PRIMARY KEY,
+    at      INTEGER NOT NULL
+) STRICT;
+CREATE INDEX attempt_expiry ON attempt (at);

@@ -1,0 +1,156 @@
+//! Accounts and passwords.
+
+use jiff::Timestamp;
+
+use super::super::row::Row;
+use super::super::statement::Statement;
+use super::super::{Outcome, Store, StoreError, Tx};
+use crate::people::account::{Account, AccountId};
+
+/// Reads an account from the first five columns.
+pub(super) fn account(row: &Row) -> Result<Account, StoreError> {
+    Ok(Account {
+        id: row.account(0)?,
+        owner: row.text(1)?,
+        created_at: row.time(2)?,
+        valid_after: row.time(3)?,
+        epoch: row.int(4)?,
+    })
+}
+
+impl Tx {
+    /// Returns an account.
+    pub async fn account(&mut self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        let row = self.row(Statement::ACCOUNT_READ, [id.into()]).await?;
+        row.as_ref().map(account).transpose()
+    }
+
+    /// Returns the account that belongs to `owner`.
+    pub async fn account_of(&mut self, owner: &str) -> Result<Option<Account>, StoreError> {
+        let row = self
+            .row(Statement::ACCOUNT_BY_OWNER, [owner.into()])
+            .await?;
+        row.as_ref().map(account).transpose()
+    }
+
+    /// Creates the account of `owner` with this ID, or returns the present one, whose ID may differ.
+    pub async fn ensure_account(
+        &mut self,
+        id: AccountId,
+        owner: &str,
+        now: Timestamp,
+    ) -> Result<Account, StoreError> {
+        let never = Timestamp::UNIX_EPOCH.into();
+        let values = [id.into(), owner.into(), now.into(), never];
+        self.run(Statement::ACCOUNT_ADD, values).await?;
+        let present = self.account_of(owner).await?;
+        present.ok_or(StoreError::Misused(
+            "an account has the ID of another owner",
+        ))
+    }
+
+    /// Returns the hash of the account's password, a PHC string.
+    pub async fn password(&mut self, id: AccountId) -> Result<Option<String>, StoreError> {
+        let row = self.row(Statement::PASSWORD_READ, [id.into()]).await?;
+        row.map(|row| row.text(0)).transpose()
+    }
+
+    /// Sets the password, given its hash, and ends every session and grant of the account.
+    pub async fn set_password(
+        &mut self,
+        id: AccountId,
+        hash: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.record_password(id, hash, now).await?;
+        self.revoke_account(id, now).await
+    }
+
+    /// Sets the password and ends nothing.
+    pub(super) async fn record_password(
+        &mut self,
+        id: AccountId,
+        hash: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let values = [id.into(), hash.into(), now.into()];
+        self.run(Statement::PASSWORD_SET, values).await
+    }
+
+    /// Ends every session and grant of the account, unless it was revoked at or after `since`. Returns whether it did.
+    pub(super) async fn revoke_account_unless(
+        &mut self,
+        id: AccountId,
+        now: Timestamp,
+        since: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let values = [id.into(), now.into(), since.into()];
+        let revoked = self.row(Statement::ACCOUNT_REVOKE_UNLESS, values).await?;
+        Ok(revoked.is_some())
+    }
+
+    /// Ends every session and grant of the account, also those that another transaction is about to record.
+    pub async fn revoke_account(
+        &mut self,
+        id: AccountId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let values = [id.into(), now.into()];
+        self.run(Statement::ACCOUNT_REVOKE, values).await
+    }
+}
+
+impl Store {
+    /// Returns the account of `owner` with its password's hash.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn credentials(
+        &self,
+        owner: &str,
+    ) -> Result<Option<(Account, Option<String>)>, StoreError> {
+        let owner = owner.to_owned();
+        self.read(move |tx| {
+            Box::pin(async move {
+                let Some(account) = tx.account_of(&owner).await? else {
+                    return Ok(None);
+                };
+                let password = tx.password(account.id).await?;
+                Ok(Some((account, password)))
+            })
+        })
+        .await
+    }
+
+    /// Changes a password, given its hash, and ends every session and grant of the account.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn change_password(
+        &self,
+        id: AccountId,
+        hash: String,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                tx.set_password(id, &hash, now).await?;
+                Ok(Outcome::Save(()))
+            })
+        })
+        .await
+    }
+
+    /// Ends every session and grant of an account.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn sign_out_everywhere(
+        &self,
+        id: AccountId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write_single(move |tx| Box::pin(tx.revoke_account(id, now)))
+            .await
+    }
+}

@@ -1,0 +1,191 @@
+//! Authorization codes.
+
+use jiff::Timestamp;
+
+use super::super::row::{Row, Value};
+use super::super::statement::Statement;
+use super::super::{Outcome, Store, StoreError, Tx};
+use super::grant::{COLUMNS, standing};
+use crate::people::code::{self, Code, KEPT_FOR, Use, Verdict};
+use crate::people::grant::{Grant, Standing};
+use crate::people::later;
+use crate::people::refresh::Family;
+use crate::tokens::TokenId;
+
+/// What redeeming a code gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Redeemed {
+    /// The code was good: the client gets tokens for this grant.
+    Granted(Box<(Grant, Code)>),
+    /// It was not, and nothing but `ended` has changed.
+    Refused {
+        /// Why.
+        reason: Refusal,
+        /// Whether this request ended the grant.
+        ended: bool,
+    },
+}
+
+/// Why a code was refused. All of them are `invalid_grant` to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No code has this ID.
+    Unknown,
+    /// The rule for codes refuses it.
+    Code(Verdict),
+    /// Its grant has ended.
+    Ended,
+}
+
+fn read(row: &Row) -> Result<(Code, Standing), StoreError> {
+    let standing = standing(row)?;
+    let code = Code {
+        id: row.id(COLUMNS)?,
+        hash: row.hash(COLUMNS + 1)?,
+        grant: standing.grant.id,
+        client: row.text(COLUMNS + 2)?,
+        redirect_uri: row.text(COLUMNS + 3)?,
+        challenge: row.text_or_null(COLUMNS + 4)?,
+        nonce: row.text_or_null(COLUMNS + 5)?,
+        expires_at: row.time(COLUMNS + 6)?,
+        used_at: row.time_or_null(COLUMNS + 7)?,
+    };
+    Ok((code, standing))
+}
+
+impl Tx {
+    /// Records a code.
+    pub async fn add_code(&mut self, code: &Code) -> Result<(), StoreError> {
+        let values: [Value; 9] = [
+            code.id.into(),
+            code.hash.into(),
+            code.grant.into(),
+            (&code.client).into(),
+            (&code.redirect_uri).into(),
+            (&code.challenge).into(),
+            (&code.nonce).into(),
+            code.expires_at.into(),
+            later(code.expires_at, KEPT_FOR).into(),
+        ];
+        self.run(Statement::CODE_ADD, values).await
+    }
+
+    async fn code(&mut self, id: TokenId) -> Result<Option<(Code, Standing)>, StoreError> {
+        let row = self.row(Statement::CODE_READ, [id.into()]).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Marks a code as used. Returns `false` if another request did so first.
+    async fn mark_code(&mut self, code: &Code, now: Timestamp) -> Result<bool, StoreError> {
+        let values = [code.id.into(), code.hash.into(), now.into()];
+        Ok(self.row(Statement::CODE_USE, values).await?.is_some())
+    }
+}
+
+/// What a redeemed code creates besides the access token.
+#[derive(Clone, Debug)]
+pub struct Issue {
+    /// When everything that is issued has expired.
+    pub expires_at: Timestamp,
+    /// The family of refresh tokens and when it is deleted, if the client gets one.
+    pub family: Option<(Family, Timestamp)>,
+}
+
+impl Store {
+    /// Records a grant and its code, and uses up a pushed request. Returns `false`, and records nothing, if the session or
+    /// the account was revoked, or if the pushed request was used before.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn issue_code(
+        &self,
+        grant: Grant,
+        code: Code,
+        pushed: Option<TokenId>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                if let Some(pushed) = pushed
+                    && !tx.use_pushed(pushed, now).await?
+                {
+                    return Ok(Outcome::Cancel(false));
+                }
+                if !tx.add_grant(&grant).await? {
+                    return Ok(Outcome::Cancel(false));
+                }
+                tx.add_code(&code).await?;
+                Ok(Outcome::Save(true))
+            })
+        })
+        .await
+    }
+
+    /// Redeems a code: of all requests, one is granted. A later use ends the grant.
+    ///
+    /// `issue` says what the code creates. It is not called if the code is refused.
+    ///
+    /// # Errors
+    /// Of the database: then nothing was redeemed, unless the reply to the commit was lost.
+    pub async fn redeem_code(
+        &self,
+        request: Use,
+        now: Timestamp,
+        issue: impl FnOnce(&Grant, &Code) -> Issue + Send,
+    ) -> Result<Redeemed, StoreError> {
+        let mut issue = Some(issue);
+        // The second pass is for a request that lost the race: the row then says that the code is used.
+        loop {
+            let id = request.id;
+            let found = self.read(move |tx| Box::pin(tx.code(id))).await?;
+            let Some((code, standing)) = found else {
+                return Ok(refused(Refusal::Unknown, false));
+            };
+            match code::judge(&code, &request, now) {
+                Verdict::Redeem => {}
+                Verdict::Reuse => {
+                    let ended = self.end_grant(code.grant, now).await?;
+                    return Ok(refused(Refusal::Code(Verdict::Reuse), ended));
+                }
+                verdict => return Ok(refused(Refusal::Code(verdict), false)),
+            }
+            let (Ok(grant), Some(issue)) = (standing.judge(now), issue.take()) else {
+                return Ok(refused(Refusal::Ended, false));
+            };
+            let issue = issue(grant, &code);
+            let granted = Redeemed::Granted(Box::new((grant.clone(), code.clone())));
+            if self.take_code(code, issue, now).await? {
+                return Ok(granted);
+            }
+        }
+    }
+
+    async fn take_code(
+        &self,
+        code: Code,
+        issue: Issue,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                if !tx.mark_code(&code, now).await? {
+                    return Ok(Outcome::Cancel(false));
+                }
+                let values = [code.grant.into(), issue.expires_at.into()];
+                let extended = tx.row(Statement::GRANT_EXTEND, values).await?;
+                if extended.is_none() {
+                    return Ok(Outcome::Cancel(false));
+                }
+                if let Some((family, delete_after)) = &issue.family {
+                    tx.add_family(family, *delete_after).await?;
+                }
+                Ok(Outcome::Save(true))
+            })
+        })
+        .await
+    }
+}
+
+const fn refused(reason: Refusal, ended: bool) -> Redeemed {
+    Redeemed::Refused { reason, ended }
+}

@@ -1,0 +1,78 @@
+//! Enrolment: a person sets the first password through a link that works once.
+
+use jiff::Timestamp;
+
+use super::super::statement::Statement;
+use super::super::{Outcome, Store, StoreError};
+use crate::people::account::{Account, AccountId};
+
+/// An enrolment link whose MAC was verified, and what it is used for.
+#[derive(Clone, Debug)]
+pub struct Enrolment {
+    /// A hash of the link.
+    pub link: [u8; 32],
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When it expires.
+    pub expires_at: Timestamp,
+    /// What the account belongs to.
+    pub owner: String,
+    /// The ID of the account, if there is none yet.
+    pub account: AccountId,
+    /// The hash of the new password, a PHC string.
+    pub password: String,
+}
+
+impl Store {
+    /// Uses a link: creates the account if there is none, sets the password, and ends every session and grant of the
+    /// account. Returns none, and changes nothing, if the link has expired, was used before, or was issued before the
+    /// last revocation of the account.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn enrol(
+        &self,
+        enrolment: Enrolment,
+        now: Timestamp,
+    ) -> Result<Option<Account>, StoreError> {
+        if now >= enrolment.expires_at {
+            return Ok(None);
+        }
+        self.write(move |tx| {
+            Box::pin(async move {
+                let Enrolment { owner, link, .. } = &enrolment;
+                let account = tx.ensure_account(enrolment.account, owner, now).await?;
+                let values = [
+                    link.into(),
+                    account.id.into(),
+                    now.into(),
+                    enrolment.expires_at.into(),
+                ];
+                // The insert waits for another use of the same link, so only one is first.
+                let first = tx.row(Statement::ENROLMENT_USE, values).await?.is_some();
+                let issued = enrolment.issued_at;
+                if !first || !tx.revoke_account_unless(account.id, now, issued).await? {
+                    return Ok(Outcome::Cancel(None));
+                }
+                let password = &enrolment.password;
+                tx.record_password(account.id, password, now).await?;
+                Ok(Outcome::Save(tx.account(account.id).await?))
+            })
+        })
+        .await
+    }
+
+    /// Whether a link was used.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn is_enrolment_used(&self, link: [u8; 32]) -> Result<bool, StoreError> {
+        self.read(move |tx| {
+            Box::pin(async move {
+                let values = [(&link).into()];
+                Ok(tx.row(Statement::ENROLMENT_READ, values).await?.is_some())
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,95 @@
+//! Grants.
+
+use jiff::Timestamp;
+
+use super::super::row::{Row, Value};
+use super::super::statement::Statement;
+use super::super::{Store, StoreError, Tx};
+use super::account::account;
+use crate::people::grant::{EndsWith, Grant, Standing};
+use crate::tokens::TokenId;
+
+/// The number of columns that [`standing`] reads.
+pub(super) const COLUMNS: usize = 17;
+
+/// Reads a grant, with what it is judged by, from the first columns.
+pub(super) fn standing(row: &Row) -> Result<Standing, StoreError> {
+    let account = account(row)?;
+    let grant = Grant {
+        id: row.id(6)?,
+        account: account.id,
+        epoch: row.int(7)?,
+        session: row.id(8)?,
+        ends_with: match row.int(9)? {
+            0 => EndsWith::Session,
+            _ => EndsWith::Grant,
+        },
+        client: row.text(10)?,
+        client_uid: row.text(11)?,
+        scopes: row.text(12)?,
+        resources: row.text(13)?,
+        created_at: row.time(14)?,
+        expires_at: row.time(15)?,
+        ended_at: row.time_or_null(16)?,
+    };
+    Ok(Standing {
+        grant,
+        account,
+        session_ended_at: row.time_or_null(5)?,
+    })
+}
+
+impl Tx {
+    /// Records a grant. Returns `false`, and records nothing, if its session or its account was revoked.
+    pub async fn add_grant(&mut self, grant: &Grant) -> Result<bool, StoreError> {
+        let values: [Value; 11] = [
+            grant.id.into(),
+            grant.account.into(),
+            grant.session.into(),
+            match grant.ends_with {
+                EndsWith::Session => 0_i64.into(),
+                EndsWith::Grant => 1_i64.into(),
+            },
+            (&grant.client).into(),
+            (&grant.client_uid).into(),
+            (&grant.scopes).into(),
+            (&grant.resources).into(),
+            grant.created_at.into(),
+            grant.expires_at.into(),
+            grant.epoch.into(),
+        ];
+        let added = self.row(Statement::GRANT_ADD, values).await?;
+        Ok(added.is_some())
+    }
+
+    /// Revokes a grant, with everything that was issued from it. Returns whether it was not revoked before.
+    pub async fn end_grant(&mut self, id: TokenId, now: Timestamp) -> Result<bool, StoreError> {
+        let values = [id.into(), now.into()];
+        Ok(self.row(Statement::GRANT_END, values).await?.is_some())
+    }
+}
+
+impl Store {
+    /// Returns a grant with what it is judged by.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn grant(&self, id: TokenId) -> Result<Option<Standing>, StoreError> {
+        self.read(move |tx| {
+            Box::pin(async move {
+                let row = tx.row(Statement::GRANT_READ, [id.into()]).await?;
+                row.as_ref().map(standing).transpose()
+            })
+        })
+        .await
+    }
+
+    /// Revokes a grant, with everything that was issued from it. Returns whether it was not revoked before.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn end_grant(&self, id: TokenId, now: Timestamp) -> Result<bool, StoreError> {
+        self.write_single(move |tx| Box::pin(tx.end_grant(id, now)))
+            .await
+    }
+}

@@ -1,0 +1,95 @@
+//! Pushed authorization requests.
+
+use jiff::Timestamp;
+
+use super::super::row::Value;
+use super::super::statement::Statement;
+use super::super::{Store, StoreError, Tx};
+use crate::people::later;
+use crate::people::pushed::{self, Pushed, SHOWN_FOR, Verdict};
+use crate::tokens::{TokenHash, TokenId};
+
+impl Tx {
+    /// Uses up a request. Returns `false` if it was used before or is unknown.
+    pub async fn use_pushed(&mut self, id: TokenId, now: Timestamp) -> Result<bool, StoreError> {
+        let values = [id.into(), now.into()];
+        Ok(self.row(Statement::PAR_USE, values).await?.is_some())
+    }
+}
+
+impl Store {
+    /// Records a request. Returns `false`, and records nothing, if the client already has `most` open ones. Requests
+    /// that arrive at the same moment on several replicas may exceed it by their number.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn push_request(
+        &self,
+        pushed: Pushed,
+        most: u32,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.write_single(move |tx| {
+            Box::pin(async move {
+                let values: [Value; 8] = [
+                    pushed.id.into(),
+                    pushed.hash.into(),
+                    (&pushed.client).into(),
+                    (&pushed.request).into(),
+                    pushed.expires_at.into(),
+                    later(pushed.expires_at, SHOWN_FOR).into(),
+                    now.into(),
+                    i64::from(most).into(),
+                ];
+                Ok(tx.row(Statement::PAR_ADD, values).await?.is_some())
+            })
+        })
+        .await
+    }
+
+    /// Judges a presented reference of `client`, and records its first presentation. Returns the request if it is valid.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn present_request(
+        &self,
+        id: TokenId,
+        reference: TokenHash,
+        client: &str,
+        now: Timestamp,
+    ) -> Result<Option<Pushed>, StoreError> {
+        let found = self
+            .read(move |tx| {
+                Box::pin(async move {
+                    let Some(row) = tx.row(Statement::PAR_READ, [id.into()]).await? else {
+                        return Ok(None);
+                    };
+                    Ok(Some(Pushed {
+                        id: row.id(0)?,
+                        hash: row.hash(1)?,
+                        client: row.text(2)?,
+                        request: row.text(3)?,
+                        expires_at: row.time(4)?,
+                        presented_at: row.time_or_null(5)?,
+                        used_at: row.time_or_null(6)?,
+                    }))
+                })
+            })
+            .await?;
+        let Some(pushed) = found else { return Ok(None) };
+        match pushed::judge(&pushed, &reference, client, now) {
+            Verdict::First => {
+                self.write_single(move |tx| {
+                    Box::pin(async move {
+                        let values = [id.into(), now.into()];
+                        tx.run(Statement::PAR_PRESENT, values).await
+                    })
+                })
+                .await?;
+                Ok(Some(pushed))
+            }
+            Verdict::Again => Ok(Some(pushed)),
+            Verdict::Used | Verdict::Expired | Verdict::Guessed => Ok(None),
+        }
+    }
+}

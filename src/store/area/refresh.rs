@@ -1,0 +1,222 @@
+//! Families of refresh tokens.
+
+use jiff::Timestamp;
+
+use super::super::row::{Row, Value};
+use super::super::statement::Statement;
+use super::super::{Outcome, Store, StoreError, Tx};
+use super::grant::{COLUMNS, standing};
+use crate::people::grant::{Grant, Standing};
+use crate::people::refresh::{self, Family, Policy, Presented, RefreshKeys, Token, Verdict};
+use crate::tokens::TokenId;
+use crate::tokens::reference::Prefix;
+
+/// How often a refresh is judged again because another one was first. Each time, the family has advanced.
+const TRIES: u32 = 8;
+
+/// What a refresh gives.
+#[derive(Clone, Debug)]
+pub enum Refreshed {
+    /// The client gets an access token for this grant.
+    Granted {
+        /// The grant.
+        grant: Box<Grant>,
+        /// The refresh token for the reply; none if the client keeps its own.
+        token: Option<Token>,
+    },
+    /// The token was refused.
+    Refused {
+        /// Why.
+        reason: Refusal,
+        /// Whether this request ended the family and its grant.
+        ended: bool,
+    },
+}
+
+/// Why a refresh token was refused. All of them are `invalid_grant` to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No family has this ID.
+    Unknown,
+    /// The token is not genuine.
+    Guessed,
+    /// It was replaced too long ago.
+    Reuse,
+    /// It is newer than its row: the database went back in time.
+    Ahead,
+    /// The family or its grant has ended.
+    Ended,
+    /// It has expired.
+    Expired,
+}
+
+/// What judging a presented token needs, the same for every request of one installation.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    /// The keys of refresh tokens.
+    pub keys: &'a RefreshKeys,
+    /// The installation's prefix.
+    pub prefix: &'a Prefix,
+    /// The client's lifetimes.
+    pub policy: &'a Policy,
+}
+
+fn read(row: &Row) -> Result<(Family, Standing), StoreError> {
+    let standing = standing(row)?;
+    let family = Family {
+        id: row.id(COLUMNS)?,
+        grant: standing.grant.id,
+        hash: row.hash(COLUMNS + 1)?,
+        generation: row.number(COLUMNS + 2)?,
+        key: row.number(COLUMNS + 3)?,
+        created_at: row.time(COLUMNS + 4)?,
+        used_at: row.time(COLUMNS + 5)?,
+        rotated_at: row.time(COLUMNS + 6)?,
+        ended_at: row.time_or_null(COLUMNS + 7)?,
+    };
+    Ok((family, standing))
+}
+
+impl Tx {
+    /// Records a new family, which is deleted after its absolute end.
+    pub async fn add_family(
+        &mut self,
+        family: &Family,
+        delete_after: Timestamp,
+    ) -> Result<(), StoreError> {
+        let values: [Value; 7] = [
+            family.id.into(),
+            family.grant.into(),
+            family.hash.into(),
+            i64::from(family.generation).into(),
+            i64::from(family.key).into(),
+            family.created_at.into(),
+            delete_after.into(),
+        ];
+        self.run(Statement::REFRESH_ADD, values).await
+    }
+
+    async fn family(&mut self, id: TokenId) -> Result<Option<(Family, Standing)>, StoreError> {
+        let row = self.row(Statement::REFRESH_READ, [id.into()]).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Replaces the row of a family. Returns `false` if it has advanced or ended since `before` was read.
+    async fn replace_family(
+        &mut self,
+        before: &Family,
+        after: &Family,
+    ) -> Result<bool, StoreError> {
+        let values: [Value; 7] = [
+            before.id.into(),
+            before.hash.into(),
+            after.hash.into(),
+            i64::from(after.generation).into(),
+            i64::from(after.key).into(),
+            after.rotated_at.into(),
+            after.used_at.into(),
+        ];
+        Ok(self.row(Statement::REFRESH_ROTATE, values).await?.is_some())
+    }
+}
+
+impl Store {
+    /// Returns a family with its grant.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn family(&self, id: TokenId) -> Result<Option<(Family, Standing)>, StoreError> {
+        self.read(move |tx| Box::pin(tx.family(id))).await
+    }
+
+    /// Refreshes: judges the presented token and carries out the verdict. Parallel requests with one token all get the
+    /// same child. A genuine older generation ends the family and its grant.
+    ///
+    /// # Errors
+    /// Of the database. If the reply to the commit was lost, the same request gets the same child.
+    pub async fn refresh(
+        &self,
+        presented: &Presented,
+        rules: Rules<'_>,
+        now: Timestamp,
+    ) -> Result<Refreshed, StoreError> {
+        let Rules {
+            keys,
+            prefix,
+            policy,
+        } = rules;
+        for _ in 0..TRIES {
+            let Some((family, standing)) = self.family(presented.id()).await? else {
+                return Ok(refused(Refusal::Unknown));
+            };
+            let verdict = refresh::judge(&family, presented, keys, prefix, policy, now);
+            let token = match verdict {
+                Verdict::Reuse => return self.end_reused(&family, now).await,
+                Verdict::Ahead => return Ok(refused(Refusal::Ahead)),
+                Verdict::Ended => return Ok(refused(Refusal::Ended)),
+                Verdict::Expired => return Ok(refused(Refusal::Expired)),
+                Verdict::Guessed => return Ok(refused(Refusal::Guessed)),
+                Verdict::Rotate(_) | Verdict::Keep { .. } | Verdict::Repeat(_)
+                    if standing.judge(now).is_err() =>
+                {
+                    return Ok(refused(Refusal::Ended));
+                }
+                Verdict::Repeat(token) => Some(token),
+                Verdict::Keep { touch } => {
+                    if touch {
+                        self.touch_family(family.id, now).await?;
+                    }
+                    None
+                }
+                Verdict::Rotate(child) => {
+                    let after = refresh::rotated(&family, &child, now);
+                    let replaced = self
+                        .write_single(move |tx| {
+                            Box::pin(async move { tx.replace_family(&family, &after).await })
+                        })
+                        .await?;
+                    if !replaced {
+                        continue;
+                    }
+                    Some(child)
+                }
+            };
+            let grant = Box::new(standing.grant);
+            return Ok(Refreshed::Granted { grant, token });
+        }
+        Err(StoreError::Busy)
+    }
+
+    async fn touch_family(&self, id: TokenId, now: Timestamp) -> Result<(), StoreError> {
+        self.write_single(move |tx| {
+            Box::pin(async move {
+                let values = [id.into(), now.into()];
+                tx.run(Statement::REFRESH_TOUCH, values).await
+            })
+        })
+        .await
+    }
+
+    /// Ends a family and its grant.
+    async fn end_reused(&self, family: &Family, now: Timestamp) -> Result<Refreshed, StoreError> {
+        let (id, grant) = (family.id, family.grant);
+        let ended = self
+            .write(move |tx| {
+                Box::pin(async move {
+                    let values = [id.into(), now.into()];
+                    tx.run(Statement::REFRESH_END, values).await?;
+                    Ok(Outcome::Save(tx.end_grant(grant, now).await?))
+                })
+            })
+            .await?;
+        let reason = Refusal::Reuse;
+        Ok(Refreshed::Refused { reason, ended })
+    }
+}
+
+const fn refused(reason: Refusal) -> Refreshed {
+    Refreshed::Refused {
+        reason,
+        ended: false,
+    }
+}

@@ -1,0 +1,114 @@
+//! Deletes expired rows in bounded batches. Safety does not need it: every expiry is judged at use.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::statement::Statement;
+use super::{Store, StoreError};
+
+/// The largest number of rows that one transaction deletes, so that no other transaction waits for long.
+pub(super) const BATCH: i64 = 500;
+/// How many pages of a SQLite file are given back at once.
+const PAGES: u32 = 200;
+
+/// Each table, what deletes its expired rows, and what finds its oldest one. The order respects references: rows of a later
+/// table are kept while one of an earlier table needs them.
+const TABLES: [(&str, Statement, Statement); 8] = [
+    ("code", Statement::DELETE_CODES, Statement::OLDEST_CODE),
+    (
+        "refresh",
+        Statement::DELETE_REFRESHES,
+        Statement::OLDEST_REFRESH,
+    ),
+    ("grants", Statement::DELETE_GRANTS, Statement::OLDEST_GRANT),
+    (
+        "session",
+        Statement::DELETE_SESSIONS,
+        Statement::OLDEST_SESSION,
+    ),
+    ("par", Statement::DELETE_PARS, Statement::OLDEST_PAR),
+    (
+        "enrolment",
+        Statement::DELETE_ENROLMENTS,
+        Statement::OLDEST_ENROLMENT,
+    ),
+    ("once", Statement::DELETE_ONCE, Statement::OLDEST_ONCE),
+    (
+        "attempt",
+        Statement::DELETE_ATTEMPTS,
+        Statement::OLDEST_ATTEMPT,
+    ),
+];
+
+/// What one round of deletion did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// The number of deleted rows.
+    pub rows: u64,
+    /// Whether a table may still have expired rows: a next round is due at once.
+    pub more: bool,
+}
+
+/// The oldest expired row of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    /// The table.
+    pub table: &'static str,
+    /// How long the row has been expired; zero if there is none.
+    pub age: Duration,
+}
+
+impl Store {
+    /// Deletes at most one batch of each table, each in a transaction of its own, and gives back some free pages of a
+    /// SQLite file.
+    ///
+    /// # Errors
+    /// Of the database. Batches that were committed stay deleted.
+    pub async fn delete_expired(&self, now: Timestamp) -> Result<Deleted, StoreError> {
+        let mut deleted = Deleted::default();
+        for (_, statement, _) in TABLES {
+            let rows = self
+                .write_single(move |tx| {
+                    Box::pin(async move {
+                        let values = [now.into(), BATCH.into()];
+                        Ok(tx.rows(statement, values).await?.len() as u64)
+                    })
+                })
+                .await?;
+            deleted.rows += rows;
+            deleted.more |= rows >= BATCH.unsigned_abs();
+        }
+        if self.can_shrink() {
+            let shrink = format!("PRAGMA incremental_vacuum({PAGES})");
+            self.write_single(move |tx| {
+                Box::pin(async move { tx.control(&shrink).await.map(drop) })
+            })
+            .await?;
+        }
+        Ok(deleted)
+    }
+
+    /// Returns the age of the oldest expired row of each table.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn overdue(&self, now: Timestamp) -> Result<Vec<Overdue>, StoreError> {
+        self.read(move |tx| {
+            Box::pin(async move {
+                let mut found = Vec::with_capacity(TABLES.len());
+                for (table, _, statement) in TABLES {
+                    let row = tx.row(statement, []).await?;
+                    let oldest = row.map(|row| row.time_or_null(0)).transpose()?.flatten();
+                    let age = oldest.and_then(|oldest| now.duration_since(oldest).try_into().ok());
+                    found.push(Overdue {
+                        table,
+                        age: age.unwrap_or_default(),
+                    });
+                }
+                Ok(found)
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,111 @@
+//! Expired rows are deleted in bounded batches, and nothing that is still needed.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::super::Deleted;
+use super::super::cleanup::BATCH;
+use super::contract;
+use super::world::{NOW, World, at};
+use crate::people::grant::EndsWith;
+
+contract!(
+    each_round_deletes_a_bounded_batch,
+    rows_go_when_nothing_needs_them_any_more,
+    the_age_of_the_oldest_expired_row_is_known,
+);
+
+async fn fill_once(world: &World, count: u64) {
+    let accept = |number: u64| {
+        let mut value = [0; 32];
+        value[..8].copy_from_slice(&number.to_be_bytes());
+        world.store.accept_once(value, at(NOW + 60), at(NOW))
+    };
+    for start in (0..count).step_by(100) {
+        for accepted in join_all((start..(start + 100).min(count)).map(accept)).await {
+            assert!(accepted.unwrap());
+        }
+    }
+}
+
+async fn each_round_deletes_a_bounded_batch(world: &World) {
+    let batch = BATCH.unsigned_abs();
+    fill_once(world, batch + 100).await;
+    let round = |now| world.store.delete_expired(at(now));
+    assert_eq!(round(NOW + 59).await.unwrap(), Deleted::default());
+    let first = round(NOW + 60).await.unwrap();
+    assert_eq!((first.rows, first.more), (batch, true));
+    let second = round(NOW + 60).await.unwrap();
+    assert_eq!((second.rows, second.more), (100, false));
+    assert!(world.dump().await.is_empty());
+}
+
+async fn rows_go_when_nothing_needs_them_any_more(world: &World) {
+    let (coded, token) = world.family(EndsWith::Session).await;
+    let count = |table: &str, dump: &[String]| {
+        dump.iter()
+            .filter(|row| row.starts_with(&format!("{table}:")))
+            .count()
+    };
+    let counts = |dump: Vec<String>| {
+        ["code", "refresh", "grants", "session"].map(|table| count(table, &dump))
+    };
+    let round = |after| world.store.delete_expired(at(NOW + after));
+    // The code is kept for ten minutes after its expiry.
+    round(659).await.unwrap();
+    assert_eq!(counts(world.dump().await), [1, 1, 1, 1]);
+    round(660).await.unwrap();
+    assert_eq!(counts(world.dump().await), [0, 1, 1, 1]);
+    // The session has lapsed, but its grant lives: deleting the session must not revive or end it.
+    world
+        .store
+        .end_session(coded.grant.session, at(NOW + 700))
+        .await
+        .unwrap();
+    round(9_999).await.unwrap();
+    assert_eq!(counts(world.dump().await), [0, 1, 1, 1]);
+    assert!(matches!(
+        world.refresh(&token, NOW + 700).await.unwrap(),
+        super::super::area::refresh::Refreshed::Refused { .. }
+    ));
+    round(10_000).await.unwrap();
+    assert_eq!(counts(world.dump().await), [0, 0, 0, 1]);
+    round(86_400).await.unwrap();
+    assert_eq!(counts(world.dump().await), [0, 0, 0, 0]);
+}
+
+async fn the_age_of_the_oldest_expired_row_is_known(world: &World) {
+    fill_once(world, 1).await;
+    let age = |now| async move {
+        let all = world.store.overdue(at(now)).await.unwrap();
+        all.into_iter().find(|it| it.table == "once").unwrap().age
+    };
+    assert_eq!(age(NOW).await, Duration::ZERO);
+    assert_eq!(age(NOW + 90).await, Duration::from_secs(30));
+}
+
+/// A store in a file gives the space of deleted rows back.
+#[tokio::test]
+async fn the_sqlite_file_shrinks() {
+    let world = World::sqlite().await;
+    fill_once(&world, 20_000).await;
+    let path = world.folder.as_ref().unwrap().path().join("symbolon.db");
+    let size = || async {
+        world
+            .store
+            .ask("PRAGMA wal_checkpoint(TRUNCATE)")
+            .await
+            .ok();
+        std::fs::metadata(&path).unwrap().len()
+    };
+    let full = size().await;
+    while world.store.delete_expired(at(NOW + 60)).await.unwrap().more {}
+    // Each round gives back some pages; a few more rounds do the rest.
+    for _ in 0..50 {
+        world.store.delete_expired(at(NOW + 60)).await.unwrap();
+    }
+    world.store.close().await.unwrap();
+    let empty = std::fs::metadata(&path).unwrap().len();
+    assert!(empty < full.max(1_000_000) / 4, "{full} -> {empty}");
+}

@@ -1,0 +1,495 @@
+//! Accounts, sessions, enrolment, consents, pushed requests, replay guards and the gate against guessing.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use uuid::Uuid;
+
+use super::super::area::consent::Consent;
+use super::super::area::enrolment::Enrolment;
+use super::super::{Holder, Outcome, StoreError};
+use super::contract;
+use super::world::{NOW, World, at, new_id};
+use crate::people::account::AccountId;
+use crate::people::grant::{Ended, EndsWith};
+use crate::people::guessing::Gate;
+use crate::people::pushed::Pushed;
+use crate::people::session::{Limits, MAX_SESSIONS, Session};
+use crate::tokens::{TokenHash, TokenId};
+
+contract!(
+    a_store_belongs_to_one_issuer,
+    an_owner_has_one_account,
+    a_password_change_ends_sessions_and_grants,
+    a_session_that_is_recorded_during_a_revocation_is_dead,
+    the_oldest_of_too_many_sessions_ends_with_its_grants,
+    a_session_is_judged_at_each_use,
+    an_enrolment_link_works_once,
+    an_enrolment_link_from_before_a_revocation_does_not_work,
+    a_withdrawn_consent_ends_the_grants,
+    a_pushed_request_gives_one_code,
+    pushed_requests_are_capped,
+    a_value_is_accepted_once_until_it_expires,
+    attempts_are_admitted_as_the_rule_says,
+    an_attempt_is_reserved_for_all_subjects_or_none,
+    cancelled_and_failed_work_leaves_no_trace,
+    a_read_cannot_write,
+);
+
+const LIMITS: Limits = Limits {
+    idle: Duration::from_secs(160),
+    absolute: Duration::from_secs(1000),
+};
+
+async fn a_store_belongs_to_one_issuer(world: &World) {
+    let holder = |issuer: &str, uid: &str| Holder {
+        issuer: issuer.to_owned(),
+        namespace: "platform".to_owned(),
+        name: "main".to_owned(),
+        uid: uid.to_owned(),
+    };
+    let store = &world.store;
+    for (issuer, uid, is_good) in [
+        ("https://a", "1", true),
+        ("https://a", "1", true),
+        ("https://b", "1", false),
+        ("https://a", "2", true),
+    ] {
+        let bound = store.bind(&holder(issuer, uid), at(NOW)).await;
+        assert_eq!(bound.is_ok(), is_good, "{issuer} {uid}: {bound:?}");
+    }
+    store.probe(at(NOW + 1)).await.unwrap();
+    let sql = format!("SELECT uid, written_at FROM {}store", store.qualifier());
+    let row = store.ask(&sql).await.unwrap();
+    assert_eq!(row.text(0).unwrap(), "2");
+    assert_eq!(row.text(1).unwrap(), at(NOW + 1).to_string());
+}
+
+async fn an_owner_has_one_account(world: &World) {
+    let ensure = || {
+        world.store.write(|tx| {
+            Box::pin(async {
+                let id = AccountId(Uuid::new_v4());
+                let account = tx.ensure_account(id, "user:1", at(NOW)).await?;
+                Ok(Outcome::Save(account.id))
+            })
+        })
+    };
+    let all = join_all((0..20).map(|_| ensure())).await;
+    let first = *all[0].as_ref().unwrap();
+    assert!(all.into_iter().all(|id| id.unwrap() == first));
+    let (account, password) = world.store.credentials("user:1").await.unwrap().unwrap();
+    assert_eq!((account.id, password), (first, None));
+    assert_eq!(world.store.credentials("user:2").await.unwrap(), None);
+}
+
+async fn a_password_change_ends_sessions_and_grants(world: &World) {
+    let account = world.person().await;
+    let session = world.session(&account).await;
+    let coded = World::new_code(&session, EndsWith::Grant);
+    let grant = coded.grant.id;
+    let issued = world
+        .store
+        .issue_code(coded.grant, coded.code, None, at(NOW))
+        .await;
+    assert!(issued.unwrap());
+    let store = &world.store;
+    let alive = || store.use_session(session.id, session.hash, LIMITS, at(NOW));
+    assert!(alive().await.unwrap().is_some());
+    store
+        .change_password(account.id, "$argon2id$1".to_owned(), at(NOW))
+        .await
+        .unwrap();
+    assert!(alive().await.unwrap().is_none());
+    let standing = store.grant(grant).await.unwrap().unwrap();
+    assert_eq!(standing.judge(at(NOW)), Err(Ended::Account));
+    let (account, password) = store.credentials(&account.owner).await.unwrap().unwrap();
+    assert_eq!(password.as_deref(), Some("$argon2id$1"));
+    // The person signs in at the same moment.
+    world.session(&account).await;
+}
+
+async fn a_session_that_is_recorded_during_a_revocation_is_dead(world: &World) {
+    let account = world.person().await;
+    let old = world.session(&account).await;
+    world
+        .store
+        .sign_out_everywhere(account.id, at(NOW - 5))
+        .await
+        .unwrap();
+    // This replica's clock is ahead, and it has read the account before the revocation.
+    let late = World::new_session(&account, NOW + 5);
+    assert!(!world.store.begin_session(late).await.unwrap());
+    let coded = World::new_code(&old, EndsWith::Grant);
+    let issued = world
+        .store
+        .issue_code(coded.grant, coded.code, None, at(NOW))
+        .await;
+    assert!(!issued.unwrap(), "a dead session gives no code");
+}
+
+async fn the_oldest_of_too_many_sessions_ends_with_its_grants(world: &World) {
+    let account = world.person().await;
+    let mut sessions = Vec::new();
+    for number in 0..i64::from(MAX_SESSIONS) {
+        let session = World::new_session(&account, NOW + number);
+        assert!(world.store.begin_session(session.clone()).await.unwrap());
+        sessions.push(session);
+    }
+    let coded = World::new_code(&sessions[0], EndsWith::Session);
+    let grant = coded.grant.id;
+    let issued = world
+        .store
+        .issue_code(coded.grant, coded.code, None, at(NOW))
+        .await;
+    assert!(issued.unwrap());
+    let one_more = World::new_session(&account, NOW + 100);
+    assert!(world.store.begin_session(one_more.clone()).await.unwrap());
+    sessions.push(one_more);
+    let id = account.id;
+    let listed = world
+        .store
+        .read(move |tx| Box::pin(tx.sessions_of(id)))
+        .await
+        .unwrap();
+    let ids = |sessions: &[Session]| {
+        sessions
+            .iter()
+            .map(|session| session.id)
+            .collect::<Vec<TokenId>>()
+    };
+    assert_eq!(ids(&listed), ids(&sessions[1..]));
+    let standing = world.store.grant(grant).await.unwrap().unwrap();
+    assert!(standing.judge(at(NOW)).is_err());
+}
+
+async fn a_session_is_judged_at_each_use(world: &World) {
+    let account = world.person().await;
+    let session = world.session(&account).await;
+    let used = |cookie: &str, now| {
+        let store = world.store.clone();
+        let cookie = TokenHash::of(cookie);
+        async move {
+            store
+                .use_session(session.id, cookie, LIMITS, at(now))
+                .await
+                .unwrap()
+        }
+    };
+    let cookie = session.id.as_str();
+    assert!(used("guess", NOW).await.is_none());
+    // Each use is within the idle limit of the one before.
+    for now in (0..1000).step_by(150) {
+        assert!(used(cookie, NOW + now).await.is_some(), "{now}");
+    }
+    assert!(used(cookie, NOW + 1000).await.is_none(), "the absolute end");
+    let idle = world.session(&account).await;
+    let lapsed = world
+        .store
+        .use_session(idle.id, idle.hash, LIMITS, at(NOW + 160))
+        .await;
+    assert!(lapsed.unwrap().is_none());
+    assert!(world.store.end_session(session.id, at(NOW)).await.unwrap());
+    assert!(!world.store.end_session(session.id, at(NOW)).await.unwrap());
+    assert!(used(cookie, NOW + 900).await.is_none());
+}
+
+fn enrolment(link: u8, owner: &str, issued: i64) -> Enrolment {
+    Enrolment {
+        link: [link; 32],
+        issued_at: at(issued),
+        expires_at: at(issued + 3600),
+        owner: owner.to_owned(),
+        account: AccountId(Uuid::new_v4()),
+        password: format!("$argon2id${link}"),
+    }
+}
+
+async fn an_enrolment_link_works_once(world: &World) {
+    let store = &world.store;
+    let link = enrolment(1, "user:1", NOW);
+    let late = store.enrol(link.clone(), at(NOW + 3600)).await.unwrap();
+    assert_eq!(late, None, "expired");
+    let all = join_all((0..20).map(|_| store.enrol(link.clone(), at(NOW + 1)))).await;
+    let used = all
+        .into_iter()
+        .filter(|used| used.as_ref().unwrap().is_some());
+    assert_eq!(used.count(), 1);
+    assert!(store.is_enrolment_used([1; 32]).await.unwrap());
+    assert!(!store.is_enrolment_used([2; 32]).await.unwrap());
+    let (_, password) = store.credentials("user:1").await.unwrap().unwrap();
+    assert_eq!(password.as_deref(), Some("$argon2id$1"));
+}
+
+async fn an_enrolment_link_from_before_a_revocation_does_not_work(world: &World) {
+    let store = &world.store;
+    // Two links were issued; the first use revokes the account, so the other is void, even at the same moment.
+    let links = [enrolment(1, "user:1", NOW), enrolment(2, "user:1", NOW)];
+    let both = join_all(links.map(|link| store.enrol(link, at(NOW + 1)))).await;
+    let used = both
+        .into_iter()
+        .filter(|used| used.as_ref().unwrap().is_some());
+    assert_eq!(used.count(), 1);
+    let newer = store
+        .enrol(enrolment(3, "user:1", NOW + 2), at(NOW + 3))
+        .await;
+    assert!(newer.unwrap().is_some());
+}
+
+async fn a_withdrawn_consent_ends_the_grants(world: &World) {
+    let account = world.person().await;
+    let session = world.session(&account).await;
+    let coded = World::new_code(&session, EndsWith::Grant);
+    let grant = coded.grant.id;
+    let issued = world
+        .store
+        .issue_code(coded.grant, coded.code, None, at(NOW))
+        .await;
+    assert!(issued.unwrap());
+    let store = &world.store;
+    for scopes in ["openid", "openid email"] {
+        let consent = Consent {
+            client: "shop".to_owned(),
+            client_uid: "1".to_owned(),
+            scopes: scopes.to_owned(),
+            given_at: at(NOW),
+        };
+        store
+            .give_consent(account.id, consent.clone())
+            .await
+            .unwrap();
+        assert_eq!(
+            store.consent(account.id, "shop").await.unwrap(),
+            Some(consent)
+        );
+    }
+    store
+        .withdraw_consent(account.id, "other", at(NOW))
+        .await
+        .unwrap();
+    let judged = || async {
+        store
+            .grant(grant)
+            .await
+            .unwrap()
+            .unwrap()
+            .judge(at(NOW))
+            .map(drop)
+    };
+    assert_eq!(judged().await, Ok(()));
+    store
+        .withdraw_consent(account.id, "shop", at(NOW))
+        .await
+        .unwrap();
+    assert_eq!(store.consent(account.id, "shop").await.unwrap(), None);
+    assert_eq!(judged().await, Err(Ended::Revoked));
+}
+
+fn request(client: &str) -> Pushed {
+    let id = new_id();
+    Pushed {
+        id,
+        hash: TokenHash::of(id.as_str()),
+        client: client.to_owned(),
+        request: "response_type=code".to_owned(),
+        expires_at: at(NOW + 60),
+        presented_at: None,
+        used_at: None,
+    }
+}
+
+async fn a_pushed_request_gives_one_code(world: &World) {
+    let store = &world.store;
+    let pushed = request("shop");
+    assert!(
+        store
+            .push_request(pushed.clone(), 10, at(NOW))
+            .await
+            .unwrap()
+    );
+    let present = |client: &str, now| {
+        let (store, client) = (store.clone(), client.to_owned());
+        let (id, hash) = (pushed.id, pushed.hash);
+        async move {
+            store
+                .present_request(id, hash, &client, at(now))
+                .await
+                .unwrap()
+        }
+    };
+    assert!(present("other", NOW).await.is_none());
+    assert_eq!(
+        present("shop", NOW + 59).await.unwrap().request,
+        pushed.request
+    );
+    assert!(
+        present("shop", NOW + 300).await.is_some(),
+        "people reload pages"
+    );
+    let account = world.person().await;
+    let session = world.session(&account).await;
+    let issue = || {
+        let coded = World::new_code(&session, EndsWith::Grant);
+        store.issue_code(coded.grant, coded.code, Some(pushed.id), at(NOW))
+    };
+    let all = join_all((0..10).map(|_| issue())).await;
+    let issued = all.into_iter().filter(|issued| *issued.as_ref().unwrap());
+    assert_eq!(issued.count(), 1);
+    let grants = world
+        .dump()
+        .await
+        .iter()
+        .filter(|row| row.starts_with("grants"))
+        .count();
+    assert_eq!(grants, 1, "who was second left nothing");
+    assert!(present("shop", NOW + 300).await.is_none(), "used");
+    let unused = request("shop");
+    assert!(
+        store
+            .push_request(unused.clone(), 10, at(NOW))
+            .await
+            .unwrap()
+    );
+    let late = store
+        .present_request(unused.id, unused.hash, "shop", at(NOW + 60))
+        .await;
+    assert!(late.unwrap().is_none(), "never presented in time");
+}
+
+async fn pushed_requests_are_capped(world: &World) {
+    let store = &world.store;
+    for number in 0..4 {
+        let admitted = store
+            .push_request(request("shop"), 3, at(NOW))
+            .await
+            .unwrap();
+        assert_eq!(admitted, number < 3);
+    }
+    assert!(
+        store
+            .push_request(request("other"), 3, at(NOW))
+            .await
+            .unwrap()
+    );
+    // Old requests do not count.
+    assert!(
+        store
+            .push_request(request("shop"), 3, at(NOW + 700))
+            .await
+            .unwrap()
+    );
+}
+
+async fn a_value_is_accepted_once_until_it_expires(world: &World) {
+    let store = &world.store;
+    let accept = |value: u8, expires, now| store.accept_once([value; 32], at(expires), at(now));
+    let all = join_all((0..100).map(|_| accept(1, NOW + 60, NOW))).await;
+    let accepted = all
+        .into_iter()
+        .filter(|accepted| *accepted.as_ref().unwrap());
+    assert_eq!(accepted.count(), 1);
+    assert!(accept(2, NOW + 60, NOW).await.unwrap());
+    assert!(!accept(1, NOW + 90, NOW + 59).await.unwrap());
+    // The row is still there, but what it guarded has expired.
+    assert!(accept(1, NOW + 120, NOW + 60).await.unwrap());
+    assert!(!accept(1, NOW + 120, NOW + 61).await.unwrap());
+}
+
+async fn attempts_are_admitted_as_the_rule_says(world: &World) {
+    let store = &world.store;
+    let gate = Gate {
+        burst: 5,
+        interval: Duration::from_secs(10),
+    };
+    let all =
+        join_all((0..100).map(|_| store.reserve_attempt(vec![([1; 32], gate)], at(NOW)))).await;
+    let admitted = all
+        .into_iter()
+        .filter(|admitted| *admitted.as_ref().unwrap());
+    assert_eq!(admitted.count(), 5);
+    // The stored state is what the pure rule says, at every moment.
+    let mut stored = None;
+    for now in [
+        0, 0, 3, 3, 3, 3, 12, 13, 13, 40, 41, 41, 41, 41, 41, 500, 500,
+    ] {
+        let expected = gate.at(at(NOW + now)).reserve(stored);
+        let admitted = store
+            .reserve_attempt(vec![([2; 32], gate)], at(NOW + now))
+            .await
+            .unwrap();
+        assert_eq!(admitted, expected.is_some(), "{now}");
+        stored = expected.or(stored);
+        assert_eq!(store.attempts([2; 32]).await.unwrap(), stored, "{now}");
+    }
+    assert!(store.clear_attempts([1; 32]).await.unwrap());
+    assert!(!store.clear_attempts([1; 32]).await.unwrap());
+    assert!(
+        store
+            .reserve_attempt(vec![([1; 32], gate)], at(NOW))
+            .await
+            .unwrap()
+    );
+}
+
+async fn an_attempt_is_reserved_for_all_subjects_or_none(world: &World) {
+    let store = &world.store;
+    let gate = |burst| Gate {
+        burst,
+        interval: Duration::from_secs(10),
+    };
+    let both = || vec![([9; 32], gate(1)), ([1; 32], gate(3))];
+    assert!(store.reserve_attempt(both(), at(NOW)).await.unwrap());
+    let before = store.attempts([1; 32]).await.unwrap();
+    assert!(!store.reserve_attempt(both(), at(NOW)).await.unwrap());
+    assert_eq!(
+        store.attempts([1; 32]).await.unwrap(),
+        before,
+        "the network did not pay"
+    );
+    // A success pays nothing.
+    store.refund_attempt(both()).await.unwrap();
+    assert!(store.reserve_attempt(both(), at(NOW)).await.unwrap());
+}
+
+async fn cancelled_and_failed_work_leaves_no_trace(world: &World) {
+    let before = world.dump().await;
+    let add = |end: fn(bool) -> Result<Outcome<bool>, StoreError>| {
+        world.store.write(move |tx| {
+            Box::pin(async move {
+                let id = AccountId(Uuid::new_v4());
+                let owner = id.0.to_string();
+                let account = tx.ensure_account(id, &owner, at(NOW)).await?;
+                end(account.id == id)
+            })
+        })
+    };
+    let saved = |found| Ok(Outcome::Save(found));
+    // They share a commit with work that is saved.
+    let all = tokio::join!(
+        add(|found| Ok(Outcome::Cancel(found))),
+        add(saved),
+        add(|_| Err(StoreError::Closed)),
+        add(saved),
+        add(|_| panic!("work that panics")),
+        add(saved),
+    );
+    assert!(all.0.unwrap() && all.1.unwrap() && all.3.unwrap() && all.5.unwrap());
+    assert!(all.2.is_err() && all.4.is_err());
+    assert_eq!(world.dump().await.len(), before.len() + 3);
+}
+
+async fn a_read_cannot_write(world: &World) {
+    let account = world.person().await.id;
+    let before = world.dump().await;
+    let read = world
+        .store
+        .read(move |tx| Box::pin(tx.revoke_account(account, at(NOW))))
+        .await;
+    assert!(matches!(read, Err(StoreError::Misused(_))), "{read:?}");
+    let single = world
+        .store
+        .write_single(move |tx| Box::pin(async move { tx.end_session(new_id(), at(NOW)).await }));
+    let single = single.await;
+    assert!(matches!(single, Err(StoreError::Misused(_))), "{single:?}");
+    assert_eq!(world.dump().await, before);
+}

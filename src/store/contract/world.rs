@@ -1,0 +1,337 @@
+//! A store with a person, a session and grants, on each backend.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use tempfile::TempDir;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::super::area::code::{Issue, Redeemed};
+use super::super::area::refresh::{Refreshed, Rules};
+use super::super::row::Row;
+use super::super::{Outcome, Settings, Store, StoreError, Tx};
+use crate::people::account::{Account, AccountId};
+use crate::people::code::{Code, Use};
+use crate::people::grant::{EndsWith, Grant};
+use crate::people::refresh::{KeyMaterial, Policy, Presented, RefreshKeys, Rotation, Token, begin};
+use crate::people::session::Session;
+use crate::tokens::reference::Prefix;
+use crate::tokens::{SystemEntropy, TokenHash, TokenId};
+
+/// Starts PostgreSQL once for all tests, unless `SYMBOLON_TEST_POSTGRES` names one. It ends with this process.
+fn postgres_url() -> &'static str {
+    static SERVER: OnceLock<(String, Mutex<Option<Child>>)> = OnceLock::new();
+    let (url, _) = SERVER.get_or_init(|| {
+        if let Ok(url) = std::env::var("SYMBOLON_TEST_POSTGRES") {
+            return (url, Mutex::new(None));
+        }
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/contract/postgres.sh");
+        let mut child = Command::new(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run {script}: {error}"));
+        let mut url = String::new();
+        let output = child.stdout.take().unwrap();
+        BufReader::new(output).read_line(&mut url).unwrap();
+        assert!(
+            url.starts_with("postgres:"),
+            "PostgreSQL did not start, see the lines of {script} above: install it (Debian: postgresql), or set SYMBOLON_TEST_POSTGRES to the URL of a database"
+        );
+        (url.trim().to_owned(), Mutex::new(Some(child)))
+    });
+    url
+}
+
+/// Returns settings with a schema that no other test uses.
+pub(super) fn new_schema() -> (String, Settings) {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let next = NEXT.fetch_add(1, Ordering::SeqCst);
+    let schema = format!("test_{}_{next}", std::process::id());
+    let settings = postgres_settings(&schema);
+    (schema, settings)
+}
+
+pub(super) fn postgres_settings(schema: &str) -> Settings {
+    Settings::new(postgres_url(), schema, 4).unwrap()
+}
+
+pub(super) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// When each test begins.
+pub(super) const NOW: i64 = 1_000_000;
+
+pub(super) const POLICY: Policy = Policy {
+    rotation: Rotation::Rotate,
+    grace: Duration::from_secs(60),
+    idle: Duration::from_secs(3200),
+    max_age: Duration::from_secs(10_000),
+};
+
+pub(super) fn keys() -> RefreshKeys {
+    let material = KeyMaterial {
+        id: 1,
+        bytes: Zeroizing::new([7; 32]),
+    };
+    RefreshKeys::new(&material, None)
+}
+
+pub(super) fn presented(token: &Token) -> Presented {
+    Presented::parse(token.text.expose(), &Prefix::default()).unwrap()
+}
+
+pub(super) fn new_id() -> TokenId {
+    TokenId::random(&mut SystemEntropy)
+}
+
+/// A store for one test.
+pub(super) struct World {
+    pub(super) store: Store,
+    pub(super) folder: Option<TempDir>,
+}
+
+/// A grant with its unused code.
+#[derive(Clone)]
+pub(super) struct Coded {
+    pub(super) grant: Grant,
+    pub(super) code: Code,
+    pub(super) request: Use,
+}
+
+impl World {
+    pub(super) async fn in_memory() -> Self {
+        Self {
+            store: Store::in_memory().await.unwrap(),
+            folder: None,
+        }
+    }
+
+    pub(super) async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("symbolon.db");
+        Self {
+            store: Store::open(&path, Duration::ZERO).await.unwrap(),
+            folder: Some(folder),
+        }
+    }
+
+    pub(super) async fn postgres() -> Self {
+        let (_, settings) = new_schema();
+        Self {
+            store: Store::connect(settings).await.unwrap(),
+            folder: None,
+        }
+    }
+
+    pub(super) async fn drop_schema(&self) {
+        let schema = self.store.qualifier().trim_end_matches('.');
+        let sql = format!("DROP SCHEMA {schema} CASCADE");
+        self.store.all(&sql).await.unwrap();
+    }
+
+    pub(super) async fn person(&self) -> Account {
+        let id = AccountId(Uuid::new_v4());
+        self.store
+            .write(move |tx| {
+                Box::pin(async move {
+                    let owner = id.0.to_string();
+                    Ok(Outcome::Save(tx.ensure_account(id, &owner, at(NOW)).await?))
+                })
+            })
+            .await
+            .unwrap()
+    }
+
+    pub(super) fn new_session(account: &Account, now: i64) -> Session {
+        let id = new_id();
+        Session {
+            id,
+            hash: TokenHash::of(id.as_str()),
+            account: account.id,
+            epoch: account.epoch,
+            created_at: at(now),
+            used_at: at(now),
+            authenticated_at: at(now),
+            methods: "pwd".to_owned(),
+            expires_at: at(now + 86_400),
+            ended_at: None,
+        }
+    }
+
+    pub(super) async fn session(&self, account: &Account) -> Session {
+        let session = Self::new_session(account, NOW);
+        let begun = self.store.begin_session(session.clone()).await.unwrap();
+        assert!(begun);
+        session
+    }
+
+    pub(super) fn new_code(session: &Session, ends_with: EndsWith) -> Coded {
+        let grant = Grant {
+            id: new_id(),
+            account: session.account,
+            epoch: session.epoch,
+            session: session.id,
+            ends_with,
+            client: "shop".to_owned(),
+            client_uid: "1".to_owned(),
+            scopes: "openid".to_owned(),
+            resources: String::new(),
+            created_at: at(NOW),
+            expires_at: at(NOW + 60),
+            ended_at: None,
+        };
+        let id = new_id();
+        let code = Code {
+            id,
+            hash: TokenHash::of(id.as_str()),
+            grant: grant.id,
+            client: "shop".to_owned(),
+            redirect_uri: "https://shop/cb".to_owned(),
+            challenge: Some("challenge".to_owned()),
+            nonce: Some("nonce".to_owned()),
+            expires_at: at(NOW + 60),
+            used_at: None,
+        };
+        let request = Use {
+            id,
+            hash: code.hash,
+            client: code.client.clone(),
+            redirect_uri: code.redirect_uri.clone(),
+            challenge: code.challenge.clone(),
+            arrived_at: at(NOW),
+        };
+        Coded {
+            grant,
+            code,
+            request,
+        }
+    }
+
+    /// Issues a code in a new session of a new person.
+    pub(super) async fn code(&self, ends_with: EndsWith) -> Coded {
+        let account = self.person().await;
+        let session = self.session(&account).await;
+        let coded = Self::new_code(&session, ends_with);
+        let Coded { grant, code, .. } = coded.clone();
+        let issued = self.store.issue_code(grant, code, None, at(NOW)).await;
+        assert!(issued.unwrap());
+        coded
+    }
+
+    /// Redeems a code and returns its first refresh token, if the code is good.
+    pub(super) async fn redeem(
+        &self,
+        request: &Use,
+        now: i64,
+    ) -> Result<(Redeemed, Token), StoreError> {
+        let token = keys().first(&Prefix::default(), &mut SystemEntropy);
+        let issue = |grant: &Grant, _: &Code| Issue {
+            expires_at: at(now + 10_000),
+            family: Some((begin(&token, grant.id, at(now)), at(now + 10_000))),
+        };
+        let redeemed = self
+            .store
+            .redeem_code(request.clone(), at(now), issue)
+            .await?;
+        Ok((redeemed, token))
+    }
+
+    /// Issues and redeems a code.
+    pub(super) async fn family(&self, ends_with: EndsWith) -> (Coded, Token) {
+        let coded = self.code(ends_with).await;
+        let (redeemed, token) = self.redeem(&coded.request, NOW).await.unwrap();
+        assert!(matches!(redeemed, Redeemed::Granted(_)), "{redeemed:?}");
+        (coded, token)
+    }
+
+    pub(super) async fn refresh(&self, token: &Token, now: i64) -> Result<Refreshed, StoreError> {
+        self.refresh_by(&presented(token), &POLICY, now).await
+    }
+
+    pub(super) async fn refresh_by(
+        &self,
+        token: &Presented,
+        policy: &Policy,
+        now: i64,
+    ) -> Result<Refreshed, StoreError> {
+        let (keys, prefix) = (keys(), Prefix::default());
+        let rules = Rules {
+            keys: &keys,
+            prefix: &prefix,
+            policy,
+        };
+        self.store.refresh(token, rules, at(now)).await
+    }
+
+    /// Refreshes and returns the child.
+    pub(super) async fn child(&self, token: &Token, now: i64) -> Token {
+        match self.refresh(token, now).await.unwrap() {
+            Refreshed::Granted {
+                token: Some(child), ..
+            } => child,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Everything in the store, as text.
+    pub(super) async fn dump(&self) -> Vec<String> {
+        let qualifier = self.store.qualifier().to_owned();
+        let mut dump = Vec::new();
+        for table in TABLES {
+            let columns = if qualifier.is_empty() {
+                let names = format!("SELECT name FROM pragma_table_info('{table}')");
+                let names = self.store.all(&names).await.unwrap();
+                let quoted = names
+                    .iter()
+                    .map(|row| format!("quote({})", row.text(0).unwrap()));
+                quoted.collect::<Vec<_>>().join(" || ',' || ")
+            } else {
+                "t::text".to_owned()
+            };
+            let sql = format!("SELECT {columns} FROM {qualifier}{table} AS t ORDER BY 1");
+            for row in self.store.all(&sql).await.unwrap() {
+                dump.push(format!("{table}: {}", row.text(0).unwrap()));
+            }
+        }
+        dump
+    }
+}
+
+/// Every table with people's data.
+pub(super) const TABLES: [&str; 11] = [
+    "account",
+    "password",
+    "session",
+    "grants",
+    "code",
+    "refresh",
+    "consent",
+    "par",
+    "enrolment",
+    "once",
+    "attempt",
+];
+
+impl Store {
+    /// Executes any SQL.
+    pub(in crate::store) async fn all(&self, sql: &str) -> Result<Vec<Row>, StoreError> {
+        let sql: Arc<str> = sql.into();
+        self.write_single(move |tx: &mut Tx| -> BoxFuture<'_, _> {
+            Box::pin(async move { tx.fetch(sql, Vec::new()).await })
+        })
+        .await
+    }
+
+    /// Executes any SQL and returns its only row.
+    pub(in crate::store) async fn ask(&self, sql: &str) -> Result<Row, StoreError> {
+        Ok(self.all(sql).await?.pop().unwrap())
+    }
+}

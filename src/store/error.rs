@@ -1,0 +1,185 @@
+//! Why a store cannot be used.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Why a store cannot be used. Nothing of the failed transaction was written, except after a lost reply.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process holds the store.
+    #[error("another process still uses {0}: make sure that only one pod uses the volume")]
+    Held(PathBuf),
+    /// The file is a `SQLite` database of another program.
+    #[error("{0} is not a store of Symbolon: mount an empty volume or the right one")]
+    Foreign(PathBuf),
+    /// The store belongs to another issuer.
+    #[error(
+        "the store belongs to the issuer {found}, not to {wanted}: mount an empty volume (delete the PersistentVolumeClaim if its data is no longer needed) or the right one"
+    )]
+    OtherIssuer {
+        /// The issuer in the store.
+        found: String,
+        /// The Identity's issuer.
+        wanted: String,
+    },
+    /// A newer release wrote the file.
+    #[error(
+        "{0} was written by a newer release of Symbolon: run that release, or restore a backup from before the upgrade"
+    )]
+    Newer(PathBuf),
+    /// A newer release migrated the database beyond what this one can use.
+    #[error(
+        "the schema {schema} has version {found}, which needs a newer release of Symbolon than this one: run that release, or restore a backup from before the upgrade"
+    )]
+    NewerSchema {
+        /// The schema's name.
+        schema: String,
+        /// The version of the newest migration.
+        found: i64,
+    },
+    /// A migration that was applied differs from the one of the same number in this release.
+    #[error(
+        "migration {version} of the schema {schema} is not the one of this release: connect to the right database"
+    )]
+    OtherMigration {
+        /// The schema's name.
+        schema: String,
+        /// The migration.
+        version: i64,
+    },
+    /// The file is damaged.
+    #[error("{path} is damaged and was left as it is: restore a backup ({words})")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What `SQLite`'s check reports.
+        words: String,
+    },
+    /// The file cannot be opened or created.
+    #[error("cannot open {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// Any other fault of the file.
+    #[error("the store {path} failed: {source}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: sqlx::Error,
+    },
+    /// The database failed while a statement ran.
+    #[error("the store failed: {0}")]
+    Statement(#[from] sqlx::Error),
+    /// A column contains what this release never writes.
+    #[error("column {column} of the store contains an unexpected value: {reason}")]
+    Value {
+        /// The column's number in the statement, from 0.
+        column: usize,
+        /// The reason.
+        reason: String,
+    },
+    /// Too many transactions wait. The request can be retried.
+    #[error("the store is busy: too many transactions wait")]
+    Busy,
+    /// A transaction took too long and was rolled back. The request can be retried.
+    #[error("the store is slow: a transaction took longer than {0:?}")]
+    Slow(std::time::Duration),
+    /// The store is closed.
+    #[error("the store is closed")]
+    Closed,
+    /// Several transactions were rolled back together. The request can be retried.
+    #[error("the transaction was rolled back with others: {0}")]
+    RolledBack(Arc<StoreError>),
+    /// The work on a transaction panicked or writes where it may not: a fault of this program.
+    #[error("a transaction was used wrongly: {0}")]
+    Misused(&'static str),
+    /// A fault that a test injects.
+    #[cfg(test)]
+    #[error("injected")]
+    Injected,
+}
+
+/// Returns the database's code of an error.
+pub(super) fn code_of(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error()?.code()
+}
+
+/// The kinds of faults that metrics count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The volume is full.
+    Full,
+    /// The file system or the file is read-only.
+    ReadOnly,
+    /// The file is damaged.
+    Corrupt,
+    /// Reading or writing failed.
+    Io,
+    /// Anything else.
+    Other,
+}
+
+impl Fault {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
+        Self::Full,
+        Self::ReadOnly,
+        Self::Corrupt,
+        Self::Io,
+        Self::Other,
+    ];
+
+    /// Returns the name used in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::ReadOnly => "read_only",
+            Self::Corrupt => "corrupt",
+            Self::Io => "io",
+            Self::Other => "other",
+        }
+    }
+
+    /// Classifies an error by `SQLite`'s primary result code, or by PostgreSQL's SQLSTATE (five characters).
+    pub(super) fn of(error: &sqlx::Error) -> Self {
+        if matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) {
+            return Self::Io;
+        }
+        let Some(code) = code_of(error) else {
+            return Self::Other;
+        };
+        match &*code {
+            "53100" => return Self::Full,
+            "25006" => return Self::ReadOnly,
+            "XX001" | "XX002" => return Self::Corrupt,
+            "58030" => return Self::Io,
+            _ if code.len() == 5 => return Self::Other,
+            _ => {}
+        }
+        match code.parse::<i64>().map(|code| code & 0xff) {
+            Ok(13) => Self::Full,
+            Ok(8) => Self::ReadOnly,
+            Ok(11 | 26) => Self::Corrupt,
+            Ok(10 | 14) => Self::Io,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl StoreError {
+    /// Returns the kind of fault to count.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Corrupt { .. } => Fault::Corrupt,
+            Self::File { .. } => Fault::Io,
+            Self::Database { source, .. } | Self::Statement(source) => Fault::of(source),
+            Self::RolledBack(cause) => cause.fault(),
+            _ => Fault::Other,
+        }
+    }
+}

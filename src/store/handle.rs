@@ -1,0 +1,228 @@
+//! The handle of a store.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use tracing::info;
+
+use super::StoreError;
+use super::postgres::{Postgres, Settings};
+use super::sqlite::Sqlite;
+use super::statement::Statement;
+use super::tx::{Mode, Outcome, Tx};
+
+/// The Identity that a store belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The issuer, which the store is bound to.
+    pub issuer: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid, which changes when the Identity is recreated.
+    pub uid: String,
+}
+
+#[derive(Clone)]
+enum Backend {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
+}
+
+/// An open store. Clones share it.
+#[derive(Clone)]
+pub struct Store(Backend);
+
+impl Store {
+    /// Opens a SQLite file or creates it; waits up to `patience` for another process to release it. No other process can
+    /// open the file while the store is open.
+    ///
+    /// # Errors
+    /// Why the store cannot be used; nothing was written then.
+    pub async fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+        let sqlite = Sqlite::open(path, patience).await?;
+        Ok(Self(Backend::Sqlite(sqlite)))
+    }
+
+    /// Creates an empty store in memory, which is lost when the last handle is dropped.
+    ///
+    /// # Errors
+    /// A fault of SQLite.
+    pub async fn in_memory() -> Result<Self, StoreError> {
+        Ok(Self(Backend::Sqlite(Sqlite::in_memory().await?)))
+    }
+
+    /// Connects to PostgreSQL and brings the schema up to date.
+    ///
+    /// # Errors
+    /// Why the store cannot be used.
+    pub async fn connect(settings: Settings) -> Result<Self, StoreError> {
+        let postgres = Postgres::connect(settings).await?;
+        Ok(Self(Backend::Postgres(postgres)))
+    }
+
+    /// Runs `work`, which only reads. It sees what was committed before each statement.
+    ///
+    /// # Errors
+    /// Of the work, or of the database.
+    pub async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static,
+    {
+        self.run(Mode::Read, move |tx| save(work(tx))).await
+    }
+
+    /// Runs `work`, which changes rows with one statement. On PostgreSQL it needs one round trip.
+    ///
+    /// # Errors
+    /// Of the work, or of the database: then nothing was written, unless the reply to the commit was lost.
+    pub async fn write_single<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static,
+    {
+        self.run(Mode::Single, move |tx| save(work(tx))).await
+    }
+
+    /// Runs `work` in a transaction, and saves or cancels it as `work` says. The work only executes statements: hashing,
+    /// signing and requests come before or after.
+    ///
+    /// # Errors
+    /// Of the work, or of the database: then nothing was written, unless the reply to the commit was lost.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<Outcome<T>, StoreError>>
+            + Send
+            + 'static,
+    {
+        self.run(Mode::Whole, work).await
+    }
+
+    async fn run<T, F>(&self, mode: Mode, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<Outcome<T>, StoreError>>
+            + Send
+            + 'static,
+    {
+        match &self.0 {
+            Backend::Sqlite(sqlite) => sqlite.run(mode, work).await,
+            Backend::Postgres(postgres) => postgres.run(mode, work).await,
+        }
+    }
+
+    /// Binds a new store to an Identity, or checks that it is bound to the Identity's issuer. A recreated or renamed
+    /// Identity keeps its store: only the issuer counts.
+    ///
+    /// # Errors
+    /// The store belongs to another issuer.
+    pub async fn bind(&self, holder: &Holder, now: Timestamp) -> Result<(), StoreError> {
+        let holder = holder.clone();
+        self.write(move |tx| Box::pin(bind(tx, holder, now))).await
+    }
+
+    /// Writes the current time, to learn whether the store is writable.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub async fn probe(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.write_single(move |tx| {
+            Box::pin(async move {
+                let values = [now.to_string().as_str().into()];
+                tx.run(Statement::STORE_PROBE, values).await
+            })
+        })
+        .await
+    }
+
+    /// Returns the size of the file and its write-ahead log in bytes; 0 for other stores.
+    pub fn size(&self) -> u64 {
+        match &self.0 {
+            Backend::Sqlite(sqlite) => sqlite.size(),
+            Backend::Postgres(_) => 0,
+        }
+    }
+
+    /// Whether deleted rows leave pages in a file that can be given back.
+    pub(super) const fn can_shrink(&self) -> bool {
+        matches!(self.0, Backend::Sqlite(_))
+    }
+
+    /// Closes the store for every clone. SQLite writes the log into the file.
+    ///
+    /// # Errors
+    /// If it fails, the log remains, and the next start reads it.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        match &self.0 {
+            Backend::Sqlite(sqlite) => sqlite.close().await,
+            Backend::Postgres(postgres) => {
+                postgres.close().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Where tests inject faults.
+    #[cfg(test)]
+    pub(super) const fn faults(&self) -> &super::faults::Faults {
+        match &self.0 {
+            Backend::Sqlite(sqlite) => &sqlite.faults,
+            Backend::Postgres(postgres) => &postgres.faults,
+        }
+    }
+
+    /// The schema's qualifier, for tests.
+    #[cfg(test)]
+    pub(super) fn qualifier(&self) -> &str {
+        match &self.0 {
+            Backend::Sqlite(_) => "",
+            Backend::Postgres(postgres) => postgres.qualifier(),
+        }
+    }
+}
+
+fn save<'t, T: Send + 't>(
+    work: BoxFuture<'t, Result<T, StoreError>>,
+) -> BoxFuture<'t, Result<Outcome<T>, StoreError>> {
+    Box::pin(async move { work.await.map(Outcome::Save) })
+}
+
+async fn bind(tx: &mut Tx, holder: Holder, now: Timestamp) -> Result<Outcome<()>, StoreError> {
+    let known = match tx.row(Statement::STORE_READ, []).await? {
+        None => None,
+        Some(row) => Some(Holder {
+            issuer: row.text(0)?,
+            namespace: row.text(1)?,
+            name: row.text(2)?,
+            uid: row.text(3)?,
+        }),
+    };
+    match known {
+        Some(known) if known == holder => return Ok(Outcome::Cancel(())),
+        Some(known) if known.issuer != holder.issuer => {
+            return Err(StoreError::OtherIssuer {
+                found: known.issuer,
+                wanted: holder.issuer,
+            });
+        }
+        Some(known) => {
+            info!(before = %known.uid, now = %holder.uid, "store bound to a recreated or renamed Identity of the same issuer");
+        }
+        None => info!(issuer = holder.issuer, "store created"),
+    }
+    let Holder {
+        issuer,
+        namespace,
+        name,
+        uid,
+    } = &holder;
+    let now = now.to_string();
+    let values = [issuer, namespace, name, uid, &now].map(Into::into);
+    tx.run(Statement::STORE_BIND, values).await?;
+    Ok(Outcome::Save(()))
+}

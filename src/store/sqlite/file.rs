@@ -1,0 +1,217 @@
+//! The file of a SQLite store: opens, checks, migrates and locks it.
+
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, SqlSafeStr as _, SqliteConnection};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::super::{Fault, StoreError};
+
+/// The mode of the store's files: no other user of the node may read people's data.
+const PRIVATE: u32 = 0o600;
+/// Makes opening a FIFO in place of a file fail at once, instead of waiting for another process.
+const AT_ONCE: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+/// The `SQLite` `application_id` that marks a file as ours: "SYMB".
+const APPLICATION: i64 = 0x5359_4D42;
+/// Every migration of the schema, by number. A released one never changes.
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "store", include_str!("../0001_store.sql")),
+    (2, "people", include_str!("../0002_people.sql")),
+];
+/// The pause between two tries for the lock.
+const TRY_EVERY: Duration = Duration::from_millis(250);
+/// The pause between two log lines about the lock.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+/// How long a statement waits for another one.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Returns the options of every connection.
+pub(super) fn options() -> SqliteConnectOptions {
+    let options = SqliteConnectOptions::new()
+        .foreign_keys(true)
+        // With NORMAL in WAL mode, a power failure could undo a commit and make a used code valid again.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY);
+    options.disable_statement_logging()
+}
+
+/// An open file, not yet migrated by another process: the lock is held.
+pub(super) struct Opened {
+    pub(super) connection: SqliteConnection,
+    /// The kernel releases the lock however the process ends.
+    pub(super) lock: File,
+}
+
+/// Opens the file or creates it; waits up to `patience` for another process to release it.
+///
+/// # Errors
+/// Why the store cannot be used; nothing was written then.
+pub(super) async fn open(path: &Path, patience: Duration) -> Result<Opened, StoreError> {
+    let lock = lock(path, patience).await?;
+    let is_new = own_file(path).map_err(|source| StoreError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    // SQLite applies this setting only to a file without tables; `vacuum` converts an older file.
+    let options = options()
+        .filename(path)
+        .auto_vacuum(SqliteAutoVacuum::Incremental);
+    let opened = options.connect().await;
+    let mut connection = opened.map_err(|source| failed(path, source))?;
+    if !is_new {
+        examine(&mut connection, path).await?;
+        vacuum(&mut connection, path).await?;
+    }
+    // The file remembers that it uses a write-ahead log.
+    let _: String = ask(&mut connection, path, "PRAGMA journal_mode = WAL").await?;
+    migrate(&mut connection, path).await?;
+    Ok(Opened { connection, lock })
+}
+
+/// Checks that the file is ours and sound. Reads only.
+async fn examine(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    let check: String = ask(connection, path, "PRAGMA quick_check(1)").await?;
+    if check != "ok" {
+        return Err(StoreError::Corrupt {
+            path: path.to_owned(),
+            words: check,
+        });
+    }
+    let mark: i64 = ask(connection, path, "PRAGMA application_id").await?;
+    let tables = "SELECT count(*) FROM sqlite_master WHERE name NOT LIKE '\\_sqlx%' ESCAPE '\\'";
+    let tables: i64 = ask(connection, path, tables).await?;
+    // A file whose first migration was interrupted has no table yet.
+    if mark != APPLICATION && tables > 0 {
+        return Err(StoreError::Foreign(path.to_owned()));
+    }
+    if mark != APPLICATION {
+        return Ok(());
+    }
+    let newest = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations";
+    let newest: i64 = ask(connection, path, newest).await?;
+    let known = MIGRATIONS.iter().map(|(version, ..)| *version).max();
+    if Some(newest) > known {
+        return Err(StoreError::Newer(path.to_owned()));
+    }
+    Ok(())
+}
+
+/// Makes a file shrinkable that a release without people's data created. Such a file is small.
+async fn vacuum(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    let mode: i64 = ask(connection, path, "PRAGMA auto_vacuum").await?;
+    let people = "SELECT count(*) FROM sqlite_master WHERE name = 'account'";
+    let people: i64 = ask(connection, path, people).await?;
+    if mode == 2 || people > 0 {
+        return Ok(());
+    }
+    let sql = "PRAGMA auto_vacuum = INCREMENTAL; VACUUM";
+    let done = sqlx::raw_sql(sql).execute(connection).await;
+    done.map(drop).map_err(|source| failed(path, source))
+}
+
+/// Brings the schema up to date.
+pub(super) async fn migrate(
+    connection: &mut SqliteConnection,
+    path: &Path,
+) -> Result<(), StoreError> {
+    let steps = MIGRATIONS.map(|(version, name, sql)| {
+        let sql = AssertSqlSafe(sql).into_sql_str();
+        Migration::new(version, name.into(), MigrationType::Simple, sql, false)
+    });
+    let migrator = Migrator::with_migrations(steps.into());
+    let done = migrator.run_direct(None, connection, false).await;
+    done.map_err(|error| match error {
+        MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..) => {
+            StoreError::Newer(path.to_owned())
+        }
+        MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => {
+            failed(path, source)
+        }
+        other => StoreError::Database {
+            path: path.to_owned(),
+            source: sqlx::Error::Migrate(Box::new(other)),
+        },
+    })
+}
+
+async fn ask<T>(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    sql: &'static str,
+) -> Result<T, StoreError>
+where
+    T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + Unpin,
+{
+    let answer = sqlx::query_scalar(sql).fetch_one(connection);
+    answer.await.map_err(|source| failed(path, source))
+}
+
+pub(super) fn failed(path: &Path, source: sqlx::Error) -> StoreError {
+    let path = path.to_owned();
+    match Fault::of(&source) {
+        Fault::Corrupt => StoreError::Corrupt {
+            path,
+            words: source.to_string(),
+        },
+        _ => StoreError::Database { path, source },
+    }
+}
+
+/// Creates the file with mode 0600, or restricts an existing one: SQLite would follow the umask, and gives the files
+/// beside it the mode of this one. Returns whether the file is empty.
+fn own_file(path: &Path) -> std::io::Result<bool> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(PRIVATE)
+        .custom_flags(AT_ONCE)
+        .open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(std::io::Error::other("not a regular file"));
+    }
+    if found.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(PRIVATE))?;
+    }
+    Ok(found.len() == 0)
+}
+
+/// Locks the store. The volume itself is no lock: two pods on one node can mount it.
+async fn lock(path: &Path, patience: Duration) -> Result<File, StoreError> {
+    let mut name = path.to_owned().into_os_string();
+    name.push(".lock");
+    let fault = |source| StoreError::File {
+        path: PathBuf::from(&name),
+        source,
+    };
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(PRIVATE)
+        .custom_flags(AT_ONCE)
+        .open(&name)
+        .map_err(fault)?;
+    let began = Instant::now();
+    let mut told = None;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if began.elapsed() < patience => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Held(path.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(fault(source)),
+        }
+        if told.is_none_or(|told: Instant| told.elapsed() >= TELL_EVERY) {
+            warn!(path = %path.display(), "store in use by another process, waiting for it to end");
+            told = Some(Instant::now());
+        }
+        tokio::time::sleep(TRY_EVERY).await;
+    }
+}

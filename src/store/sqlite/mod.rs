@@ -1,0 +1,132 @@
+//! SQLite, in a file or in memory: one writer with group commit, and short readers.
+
+mod file;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+
+use self::writer::Writer;
+use super::StoreError;
+use super::statement::Texts;
+use super::tx::{Link, Mode, Outcome, Tx};
+
+/// The number of connections that read beside the writer.
+const READERS: u32 = 4;
+
+/// A SQLite store.
+#[derive(Clone)]
+pub(super) struct Sqlite {
+    writer: Writer,
+    /// None in memory, where each connection has a database of its own.
+    readers: Option<SqlitePool>,
+    path: PathBuf,
+    texts: Arc<Texts>,
+    #[cfg(test)]
+    pub(super) faults: super::faults::Faults,
+}
+
+impl Sqlite {
+    /// Opens the file or creates it; waits up to `patience` for another process to release it.
+    pub(super) async fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+        let file::Opened { connection, lock } = file::open(path, patience).await?;
+        let options = file::options().filename(path).pragma("query_only", "ON");
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .test_before_acquire(false)
+            .connect_lazy_with(options);
+        Ok(Self::over(connection, Some(readers), path, lock))
+    }
+
+    /// Creates an empty store in memory.
+    pub(super) async fn in_memory() -> Result<Self, StoreError> {
+        let path = Path::new(":memory:");
+        let opened = file::options().in_memory(true).connect().await;
+        let mut connection = opened.map_err(|source| file::failed(path, source))?;
+        file::migrate(&mut connection, path).await?;
+        Ok(Self::over(connection, None, path, ()))
+    }
+
+    fn over(
+        connection: sqlx::SqliteConnection,
+        readers: Option<SqlitePool>,
+        path: &Path,
+        held: impl Send + 'static,
+    ) -> Self {
+        let texts = Arc::new(Texts::new(""));
+        #[cfg(test)]
+        let faults = super::faults::Faults::default();
+        let tx = Tx::new(
+            Link::Sqlite(connection),
+            &texts,
+            Mode::Whole,
+            #[cfg(test)]
+            &faults,
+        );
+        Self {
+            writer: Writer::start(tx, held),
+            readers,
+            path: path.to_owned(),
+            texts,
+            #[cfg(test)]
+            faults,
+        }
+    }
+
+    pub(super) async fn run<T, F>(&self, mode: Mode, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<Outcome<T>, StoreError>>
+            + Send
+            + 'static,
+    {
+        let Some(readers) = self.readers.as_ref().filter(|_| mode == Mode::Read) else {
+            let done = self.writer.run(mode, work).await;
+            return done.map_err(|error| self.located(error));
+        };
+        let connection = readers.acquire().await;
+        let link = Link::Reader(connection.map_err(|error| self.located(error.into()))?);
+        let mut tx = Tx::new(
+            link,
+            &self.texts,
+            mode,
+            #[cfg(test)]
+            &self.faults,
+        );
+        let done = work(&mut tx).await;
+        let done = done.map(|outcome| outcome.split().1);
+        done.map_err(|error| self.located(error))
+    }
+
+    /// Adds the path to a database's error.
+    fn located(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Statement(source) => file::failed(&self.path, source),
+            other => other,
+        }
+    }
+
+    /// Returns the size of the file and its write-ahead log in bytes; 0 in memory.
+    pub(super) fn size(&self) -> u64 {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        let of = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        of(&self.path) + of(Path::new(&log))
+    }
+
+    /// Writes the log into the file and closes both.
+    pub(super) async fn close(&self) -> Result<(), StoreError> {
+        if let Some(readers) = &self.readers {
+            readers.close().await;
+        }
+        let closed = self.writer.close().await;
+        closed.map_err(|error| self.located(error))
+    }
+}

@@ -1,0 +1,163 @@
+//! A transaction, and how a statement runs on it.
+
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, Postgres, SqliteConnection, Transaction};
+use std::sync::Arc;
+
+use super::StoreError;
+use super::row::{Row, Value};
+use super::statement::{Statement, Texts};
+
+/// How the work on a transaction ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<T> {
+    /// What was written stays.
+    Save(T),
+    /// What was written is rolled back.
+    Cancel(T),
+}
+
+impl<T> Outcome<T> {
+    /// Whether to save, and the result.
+    pub(super) fn split(self) -> (bool, T) {
+        match self {
+            Self::Save(value) => (true, value),
+            Self::Cancel(value) => (false, value),
+        }
+    }
+}
+
+/// What a piece of work may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Only read.
+    Read,
+    /// Change rows with at most one statement, which needs no transaction of its own.
+    Single,
+    /// Change rows with several statements.
+    Whole,
+}
+
+/// The connection of a transaction.
+pub(super) enum Link {
+    Sqlite(SqliteConnection),
+    Reader(PoolConnection<sqlx::Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+    Transaction(Transaction<'static, Postgres>),
+}
+
+/// A transaction. The operations on each area of the store are its methods, see [`super::area`].
+pub struct Tx {
+    pub(super) link: Link,
+    texts: Arc<Texts>,
+    mode: Mode,
+    writes: u32,
+    has_written: bool,
+    #[cfg(test)]
+    pub(super) faults: super::faults::Faults,
+}
+
+/// Binds the values and fetches all rows.
+macro_rules! fetch {
+    ($connection:expr, $sql:expr, $values:expr, $row:expr) => {{
+        let mut query = sqlx::query(AssertSqlSafe($sql));
+        for value in $values {
+            query = match value {
+                Value::Int(value) => query.bind(value),
+                Value::Text(value) => query.bind(value),
+                Value::Bytes(value) => query.bind(value),
+            };
+        }
+        let rows = query.fetch_all($connection).await?;
+        Ok(rows.into_iter().map($row).collect())
+    }};
+}
+
+impl Tx {
+    pub(super) fn new(
+        link: Link,
+        texts: &Arc<Texts>,
+        mode: Mode,
+        #[cfg(test)] faults: &super::faults::Faults,
+    ) -> Self {
+        Self {
+            link,
+            texts: Arc::clone(texts),
+            mode,
+            writes: 0,
+            has_written: false,
+            #[cfg(test)]
+            faults: faults.clone(),
+        }
+    }
+
+    /// Starts the next piece of work on the same connection.
+    pub(super) fn reset(&mut self, mode: Mode) {
+        (self.mode, self.writes, self.has_written) = (mode, 0, false);
+    }
+
+    /// Executes a statement and returns its rows.
+    pub(super) async fn rows<const N: usize>(
+        &mut self,
+        statement: Statement,
+        values: [Value; N],
+    ) -> Result<Vec<Row>, StoreError> {
+        if statement.writes() {
+            self.writes += 1;
+            match self.mode {
+                Mode::Read => return Err(StoreError::Misused("a read changes rows")),
+                Mode::Single if self.writes > 1 => {
+                    return Err(StoreError::Misused("more than one statement changes rows"));
+                }
+                _ => {}
+            }
+        }
+        #[cfg(test)]
+        self.faults.strike()?;
+        let rows = self.fetch(self.texts.of(statement), values.into()).await?;
+        self.has_written |= statement.writes();
+        Ok(rows)
+    }
+
+    /// Whether a statement has changed rows.
+    pub(super) const fn has_written(&self) -> bool {
+        self.has_written
+    }
+
+    /// Executes a statement that returns at most one row.
+    pub(super) async fn row<const N: usize>(
+        &mut self,
+        statement: Statement,
+        values: [Value; N],
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(self.rows(statement, values).await?.pop())
+    }
+
+    /// Executes a statement that returns no row.
+    pub(super) async fn run<const N: usize>(
+        &mut self,
+        statement: Statement,
+        values: [Value; N],
+    ) -> Result<(), StoreError> {
+        self.rows(statement, values).await.map(drop)
+    }
+
+    /// Executes any SQL: the statements that control transactions, and those of tests.
+    pub(super) async fn fetch(
+        &mut self,
+        sql: Arc<str>,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        match &mut self.link {
+            Link::Sqlite(connection) => fetch!(connection, sql, values, Row::Sqlite),
+            Link::Reader(connection) => fetch!(&mut **connection, sql, values, Row::Sqlite),
+            Link::Postgres(connection) => fetch!(&mut **connection, sql, values, Row::Postgres),
+            Link::Transaction(connection) => fetch!(&mut **connection, sql, values, Row::Postgres),
+        }
+    }
+
+    /// Executes SQL that takes no values.
+    pub(super) async fn control(&mut self, sql: &str) -> Result<Vec<Row>, StoreError> {
+        self.fetch(sql.into(), Vec::new()).await
+    }
+}
