@@ -25,7 +25,7 @@ statements! {
     STORE_PROBE = "UPDATE ~store SET written_at = $1 WHERE \"only\" = 1";
 
     ACCOUNT_ADD = "INSERT INTO ~account (id, owner, created_at, valid_after, epoch) VALUES ($1, $2, $3, $4, 0) \
-        ON CONFLICT (owner) DO NOTHING";
+        ON CONFLICT DO NOTHING";
     ACCOUNT_READ = "SELECT id, owner, created_at, valid_after, epoch FROM ~account WHERE id = $1";
     ACCOUNT_BY_OWNER = "SELECT id, owner, created_at, valid_after, epoch FROM ~account WHERE owner = $1";
     ACCOUNT_REVOKE = "UPDATE ~account SET epoch = epoch + 1, \
