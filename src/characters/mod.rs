@@ -1,4 +1,5 @@
-//! Characters that are never shown unescaped in terminals, messages and the log. Not here: how to escape them.
+//! Characters that are never shown unescaped in terminals, messages and the log, and texts that a shell reads as one
+//! word. Not here: how to escape characters.
 
 /// Whether a character is escaped where users' text is shown: controls, line ends, and characters that are invisible or
 /// change how others are shown (Unicode 16: the categories `Cc`, `Cf`, `Zl` and `Zp`, and the property
@@ -36,6 +37,29 @@ pub const fn is_escaped(character: char) -> bool {
     )
 }
 
+/// Returns a text as one word of a POSIX shell, for a command that users paste: a stranger may have chosen the text,
+/// such as the name of a folder. It is never an option, and is quoted unless each of its characters is harmless.
+///
+/// `None` if the text is empty or contains a character that is escaped where it is shown, or the backtick that ends a
+/// command in our messages. Such a command would not be shown as it is. Then a message names no command with it.
+pub fn shell_word(text: &str) -> Option<String> {
+    let is_unshowable = |c| is_escaped(c) || matches!(c, '`' | char::REPLACEMENT_CHARACTER);
+    if text.is_empty() || text.contains(is_unshowable) {
+        return None;
+    }
+    let text = if text.starts_with('-') {
+        format!("./{text}")
+    } else {
+        text.to_owned()
+    };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
+    Some(if text.chars().all(is_plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use regex::Regex;
@@ -53,6 +77,37 @@ mod tests {
             .collect();
         let of_ours: Vec<char> = all.chars().filter(|it| is_escaped(*it)).collect();
         assert_eq!(of_ours, of_unicode);
+    }
+
+    /// `tests/check` lets a shell read such words.
+    #[test]
+    fn a_word_of_a_shell_is_quoted_unless_it_is_harmless() {
+        for (text, word) in [
+            ("plain/base-1_2.yaml", "plain/base-1_2.yaml"),
+            ("base$(touch ran)", "'base$(touch ran)'"),
+            ("b;touch ran;#", "'b;touch ran;#'"),
+            ("it's", r"'it'\''s'"),
+            ("'", r"''\'''"),
+            ("~", "'~'"),
+            ("a=b", "'a=b'"),
+            (r"\", r"'\'"),
+            ("é 漢", "'é 漢'"),
+            ("-x", "./-x"),
+            ("-x a", "'./-x a'"),
+        ] {
+            assert_eq!(shell_word(text).as_deref(), Some(word));
+        }
+        for text in [
+            "",
+            "a\nb",
+            "a\u{1b}[2J",
+            "\u{202e}a",
+            "a`b",
+            "a\u{fffd}",
+            "a\0",
+        ] {
+            assert_eq!(shell_word(text), None, "{text:?}");
+        }
     }
 
     #[test]

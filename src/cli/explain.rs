@@ -167,7 +167,7 @@ fn unwritten(directory: &Directory, what: &What) -> Vec<String> {
 /// Reads the manifests. Their faults go to standard error, since an object in a faulty document is missing in the
 /// explanation.
 fn world(common: &Common, now: Timestamp) -> anyhow::Result<(World, Vec<Manifest>)> {
-    let manifests = manifests::read(&common.dir)?;
+    let manifests = manifests::read(&common.dir)?.manifests;
     let faults = manifests.iter().flat_map(|manifest| {
         manifest
             .faults
@@ -180,7 +180,7 @@ fn world(common: &Common, now: Timestamp) -> anyhow::Result<(World, Vec<Manifest
             "{}:{}:{}: {}",
             source.name, place.line, place.column, fault.message
         );
-        terminal::note(&one_line(&line));
+        terminal::note(&line);
     }
     let more = faults.count().saturating_sub(MAX_FAULTS);
     if more > 0 {

@@ -1,18 +1,23 @@
 //! Manifests from files, directories and standard input, and the [`Directory`] that they result in.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::terminal;
-use crate::directory::{Change, Directory, ObjectKey, Settings, schema};
+use crate::characters::shell_word;
+use crate::directory::problem::suggest::one_line;
+use crate::directory::{Change, Directory, ObjectKey, Reason, Settings, Severity, admit, schema};
 use crate::resources::Kind;
 use crate::source::files::{self, Folder};
-use crate::source::kustomization::{self, Patch};
-use crate::source::manifest::{Manifest, ManifestObject};
+use crate::source::kustomization::Patch;
+use crate::source::manifest::{Fault, Manifest, ManifestObject};
+
+/// The maximum number of patches of a kustomization that a note names.
+const MAX_NAMED: usize = 50;
 
 /// Parses `NAMESPACE/NAME`.
 pub(super) fn object_key(text: &str) -> Result<ObjectKey, String> {
@@ -35,10 +40,19 @@ pub(super) fn namespace(text: &str) -> Result<String, String> {
     }
 }
 
+/// What was read.
+pub(super) struct Input {
+    pub(super) manifests: Vec<Manifest>,
+    /// The patches of kustomizations, which are not read as manifests.
+    pub(super) skipped: Vec<Patch>,
+}
+
 /// Reads files, directories and, for `-`, standard input. A file that is named twice is read once.
-pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
-    let mut manifests = Vec::new();
+pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Input> {
+    let (mut manifests, mut patches) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
+    let mut is_new =
+        |file: &PathBuf| seen.insert(file.canonicalize().unwrap_or_else(|_| file.clone()));
     for path in paths {
         if path == Path::new("-") {
             let bytes =
@@ -55,15 +69,19 @@ pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
             manifests.push(Manifest::read(&name, &bytes));
             continue;
         }
-        let (files, patches) = files_of(path)?;
-        tell_skipped(&patches);
-        for file in files {
-            if seen.insert(file.canonicalize().unwrap_or_else(|_| file.clone())) {
-                manifests.push(files::read(&file));
+        let found = Found::at(path)?;
+        for file in found.files.iter().filter(|file| is_new(file)) {
+            manifests.push(found.read(file));
+        }
+        for patch in &found.patches {
+            if is_new(&patch.file) {
+                patches.push((patch.clone(), found.read(&patch.file)));
             }
         }
     }
-    Ok(manifests)
+    let skipped = skip(patches, &mut manifests);
+    tell_skipped(&skipped);
+    Ok(Input { manifests, skipped })
 }
 
 /// Fails if a pipe is empty: in `kustomize build | symbolon check -` the shell drops the exit status of the first
@@ -75,45 +93,171 @@ fn refuse_nothing(name: &str, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Decides which patches are skipped, and adds the others to the manifests.
+///
+/// A stranger may name any file of the folder as a patch. So a file is skipped only if it cannot be applied alone: its
+/// objects are incomplete, or another file defines them. The second case is a warning, since only the kustomization
+/// tells which of the two counts. A file that cannot be read completely may be anything, and its faults are reported.
+fn skip(patches: Vec<(Patch, Manifest)>, manifests: &mut Vec<Manifest>) -> Vec<Patch> {
+    let id = |object: &ManifestObject| (object.kind, object.key.clone());
+    let objects = manifests.iter().flat_map(|manifest| &manifest.objects);
+    let mut defined: BTreeSet<_> = objects.map(id).collect();
+    let mut skipped = Vec::new();
+    for (patch, manifest) in patches {
+        let complete = manifest.objects.iter().filter(|it| is_complete(it));
+        let is_only_definition = complete.clone().any(|it| !defined.contains(&id(it)));
+        if is_only_definition || !manifest.is_whole() {
+            defined.extend(complete.map(id));
+            manifests.push(manifest);
+            continue;
+        }
+        let faults: Vec<Fault> = complete.map(|it| skipped_object(it, &patch)).collect();
+        if !faults.is_empty() {
+            manifests.push(Manifest {
+                objects: Vec::new(),
+                namespaces: Vec::new(),
+                faults,
+                lost: Vec::new(),
+                ..manifest
+            });
+        }
+        skipped.push(patch);
+    }
+    skipped
+}
+
+/// Returns whether an API server accepts the object as it is written.
+fn is_complete(object: &ManifestObject) -> bool {
+    let problems = admit::problems(object.kind, &object.value, &Settings::default());
+    let mut severities = problems.iter().map(|problem| problem.severity);
+    severities.all(|severity| severity == Severity::Warning)
+}
+
+fn skipped_object(object: &ManifestObject, patch: &Patch) -> Fault {
+    let pointer = "/metadata/name";
+    let message = format!(
+        "{} {} is complete, but not checked, since a kustomization names this file as a patch: {}",
+        object.kind,
+        object.key,
+        how_to_check(&patch.kustomization)
+    );
+    Fault {
+        severity: Severity::Warning,
+        reason: Reason::ValueConflict,
+        span: object.place(pointer, &message),
+        message,
+        related: None,
+    }
+}
+
+/// Says how to check what a kustomization makes.
+pub(super) fn how_to_check(kustomization: &Path) -> String {
+    match kustomization.to_str().and_then(shell_word) {
+        Some(folder) => format!(
+            "to check what they make together, run `kustomize build {folder} | symbolon check -`"
+        ),
+        None => "to check what they make together, run `kustomize build` in its folder and pipe the output to `symbolon check -`".to_owned(),
+    }
+}
+
 /// Reports that patches are not read, and how to check their result.
 fn tell_skipped(patches: &[Patch]) {
-    let mut kustomizations: Vec<&Path> = patches.iter().map(|it| &*it.kustomization).collect();
-    kustomizations.dedup();
-    for folder in kustomizations {
-        let of_folder = patches.iter().filter(|it| it.kustomization == *folder);
-        let files: Vec<String> = of_folder.map(|it| it.file.display().to_string()).collect();
+    let mut of_folder: BTreeMap<&Path, Vec<String>> = BTreeMap::new();
+    for patch in patches {
+        let file = one_line(&patch.file.display().to_string()).into_owned();
+        of_folder
+            .entry(&patch.kustomization)
+            .or_default()
+            .push(file);
+    }
+    for (folder, files) in of_folder {
+        let more = files.len().saturating_sub(MAX_NAMED);
+        let more = (more > 0).then(|| format!("and {more} more"));
+        let files: Vec<String> = files.into_iter().take(MAX_NAMED).chain(more).collect();
         terminal::note(&format!(
-            "skipped patches of a kustomization ({}): to check what they make, run `kustomize build {} | symbolon check -`",
+            "skipped patches of a kustomization ({}): {}",
             files.join(", "),
-            folder.display()
+            how_to_check(folder)
         ));
     }
 }
 
-fn files_of(path: &Path) -> anyhow::Result<(Vec<PathBuf>, Vec<Patch>)> {
-    let metadata =
-        std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
-    if metadata.is_file() {
-        // The kustomization may be one folder above: patches are often in a folder of their own.
-        let folders = path.ancestors().skip(1).take(2);
-        let root = folders.last().unwrap_or(Path::new("."));
-        return Ok(kustomization::split(vec![path.to_owned()], root));
+/// The files that a path stands for.
+struct Found {
+    /// The directory, if the path names one: its author chooses where links lead.
+    folder: Option<Folder>,
+    files: Vec<PathBuf>,
+    patches: Vec<Patch>,
+}
+
+impl Found {
+    fn at(path: &Path) -> anyhow::Result<Self> {
+        let cannot = || format!("cannot read {}", path.display());
+        let metadata = std::fs::metadata(path).with_context(cannot)?;
+        if metadata.is_file() {
+            let (files, patches) = near(path);
+            return Ok(Self {
+                folder: None,
+                files,
+                patches,
+            });
+        }
+        if !metadata.is_dir() {
+            bail!(
+                "cannot read {}: it is neither a regular file nor a directory: pipe the manifests to standard input and name -",
+                path.display()
+            );
+        }
+        let folder = Folder::open(path, &[]).with_context(cannot)?;
+        let (files, patches) = folder.files_and_patches().with_context(cannot)?;
+        if files.is_empty() && patches.is_empty() {
+            bail!(
+                "found no *.yaml, *.yml or *.json file in {}",
+                path.display()
+            );
+        }
+        Ok(Self {
+            folder: Some(folder),
+            files,
+            patches,
+        })
     }
-    if !metadata.is_dir() {
-        bail!(
-            "cannot read {}: it is neither a regular file nor a directory: pipe the manifests to standard input and name -",
-            path.display()
-        );
+
+    fn read(&self, file: &Path) -> Manifest {
+        match &self.folder {
+            Some(folder) => folder.read(file),
+            None => files::read(file),
+        }
     }
-    let read = || Folder::open(path, &[])?.files_and_patches();
-    let (files, patches) = read().with_context(|| format!("cannot read {}", path.display()))?;
-    if files.is_empty() && patches.is_empty() {
-        bail!(
-            "found no *.yaml, *.yml or *.json file in {}",
-            path.display()
-        );
-    }
-    Ok((files, patches))
+}
+
+/// Returns the file that a path names, or its patch: the kustomization may be one folder above, since patches are often
+/// in a folder of their own. A kustomization in a folder that cannot be listed is not found.
+fn near(named: &Path) -> (Vec<PathBuf>, Vec<Patch>) {
+    let path = named.strip_prefix(".").unwrap_or(named);
+    let or_here = |folder: &Path| {
+        if folder.as_os_str().is_empty() {
+            PathBuf::from(".")
+        } else {
+            folder.to_owned()
+        }
+    };
+    let parent = path.parent().unwrap_or(Path::new(""));
+    // The folder above `a/..` is not `a`.
+    let is_plain = matches!(parent.components().next_back(), Some(Component::Normal(_)));
+    let above = parent.parent().filter(|_| is_plain);
+    let split = above.into_iter().chain([parent]).find_map(|root| {
+        let folder = Folder::open(&or_here(root), &[]).ok()?;
+        folder.file_or_patch(path.strip_prefix(root).ok()?).ok()
+    });
+    let (files, patches) = split.unwrap_or_else(|| (vec![named.to_owned()], Vec::new()));
+    // The name of the file stays as the user wrote it.
+    let files = files.into_iter().map(|_| named.to_owned());
+    let patches = patches.into_iter().map(|patch| Patch {
+        file: named.to_owned(),
+        ..patch
+    });
+    (files.collect(), patches.collect())
 }
 
 /// All objects together, as in an API server.

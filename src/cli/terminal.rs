@@ -41,9 +41,23 @@ pub(super) fn print_json(document: &serde_json::Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints a line to the standard error. A failure is ignored: there is no other place to report it.
+/// Prints one line to the standard error; line ends in it are escaped. A failure is ignored: there is no other place
+/// to report it.
 pub(super) fn note(line: &str) {
-    let _ = write(&mut io::stderr().lock(), &format!("{}\n", harmless(line)));
+    note_lines([line]);
+}
+
+/// Prints each text as one line. CI runners execute lines that begin with `::`, so only the caller may begin one.
+fn note_lines<'a>(lines: impl IntoIterator<Item = &'a str>) {
+    let _ = write(&mut io::stderr().lock(), &joined(lines));
+}
+
+fn joined<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
+    let lines = lines.into_iter().enumerate().map(|(index, line)| {
+        let indent = if index == 0 { "" } else { "  " };
+        format!("{indent}{}\n", one_line(line))
+    });
+    lines.collect()
 }
 
 /// An error of several lines. Every other error is printed as one line: readers would take a second line for one of
@@ -54,19 +68,19 @@ pub(super) struct Lines(pub(super) Vec<String>);
 
 /// Prints an error and its causes.
 pub(super) fn complain(error: &anyhow::Error) {
-    note(&complaint(error));
+    note_lines(complaint(error).iter().map(String::as_str));
 }
 
-fn complaint(error: &anyhow::Error) -> String {
-    let whole = format!("{error:#}");
-    let words = match error.downcast_ref::<Lines>() {
-        Some(Lines(lines)) => {
-            let lines: Vec<_> = lines.iter().map(|line| one_line(line)).collect();
-            lines.join("\n  ")
-        }
-        None => one_line(&whole).into_owned(),
+/// Returns the lines of an error. The first one names this program.
+fn complaint(error: &anyhow::Error) -> Vec<String> {
+    let mut lines = match error.downcast_ref::<Lines>() {
+        Some(Lines(lines)) => lines.clone(),
+        None => vec![format!("{error:#}")],
     };
-    format!("symbolon: {words}")
+    if let Some(first) = lines.first_mut() {
+        first.insert_str(0, "symbolon: ");
+    }
+    lines
 }
 
 /// Prints what clap has to say: help, the version, or what is wrong with the arguments.
@@ -243,16 +257,21 @@ mod tests {
 
     #[test]
     fn an_error_is_one_line_unless_its_lines_are_ours() {
+        let printed = |error| joined(complaint(&error).iter().map(String::as_str));
         let error = anyhow::anyhow!("cannot\nopen").context("a\n::error::b");
         assert_eq!(
-            complaint(&error),
-            "symbolon: a\\u{a}::error::b: cannot\\u{a}open"
+            printed(error),
+            "symbolon: a\\u{a}::error::b: cannot\\u{a}open\n"
         );
         let lines = ["there is none", "a\n::error::b"].map(str::to_owned);
         let error = Lines(lines.to_vec()).into();
         assert_eq!(
-            complaint(&error),
-            "symbolon: there is none\n  a\\u{a}::error::b"
+            printed(error),
+            "symbolon: there is none\n  a\\u{a}::error::b\n"
+        );
+        assert_eq!(
+            joined(["a\r\n::error::b\u{1b}[2J"]),
+            "a\\u{d}\\u{a}::error::b\\u{1b}[2J\n"
         );
     }
 

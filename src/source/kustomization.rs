@@ -1,18 +1,21 @@
 //! Which files are patches of a kustomization. A patch is a part of an object, so it cannot be checked alone: only the
 //! output of `kustomize build` can.
+//!
+//! A kustomization names patches in its own folder and below it only, as kustomize's load restrictor demands: a
+//! stranger's folder must not decide which files elsewhere are read.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use serde_json::Value;
 
-use super::yaml::{self, LONGEST};
-use crate::state_file::read_regular;
+use super::yaml;
 
 /// The names of a kustomization file.
 const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-/// A file that is skipped.
+/// A file that a kustomization names as a patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patch {
     /// The file.
@@ -21,126 +24,212 @@ pub struct Patch {
     pub kustomization: PathBuf,
 }
 
-/// Splits files into those to read and those that kustomizations in their folders, or in the folders above up to
-/// `root`, name as patches. A file that a kustomization names as a resource too is read.
-pub fn split(files: Vec<PathBuf>, root: &Path) -> (Vec<PathBuf>, Vec<Patch>) {
-    let mut folders = BTreeSet::new();
+/// The files that a kustomization names, relative to its folder.
+#[derive(Default)]
+struct Named {
+    patches: HashSet<PathBuf>,
+    resources: HashSet<PathBuf>,
+}
+
+/// Splits files into those to read and those that kustomizations in their folders, or in the folders above, name as
+/// patches. A file that a kustomization names as a resource too is read.
+///
+/// All paths are relative to one directory. `real` returns the path of an existing file without links, and `read` its
+/// content. Each file is read once, however many links lead to it.
+pub fn split(
+    files: Vec<PathBuf>,
+    real: impl Fn(&Path) -> Option<PathBuf>,
+    read: impl Fn(&Path) -> Option<Vec<u8>>,
+) -> (Vec<PathBuf>, Vec<Patch>) {
+    let mut known: BTreeMap<PathBuf, Rc<Named>> = BTreeMap::new();
+    let mut folders: BTreeMap<PathBuf, Option<Rc<Named>>> = BTreeMap::new();
     for file in &files {
         for folder in file.ancestors().skip(1) {
-            if !folder.starts_with(root) || !folders.insert(folder.to_owned()) {
+            if folders.contains_key(folder) {
                 break;
             }
+            let found = NAMES.iter().find_map(|name| real(&folder.join(name)));
+            let named = found.map(|path| {
+                let named = known.entry(path);
+                let named = named.or_insert_with_key(|path| Rc::new(Named::of(read(path))));
+                Rc::clone(named)
+            });
+            folders.insert(folder.to_owned(), named);
         }
     }
-    let mut patches = BTreeMap::new();
-    let mut resources = BTreeSet::new();
-    for folder in &folders {
-        let Some(kustomization) = read(folder) else {
-            continue;
-        };
-        let real = |path: &String| folder.join(path).canonicalize().ok();
-        let named = named_patches(&kustomization);
-        patches.extend(named.iter().filter_map(real).map(|path| (path, folder)));
-        let named = texts(&kustomization["resources"]);
-        resources.extend(named.iter().filter_map(real));
-    }
-    // Dev mode does this at each scan, and most directories have no patch.
-    if patches.is_empty() {
-        return (files, Vec::new());
-    }
-    let (mut read, mut skipped) = (Vec::new(), Vec::new());
+    let (mut to_read, mut skipped) = (Vec::new(), Vec::new());
     for file in files {
-        let real = file.canonicalize().unwrap_or_else(|_| file.clone());
-        match patches.get(&real) {
-            Some(folder) if !resources.contains(&real) => skipped.push(Patch {
-                file,
-                kustomization: (*folder).clone(),
-            }),
-            _ => read.push(file),
+        let namers = |list: fn(&Named) -> &HashSet<PathBuf>| {
+            file.ancestors().skip(1).find(|folder| {
+                let named = folders.get(*folder).and_then(Option::as_ref);
+                let below = file.strip_prefix(folder).ok();
+                named
+                    .zip(below)
+                    .is_some_and(|(named, below)| list(named).contains(below))
+            })
+        };
+        match namers(|named| &named.patches) {
+            Some(folder) if namers(|named| &named.resources).is_none() => {
+                let kustomization = folder.to_owned();
+                skipped.push(Patch {
+                    file,
+                    kustomization,
+                });
+            }
+            _ => to_read.push(file),
         }
     }
-    (read, skipped)
+    (to_read, skipped)
 }
 
-/// Reads the kustomization of a folder, if it has one.
-fn read(folder: &Path) -> Option<Value> {
-    let mut paths = NAMES.iter().map(|name| folder.join(name));
-    let bytes = paths.find_map(|path| read_regular(&path, LONGEST as u64).ok())?;
-    let mut documents = yaml::parse_bytes(&bytes).1.documents.into_iter();
-    documents.next().map(|document| document.value)
-}
-
-/// Returns the paths of the patches that a kustomization names.
-fn named_patches(kustomization: &Value) -> Vec<String> {
-    let mut named = texts(&kustomization["patchesStrategicMerge"]);
-    for field in ["patches", "patchesJson6902"] {
-        let patches = kustomization[field].as_array().into_iter().flatten();
-        let paths = patches.filter_map(|patch| patch["path"].as_str());
-        named.extend(paths.map(str::to_owned));
+impl Named {
+    /// Returns the files that a kustomization with this content names; none if it cannot be read.
+    fn of(bytes: Option<Vec<u8>>) -> Self {
+        let documents = bytes.map(|bytes| yaml::parse_bytes(&bytes).1.documents);
+        let Some(first) = documents.into_iter().flatten().next() else {
+            return Self::default();
+        };
+        let kustomization = first.value;
+        let mut patches: HashSet<PathBuf> = texts(&kustomization["patchesStrategicMerge"])
+            .filter_map(below)
+            .collect();
+        for field in ["patches", "patchesJson6902"] {
+            let named = kustomization[field].as_array().into_iter().flatten();
+            let named = named.filter_map(|patch| patch["path"].as_str());
+            patches.extend(named.filter_map(below));
+        }
+        let resources = texts(&kustomization["resources"]).filter_map(below);
+        Self {
+            patches,
+            resources: resources.collect(),
+        }
     }
-    named
 }
 
-fn texts(list: &Value) -> Vec<String> {
+fn texts(list: &Value) -> impl Iterator<Item = &str> {
     let items = list.as_array().into_iter().flatten();
     let texts = items.filter_map(Value::as_str);
     // An item of `patchesStrategicMerge` may be the patch itself.
-    let texts = texts.filter(|text| !text.contains('\n'));
-    texts.map(str::to_owned).collect()
+    texts.filter(|text| !text.contains('\n'))
+}
+
+/// Returns a path without `.` and `..`; `None` if it leads out of the folder.
+fn below(path: &str) -> Option<PathBuf> {
+    let mut below = PathBuf::new();
+    for component in Path::new(path).components() {
+        match component {
+            Component::Normal(name) => below.push(name),
+            Component::CurDir => {}
+            Component::ParentDir if below.pop() => {}
+            _ => return None,
+        }
+    }
+    Some(below)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn files_that_are_patches_are_skipped_wherever_they_are() {
-        let root = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let path = root.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, text).unwrap();
-            path
+    /// Splits files that exist as `texts`; those with a text that begins with `->` are links.
+    fn split_of(texts: &[(&str, &str)]) -> (Vec<String>, Vec<(String, String)>, usize) {
+        let texts: BTreeMap<&Path, &str> =
+            texts.iter().map(|(at, it)| (Path::new(*at), *it)).collect();
+        let files = texts.keys().map(|path| (*path).to_owned()).collect();
+        let real = |path: &Path| {
+            let text = texts.get(path)?;
+            Some(PathBuf::from(
+                text.strip_prefix("->").unwrap_or(path.to_str()?),
+            ))
         };
-        write(
-            "base/kustomization.yaml",
-            "resources: [a.yaml, both.yaml]\npatches: [{path: both.yaml}, {patch: 'a: b'}]\n",
+        let reads = std::cell::Cell::new(0);
+        let read = |path: &Path| {
+            reads.set(reads.get() + 1);
+            Some(texts.get(path)?.as_bytes().to_vec())
+        };
+        let shown = |path: &Path| path.display().to_string();
+        let (files, patches) = split(files, real, read);
+        (
+            files.iter().map(|it| shown(it)).collect(),
+            patches
+                .iter()
+                .map(|it| (shown(&it.file), shown(&it.kustomization)))
+                .collect(),
+            reads.get(),
+        )
+    }
+
+    #[test]
+    fn files_that_are_patches_are_skipped_in_and_below_the_folder() {
+        let (files, patches, _) = split_of(&[
+            (
+                "base/kustomization.yaml",
+                "resources: [a.yaml, both.yaml]\npatches: [{path: both.yaml}, {patch: 'a: b'}]\n",
+            ),
+            ("base/a.yaml", ""),
+            ("base/both.yaml", ""),
+            (
+                "over/Kustomization",
+                "resources: [../base]\npatchesStrategicMerge: [merge.yaml, \"a: b\\nc: d\"]\npatchesJson6902: [{path: json/six.yaml, target: {kind: Scope}}]\npatches:\n- path: ./x/../p.yaml\n- path: missing.yaml\n",
+            ),
+            ("over/json/six.yaml", ""),
+            ("over/merge.yaml", ""),
+            ("over/p.yaml", ""),
+        ]);
+        assert_eq!(
+            files,
+            [
+                "base/a.yaml",
+                "base/both.yaml",
+                "base/kustomization.yaml",
+                "over/Kustomization"
+            ]
         );
-        write(
-            "over/Kustomization",
-            "resources: [../base]\npatchesStrategicMerge: [merge.yaml, \"a: b\\nc: d\"]\npatchesJson6902: [{path: json/six.yaml, target: {kind: Scope}}]\npatches:\n- path: ../shared/p.yaml\n- path: missing.yaml\n",
-        );
-        let files = [
-            "base/a.yaml",
-            "base/both.yaml",
-            "base/kustomization.yaml",
-            "over/json/six.yaml",
-            "over/merge.yaml",
-            "shared/p.yaml",
-        ]
-        .map(|path| match path {
-            "base/kustomization.yaml" => root.path().join(path),
-            path => write(path, "a: b"),
-        });
-        let (read, skipped) = split(files.to_vec(), root.path());
-        assert_eq!(read, files[..3]);
-        let over = root.path().join("over");
-        let expected = files[3..].iter().map(|file| Patch {
-            file: file.clone(),
-            kustomization: over.clone(),
-        });
-        assert_eq!(skipped, expected.collect::<Vec<_>>());
+        let over = ["over/json/six.yaml", "over/merge.yaml", "over/p.yaml"];
+        assert_eq!(patches, over.map(|file| (file.into(), "over".into())));
+    }
+
+    /// Otherwise a folder such as `docs/example` could hide a manifest of another team.
+    #[test]
+    fn a_kustomization_skips_no_file_outside_its_folder() {
+        for path in [
+            "../../evil.yaml",
+            "x/../../../evil.yaml",
+            "/evil.yaml",
+            "../example/../../evil.yaml",
+            "../other/evil.yaml",
+            "..",
+            "",
+        ] {
+            let named = format!("patches: [{{path: '{path}'}}]\npatchesStrategicMerge: ['{path}']");
+            let (files, patches, _) = split_of(&[
+                ("docs/example/kustomization.yaml", &named),
+                ("docs/other/evil.yaml", ""),
+                ("evil.yaml", ""),
+            ]);
+            assert_eq!((files.len(), patches.len()), (3, 0), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_kustomization_is_read_once_however_many_links_lead_to_it() {
+        let links: Vec<String> = (0..50)
+            .map(|n| format!("d{n}/kustomization.yaml"))
+            .collect();
+        let links = links.iter().map(|path| (&**path, "->k.yaml"));
+        let all: Vec<_> = links
+            .chain([("k.yaml", "patches: [{path: p.yaml}]"), ("d7/p.yaml", "")])
+            .collect();
+        let (_, patches, reads) = split_of(&all);
+        assert_eq!(patches, [("d7/p.yaml".to_owned(), "d7".to_owned())]);
+        assert_eq!(reads, 1);
     }
 
     #[test]
     fn a_kustomization_with_a_fault_skips_nothing() {
-        let root = tempfile::tempdir().unwrap();
         for text in ["patches: [", "patches: a", "patches: [{path: 5}]", "[]", ""] {
-            std::fs::write(root.path().join("kustomization.yaml"), text).unwrap();
-            let file = root.path().join("a.yaml");
-            std::fs::write(&file, "a: b").unwrap();
-            let (read, skipped) = split(vec![file.clone()], root.path());
-            assert_eq!((read, skipped), (vec![file], vec![]), "{text}");
+            let (_, patches, _) = split_of(&[("kustomization.yaml", text), ("a.yaml", "a: b")]);
+            assert_eq!(patches, [], "{text}");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
-use super::files::{self, Folder};
+use super::files::Folder;
 use super::live::{Births, Live, Update};
 use crate::directory::{ObjectKey, Problem, Settings};
 use crate::resources::Kind;
@@ -145,7 +145,7 @@ impl<B: Births> Directory<B> {
             let found = fingerprint(&path);
             if hinted.contains(&path) || self.seen.get(&path) != Some(&found) {
                 is_news = true;
-                self.live.put(path.clone(), files::read(&path));
+                self.live.put(path.clone(), self.folder.read(&path));
                 self.seen.insert(path, found);
             }
         }

@@ -41,8 +41,32 @@ pub struct Content {
 pub struct Entry {
     /// Its name.
     pub name: OsString,
-    /// Whether it is a folder; a link to a folder is not.
-    pub is_folder: bool,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+/// What an entry of a folder is; a link is not what it leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EntryKind {
+    /// A folder.
+    Folder,
+    /// A regular file.
+    File,
+    /// A symbolic link.
+    Link,
+    /// Something else, such as a FIFO or a device.
+    Other,
+}
+
+impl From<FileType> for EntryKind {
+    fn from(kind: FileType) -> Self {
+        match kind {
+            FileType::Directory => Self::Folder,
+            FileType::RegularFile => Self::File,
+            FileType::Symlink => Self::Link,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// A folder. Paths are relative to it and contain only names. A link in place of a folder or file is an error. A file
@@ -173,12 +197,13 @@ impl Dir {
             if name == "." || name == ".." {
                 continue;
             }
-            let is_folder = match entry.file_type() {
+            let kind = match entry.file_type() {
                 // Some file systems do not tell the type here.
-                FileType::Unknown => kind_of(&folder, &name) == Some(FileType::Directory),
-                kind => kind == FileType::Directory,
+                FileType::Unknown => kind_of(&folder, &name).unwrap_or(FileType::Unknown),
+                kind => kind,
             };
-            found.push(Entry { name, is_folder });
+            let kind = kind.into();
+            found.push(Entry { name, kind });
         }
         found.sort();
         Ok(found)

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::dir::{Dir, Mode};
 use super::seal::Seal;
+use crate::characters::shell_word;
 
 /// The mark: names its folder and holds the secret.
 const MARK: &str = ".made-here";
@@ -37,9 +38,9 @@ pub enum Unsuitable {
         "it belongs to another user (uid {0}): run as that user, or choose another folder with --state, such as a new one inside it"
     )]
     OfAnother(u32),
-    /// Other users can write to the folder.
+    /// Other users can write to the folder. The text says how to close it.
     #[error(
-        "other users can write to it (mode {0:o}) and may know its keys: delete it, or choose another folder with --state; if you trust its contents, run: chmod 700 '{1}'"
+        "other users can write to it (mode {0:o}) and may know its keys: delete it, or choose another folder with --state{1}"
     )]
     OpenToOthers(u32, String),
     /// Nothing proves that the folder was made here. The text says how to accept a copy of the user's own that has a
@@ -116,7 +117,11 @@ fn judge(dir: &Dir, path: &Path) -> Result<Seal, Unsuitable> {
             return Err(Unsuitable::OtherFiles);
         }
         if mode & 0o022 != 0 {
-            return Err(Unsuitable::OpenToOthers(mode, quoted(path)));
+            let close = path
+                .to_str()
+                .and_then(shell_word)
+                .map(|path| format!("; if you trust its contents, run: chmod 700 {path}"));
+            return Err(Unsuitable::OpenToOthers(mode, close.unwrap_or_default()));
         }
         known(dir, &place, path)?;
     }
@@ -144,10 +149,11 @@ fn known(dir: &Dir, place: &str, path: &Path) -> Result<Seal, Unsuitable> {
         Some((named, seal)) if named == place.as_bytes() => Ok(seal),
         // The author of a repository may have written this secret, so the user must decide.
         Some(_) => {
-            let file = format!("{}/{MARK}", quoted(path));
-            Err(Unsuitable::NotMadeHere(format!(
-                "; if you copied it here yourself, run: printf '%s\\n' '{place}' \"$(tail -n 1 '{file}')\" > '{file}'"
-            )))
+            let file = path.join(MARK);
+            let accept = file.to_str().and_then(shell_word).map(|file| {
+                format!("; if you copied it here yourself, run: printf '%s\\n' '{place}' \"$(tail -n 1 {file})\" > {file}")
+            });
+            Err(Unsuitable::NotMadeHere(accept.unwrap_or_default()))
         }
         None => Err(Unsuitable::NotMadeHere(String::new())),
     }
@@ -184,11 +190,6 @@ fn place(inode: u64, made: Option<SystemTime>) -> Option<String> {
     let made = made?.duration_since(UNIX_EPOCH).ok()?;
     let (seconds, nanoseconds) = (made.as_secs(), made.subsec_nanos());
     (seconds > 0).then(|| format!("{inode} {seconds}.{nanoseconds:09}"))
-}
-
-/// Escapes a path for use between single quotes in a shell.
-fn quoted(path: &Path) -> String {
-    path.display().to_string().replace('\'', r"'\''")
 }
 
 #[cfg(test)]
@@ -237,10 +238,14 @@ mod tests {
     /// Does what the shell command in a refusal does: `printf '%s\n' 'PLACE' "$(tail -n 1 'FILE')" > 'FILE'`.
     fn run(line: &str) {
         let line = line.strip_prefix("printf '%s\\n' '").unwrap();
-        let (place, rest) = line.split_once("' \"$(tail -n 1 '").unwrap();
-        let (from, rest) = rest.split_once("')\" > '").unwrap();
-        let to = rest.strip_suffix('\'').unwrap();
+        let (place, rest) = line.split_once("' \"$(tail -n 1 ").unwrap();
+        let (from, to) = rest.split_once(")\" > ").unwrap();
         assert_eq!(from, to);
+        assert_eq!(
+            shell_word(from).as_deref(),
+            Some(from),
+            "it needs no quotes"
+        );
         let text = fs::read_to_string(from).unwrap();
         let secret = text.lines().last().unwrap();
         fs::write(to, format!("{place}\n{secret}\n")).unwrap();

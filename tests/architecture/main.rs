@@ -26,6 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "resources",
             "telemetry",
             "state_file",
+            "characters",
         ],
     ),
     (
@@ -74,7 +75,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("json_stream", &[]),
     ("resources", &[]),
     ("telemetry", &["characters"]),
-    ("state_file", &[]),
+    ("state_file", &["characters"]),
     ("characters", &[]),
 ];
 

@@ -212,6 +212,135 @@ fn patches_of_a_kustomization_are_skipped_and_named() {
     }
 }
 
+/// A folder of objects in which a stranger adds a kustomization.
+fn with_a_kustomization(at: &str, kustomization: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+    };
+    let platform = Path::new(HERE).join("platform/identity.yaml");
+    write("platform.yaml", &std::fs::read_to_string(platform).unwrap());
+    write(
+        "evil.yaml",
+        "apiVersion: symbolon.dev/v1alpha1\nkind: OAuthClient\nmetadata: {name: evil, namespace: shop}\nspec: {identityRef: {name: main, namespace: platform}, grantTypes: [ClientCredentials], scopes: [orders.delete]}\n",
+    );
+    write(at, kustomization);
+    folder
+}
+
+/// A stranger's kustomization must not decide which manifests are checked.
+#[test]
+fn a_kustomization_hides_no_object_that_can_be_applied_alone() {
+    for (at, named) in [
+        ("docs/example/kustomization.yaml", "../../evil.yaml"),
+        ("docs/Kustomization", "example/../../evil.yaml"),
+        ("kustomization.yaml", "evil.yaml"),
+        ("kustomization.yml", "./x/../evil.yaml"),
+    ] {
+        for form in [
+            "patches: [{path: PATH}]\n",
+            "patchesStrategicMerge: [PATH]\n",
+        ] {
+            let folder = with_a_kustomization(at, &form.replace("PATH", named));
+            let folder = folder.path().to_str().unwrap();
+            for arguments in [vec![folder], vec![folder, "--strict"]] {
+                let output = check(&arguments, "");
+                assert_eq!(status(&output), 1, "{at} {named}: {}", text(&output));
+                assert!(text(&output).contains("orders.delete"), "{}", text(&output));
+            }
+        }
+    }
+}
+
+/// Without the kustomization it is not known which of the two counts.
+#[test]
+fn a_complete_patch_of_another_object_is_a_warning_and_fails_a_strict_check() {
+    let folder = with_a_kustomization(
+        "over/kustomization.yaml",
+        "resources: [..]\npatches: [{path: scope.yaml}]\n",
+    );
+    let scope = "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {name: a, namespace: platform}\nspec: {identityRef: {name: main}, audiences: ['https://a.example.com'], displayName: A}\n";
+    std::fs::write(folder.path().join("scope.yaml"), scope).unwrap();
+    std::fs::write(folder.path().join("over/scope.yaml"), scope).unwrap();
+    std::fs::remove_file(folder.path().join("evil.yaml")).unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let output = check(&[folder, "-o", "json"], "");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status(&output), 0, "{report}");
+    let warnings = report["problems"].as_array().unwrap();
+    let warning = warnings
+        .iter()
+        .find(|it| it["severity"] == "warning")
+        .unwrap();
+    assert_eq!(
+        (&warning["line"], warnings.len()),
+        (&3.into(), 1),
+        "{report}"
+    );
+    let says = warning["message"].as_str().unwrap();
+    let run = format!("run `kustomize build {folder}/over | symbolon check -`");
+    assert!(
+        says.starts_with("Scope platform/a is complete, but not checked"),
+        "{says}"
+    );
+    assert!(says.ends_with(&run), "{says}");
+    assert_eq!(status(&check(&[folder, "--strict"], "")), 1);
+}
+
+/// Reports for machines name what was not checked.
+#[test]
+fn skipped_patches_are_in_every_format() {
+    let folder = with_a_kustomization("kustomization.yaml", "patches: [{path: evil.yaml}]\n");
+    let evil = folder.path().join("evil.yaml");
+    std::fs::write(
+        &evil,
+        "apiVersion: symbolon.dev/v1alpha1\nkind: OAuthClient\nmetadata: {name: evil, namespace: shop}\n",
+    )
+    .unwrap();
+    let root = folder.path().to_str().unwrap();
+    let output = check(&[root, "--strict", "-o", "json"], "");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        status(&output),
+        0,
+        "a part of an object is no fault: {report}"
+    );
+    assert_eq!(report["summary"]["skipped"], 1);
+    let skipped = &report["skipped"][0];
+    assert_eq!(skipped["file"], evil.to_str().unwrap());
+    assert_eq!(skipped["kustomization"], root);
+    let output = check(&[root, "-o", "sarif"], "");
+    let log: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let run = &log["runs"][0];
+    let result = &run["results"][0];
+    assert_eq!(
+        (&result["ruleId"], &result["level"]),
+        (&"SkippedPatch".into(), &"note".into())
+    );
+    let rule = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+    assert_eq!(run["tool"]["driver"]["rules"][rule]["id"], "SkippedPatch");
+    let at = &result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"];
+    assert!(at.as_str().unwrap().ends_with("/evil.yaml"), "{at}");
+    let output = check(&[root], "");
+    assert!(
+        last_line(&output).ends_with("; skipped 1 patch"),
+        "{}",
+        text(&output)
+    );
+}
+
+/// A patch that cannot be read may be anything.
+#[test]
+fn a_patch_with_a_fault_of_its_text_is_reported() {
+    let folder = with_a_kustomization("kustomization.yaml", "patches: [{path: evil.yaml}]\n");
+    let broken = "apiVersion: symbolon.dev/v1alpha1\nkind: OAuthClient\nmetadata: {name: evil\n";
+    std::fs::write(folder.path().join("evil.yaml"), broken).unwrap();
+    let output = check(&[folder.path().to_str().unwrap()], "");
+    assert_eq!(status(&output), 1, "{}", text(&output));
+}
+
 #[test]
 fn valid_objects_are_counted() {
     let output = check(&["platform"], "");

@@ -98,6 +98,7 @@ fn hostile_folder() -> tempfile::TempDir {
         format!("kind: {HOSTILE}\napiVersion: symbolon.dev/v1alpha1\n"),
     )
     .unwrap();
+    skipped_patches(root.path(), &[&format!("d-{HOSTILE}")]);
     fs::write(
         root.path().join(format!("j-{HOSTILE}.json")),
         format!(
@@ -106,6 +107,101 @@ fn hostile_folder() -> tempfile::TempDir {
     )
     .unwrap();
     root
+}
+
+/// Creates a folder for each name, with a kustomization that names two files as patches: a part of an object, and a
+/// complete one that another file defines.
+fn skipped_patches(root: &Path, names: &[&str]) {
+    const SCOPE: &str = "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {name: patched, namespace: shop}\nspec: {audiences: ['https://a.example.com']}\n";
+    fs::write(root.join("0-patched.yaml"), SCOPE).unwrap();
+    for name in names {
+        let folder = root.join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let (part, whole) = (format!("part-{name}.yaml"), format!("whole-{name}.yaml"));
+        let paths = [&part, &whole].map(|path| format!("{{path: {}}}", quoted(path)));
+        let kustomization = format!("patches: [{}]\n", paths.join(", "));
+        fs::write(folder.join("kustomization.yaml"), kustomization).unwrap();
+        fs::write(folder.join(&part), "kind: Scope\n").unwrap();
+        fs::write(folder.join(&whole), SCOPE).unwrap();
+    }
+}
+
+/// Returns the commands between backticks that name a kustomization.
+fn suggested(told: &str) -> Vec<String> {
+    let parts = told.split('`').skip(1).step_by(2);
+    let commands = parts.filter(|part| part.starts_with("kustomize build"));
+    commands.map(str::to_owned).collect()
+}
+
+/// A stranger chooses the names of folders and files; users paste the commands that we suggest, and CI runners execute
+/// lines that begin with `::`.
+#[test]
+fn no_command_that_is_suggested_runs_what_a_name_says() {
+    const NAMES: [&str; 14] = [
+        "$HOME * ? [a] {a,b} !! \\ \"",
+        "''$(touch ran)''",
+        "~root",
+        "a|touch ran>x",
+        "é 漢=\\",
+        "base$(touch ran)",
+        "b;touch ran;#",
+        "it's; touch ran #'",
+        "a`touch ran`",
+        "a\n::error::x",
+        "a\r::error::x\u{1b}[2J",
+        "-x",
+        "a && touch ran",
+        "plain",
+    ];
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("manifests");
+    fs::create_dir(&folder).unwrap();
+    skipped_patches(&folder, &NAMES);
+    // In place of kustomize, a program that prints the arguments.
+    let programs = root.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    for (name, script) in [("kustomize", "printf '%s\\n' \"$@\""), ("symbolon", "cat")] {
+        use std::os::unix::fs::PermissionsExt as _;
+        let program = programs.join(name);
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", programs.display());
+    let shown = folder.to_str().unwrap();
+    for arguments in [
+        vec!["check", shown],
+        vec!["check", shown, "-o", "json"],
+        vec!["check", shown, "-o", "sarif"],
+        vec!["explain", "scope", "shop/patched", "--dir", shown],
+    ] {
+        let output = run(arguments[0], &arguments[1..], "");
+        let told = told(&output);
+        let is_line = |line: &&str| line.trim_start().starts_with("::");
+        assert_eq!(told.lines().find(is_line), None, "{arguments:?}:\n{told}");
+        let found: Vec<char> = told.chars().filter(|it| is_obeyed(*it)).collect();
+        assert!(found.is_empty(), "{arguments:?}: {found:?}");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        let mut built = Vec::new();
+        for command in suggested(&errors) {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &command]).current_dir(root.path());
+            let ran = shell.env("PATH", &path).output().unwrap();
+            built.push(String::from_utf8(ran.stdout).unwrap());
+            assert!(!root.path().join("ran").exists(), "{command}");
+        }
+        for name in NAMES
+            .iter()
+            .filter(|name| !name.contains(['`', '\n', '\r']))
+        {
+            let expected = format!("build\n{shown}/{name}\n");
+            assert!(built.contains(&expected), "{name}: {built:?}");
+        }
+        assert!(
+            errors.contains("run `kustomize build` in its folder"),
+            "{errors}"
+        );
+    }
 }
 
 #[test]
@@ -202,7 +298,7 @@ fn no_name_in_an_argument_adds_a_line() {
         "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {name: a}\nspec: {valeu: a}\n";
     fs::write(&file, format!("{faulty}---\n{faulty}")).unwrap();
     fs::create_dir(&empty).unwrap();
-    fs::create_dir(&folder).unwrap();
+    skipped_patches(root.path(), &[NAME]);
     fs::write(root.path().join(NAME).join("a.yaml"), faulty).unwrap();
     let listen = ["--listen", "127.0.0.1:0"];
     for (command, arguments) in [
@@ -617,6 +713,40 @@ fn links_out_of_a_directory_are_left_out_and_a_path_that_is_named_is_read() {
         assert!(told(&output).contains("hunter2"), "{}", told(&output));
         assert_eq!(status(&output), 1);
     }
+}
+
+/// The author of a directory may change it while it is read.
+#[test]
+fn a_file_that_becomes_a_link_while_the_directory_is_read_shows_nothing_of_its_target() {
+    let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let secret = elsewhere.path().join("secret.yaml");
+    fs::write(
+        &secret,
+        "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {name: a}\nspec: {password: hunter2}\n",
+    )
+    .unwrap();
+    for n in 0..200 {
+        fs::write(root.path().join(format!("a{n}.yaml")), "a: 1").unwrap();
+    }
+    let (path, aside) = (root.path().join("z.yaml"), root.path().join("z"));
+    fs::write(&path, "a: 1").unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let relaxed = std::sync::atomic::Ordering::Relaxed;
+            while !done.load(relaxed) {
+                std::os::unix::fs::symlink(&secret, &aside).unwrap();
+                fs::rename(&aside, &path).unwrap();
+                fs::write(&aside, "a: 1").unwrap();
+                fs::rename(&aside, &path).unwrap();
+            }
+        });
+        for _ in 0..10 {
+            let output = run("check", &[root.path().to_str().unwrap()], "");
+            assert!(!told(&output).contains("hunter2"), "{}", told(&output));
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
 }
 
 #[test]

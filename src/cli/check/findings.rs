@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::super::manifests::World;
+use super::super::manifests::{World, how_to_check};
 use super::follow::{Cause, Causes};
 use super::near::Near;
 use super::references::{identity_of, value_at};
@@ -14,6 +14,7 @@ use crate::directory::admit::{self, transition};
 use crate::directory::problem::suggest::{one_line, shown};
 use crate::directory::{ObjectKey, Problem, Reason, Severity, schema};
 use crate::resources::Kind;
+use crate::source::kustomization::Patch;
 use crate::source::manifest::{Fault, Manifest, ManifestObject, Position, SourceText};
 use crate::source::yaml::surprise;
 
@@ -33,6 +34,8 @@ pub(super) struct Report {
     pub(super) objects: usize,
     /// The number of checked files.
     pub(super) files: usize,
+    /// The patches of kustomizations, which are not checked.
+    pub(super) skipped: Vec<Patch>,
 }
 
 /// How serious a finding is.
@@ -81,6 +84,16 @@ impl Report {
         (self.errors + self.warnings + self.notes).saturating_sub(self.findings.len())
     }
 
+    /// Returns the skipped files that a report lists, each with its message.
+    pub(super) fn listed_skipped(&self) -> impl Iterator<Item = (&Patch, String)> {
+        let listed = self.skipped.iter().take(MAX_SKIPPED);
+        listed.map(|patch| {
+            let why = "not checked, since a kustomization names this file as a patch";
+            let how = how_to_check(&patch.kustomization);
+            (patch, format!("{why}: {how}"))
+        })
+    }
+
     fn take(&mut self, told: Told) {
         for finding in told.findings {
             let left = self.allowance.checked_sub(finding.length());
@@ -104,8 +117,13 @@ impl Report {
             0 => String::new(),
             count => format!(", {}", number(count, "note")),
         };
+        let skipped = match self.skipped.len() {
+            0 => String::new(),
+            1 => "; skipped 1 patch".to_owned(),
+            count => format!("; skipped {count} patches"),
+        };
         format!(
-            "checked {} in {}: {}, {}{notes}",
+            "checked {} in {}: {}, {}{notes}{skipped}",
             number(self.objects, "object"),
             number(self.files, "file"),
             number(self.count(Severity::Error), "error"),
@@ -113,6 +131,9 @@ impl Report {
         )
     }
 }
+
+/// The maximum number of listed files that are skipped.
+const MAX_SKIPPED: usize = 200;
 
 /// Returns the maximum number of listed findings of a file. It grows with the length of the file, so that the output
 /// stays in proportion to the input.
@@ -251,6 +272,7 @@ pub(super) fn judge(
         notes: 0,
         objects: judged.iter().map(|manifest| manifest.objects.len()).sum(),
         files: judged.len(),
+        skipped: Vec::new(),
     };
     for manifest in context {
         let mut here = Told::of(&manifest.source);

@@ -1,7 +1,8 @@
 //! `--output json`: one object with `summary` and `problems`.
 //!
-//! - `summary {objects, files, errors, warnings, notes, untold?}`: `untold` is the number of problems that are not
-//!   listed.
+//! - `summary {objects, files, errors, warnings, notes, untold?, skipped?}`: `untold` is the number of problems that are
+//!   not listed, `skipped` the number of all files that are not checked, since they are patches of kustomizations.
+//! - `skipped[]? {file, kustomization, message}`: the first of these files, each with the folder of its kustomization.
 //! - `problems[] {file, line, column, endLine, endColumn, severity (error|warning|note), reason, message, help?, kind?,
 //!   namespace?, name?, path?, cause?}`: lines and columns count from one, columns in characters; `path` is a JSON
 //!   Pointer into the object. `cause {file, line, column}` is the place of the problem that this one follows from;
@@ -24,7 +25,21 @@ pub(super) fn render(report: &Report) -> Value {
     if report.untold() > 0 {
         summary["untold"] = report.untold().into();
     }
-    json!({ "summary": summary, "problems": problems })
+    if report.skipped.is_empty() {
+        return json!({ "summary": summary, "problems": problems });
+    }
+    summary["skipped"] = report.skipped.len().into();
+    let skipped: Vec<Value> = report
+        .listed_skipped()
+        .map(|(patch, message)| {
+            json!({
+                "file": patch.file.display().to_string(),
+                "kustomization": patch.kustomization.display().to_string(),
+                "message": message,
+            })
+        })
+        .collect();
+    json!({ "summary": summary, "problems": problems, "skipped": skipped })
 }
 
 fn problem(finding: &Finding) -> Value {

@@ -113,6 +113,9 @@ fn renamed(_: &str) -> Result<String, String> {
 fn judge(args: &Args, now: Timestamp) -> anyhow::Result<Report> {
     let context = manifests::read(&args.applied)?;
     let judged = manifests::read(&args.paths)?;
+    let mut skipped = context.skipped;
+    skipped.extend(judged.skipped);
+    let (context, judged) = (context.manifests, judged.manifests);
     let settings = Settings {
         default_identity: args.default_identity.clone(),
         identity_namespaces: super::fleet::identity_namespaces(&args.identity_namespace, None),
@@ -120,5 +123,7 @@ fn judge(args: &Args, now: Timestamp) -> anyhow::Result<Report> {
         ..Settings::default()
     };
     let world = World::new(settings, &context, &judged, now);
-    Ok(findings::judge(&world, &context, &judged, now))
+    let mut report = findings::judge(&world, &context, &judged, now);
+    report.skipped = skipped;
+    Ok(report)
 }

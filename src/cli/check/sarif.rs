@@ -1,4 +1,5 @@
-//! `--output sarif`: SARIF 2.1.0, which code hosts read. Each reason is a rule.
+//! `--output sarif`: SARIF 2.1.0, which code hosts read. Each reason is a rule. A file that is not checked, since it is
+//! the patch of a kustomization, is a note of the rule `SkippedPatch`.
 //!
 //! <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>
 
@@ -12,6 +13,7 @@ use super::findings::{Finding, Report};
 use super::json::level;
 use crate::directory::Reason;
 use crate::directory::problem::suggest::shown;
+use crate::source::kustomization::Patch;
 use crate::source::manifest::SourceText;
 
 pub(super) fn render(report: &Report) -> Value {
@@ -21,15 +23,19 @@ pub(super) fn render(report: &Report) -> Value {
         .map(|finding| finding.reason)
         .collect();
     let reasons: Vec<Reason> = reasons.into_iter().collect();
+    let skipped: Vec<Value> = report
+        .listed_skipped()
+        .map(|(patch, message)| skipped(patch, &message, reasons.len()))
+        .collect();
     let rules: Vec<Value> = reasons
         .iter()
-        .map(|reason| json!({"id": reason.as_str(), "name": reason.as_str()}))
+        .map(|reason| reason.as_str())
+        .chain((!skipped.is_empty()).then_some(SKIPPED))
+        .map(|rule| json!({"id": rule, "name": rule}))
         .collect();
-    let results: Vec<Value> = report
-        .findings
-        .iter()
-        .map(|finding| result(finding, &reasons))
-        .collect();
+    let results = report.findings.iter();
+    let results = results.map(|finding| result(finding, &reasons));
+    let results: Vec<Value> = results.chain(skipped).collect();
     let mut log = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -48,6 +54,21 @@ pub(super) fn render(report: &Report) -> Value {
         log["runs"][0]["properties"] = json!({"untold": report.untold()});
     }
     log
+}
+
+/// The rule of files that are not checked.
+const SKIPPED: &str = "SkippedPatch";
+
+fn skipped(patch: &Patch, message: &str, rule: usize) -> Value {
+    json!({
+        "ruleId": SKIPPED,
+        "ruleIndex": rule,
+        "level": "note",
+        "message": {"text": message},
+        "locations": [{"physicalLocation": {
+            "artifactLocation": {"uri": uri(&patch.file.display().to_string())},
+        }}],
+    })
 }
 
 fn result(finding: &Finding, reasons: &[Reason]) -> Value {

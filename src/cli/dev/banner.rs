@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::world::World;
+use crate::characters::shell_word;
 use crate::directory::problem::suggest::one_line;
 use crate::directory::tables::record::IdentityRecord;
 use crate::directory::{Directory, Object, ObjectKey, Served};
@@ -131,20 +132,13 @@ fn clients(
                     one_line(&path.display().to_string())
                 );
             }
-            let _ = writeln!(
-                out,
-                "    curl -s -u \"{}:{}\" -d grant_type=client_credentials {}/connect/token",
-                record.client_id,
-                value_in(
-                    &path,
-                    record
-                        .secret
-                        .existing_key
-                        .as_deref()
-                        .unwrap_or("client-secret")
-                ),
-                identity.record.issuer
-            );
+            let key = record.secret.existing_key.as_deref();
+            let value = value_in(&path, key.unwrap_or("client-secret"));
+            let (id, issuer) = (&record.client_id, &identity.record.issuer);
+            let line = value.map(|value| {
+                format!("curl -s -u \"{id}:{value}\" -d grant_type=client_credentials {issuer}/connect/token")
+            });
+            command(out, line);
         }
     }
 }
@@ -175,18 +169,26 @@ fn service_tokens(
             continue;
         };
         if let Some(gateway) = identity.record.gateways.keys().next() {
-            let _ = writeln!(
-                out,
-                "    curl -i -H \"Authorization: Bearer {}\" {}/connect/checktoken/{gateway}",
-                value_in(&path, "token"),
-                identity.record.issuer
-            );
+            let issuer = &identity.record.issuer;
+            let line = value_in(&path, "token").map(|value| {
+                format!("curl -i -H \"Authorization: Bearer {value}\" {issuer}/connect/checktoken/{gateway}")
+            });
+            command(out, line);
         }
     }
 }
 
-/// Returns a shell command that prints the value of a key of a Secret's manifest.
-fn value_in(path: &Path, key: &str) -> String {
-    let path = one_line(&path.display().to_string()).replace('\'', r"'\''");
-    format!("$(sed -n 's/^  {key}: //p' '{path}' | base64 -d)")
+/// Writes a command to paste, if there is one.
+fn command(out: &mut String, line: Option<String>) {
+    let line = line.unwrap_or_else(|| {
+        "(no command: the path of the state folder has characters that cannot be pasted; choose another one with --state)".to_owned()
+    });
+    let _ = writeln!(out, "    {line}");
+}
+
+/// Returns a shell command that prints the value of a key of a Secret's manifest; `None` if the path cannot be pasted.
+fn value_in(path: &Path, key: &str) -> Option<String> {
+    let script = shell_word(&format!("s/^  {key}: //p"))?;
+    let path = shell_word(path.to_str()?)?;
+    Some(format!("$(sed -n {script} {path} | base64 -d)"))
 }

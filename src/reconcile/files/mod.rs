@@ -39,7 +39,7 @@ use crate::directory::issued::usage;
 use crate::directory::problem::suggest::shown;
 use crate::directory::{ObjectKey, Revocation, revocation};
 use crate::resources::{Credential, CredentialStatus, Kind};
-use crate::state_file::{Chosen, Content, Dir, Mode, Seal, Unsuitable, open_state};
+use crate::state_file::{Chosen, Content, Dir, EntryKind, Mode, Seal, Unsuitable, open_state};
 use crate::tokens::{TokenHash, TokenId};
 
 type Manifest = Map<String, Value>;
@@ -296,7 +296,7 @@ impl Files {
     /// Returns the namespaces that have a subfolder in `folder`.
     fn namespaces(&self, folder: &str) -> io::Result<Vec<String>> {
         let entries = self.0.dir.entries(Path::new(folder))?.into_iter();
-        let folders = entries.filter(|entry| entry.is_folder);
+        let folders = entries.filter(|entry| entry.kind == EntryKind::Folder);
         Ok(folders
             .filter_map(|entry| entry.name.into_string().ok())
             .collect())
