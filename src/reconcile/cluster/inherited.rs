@@ -14,6 +14,9 @@ use super::secret::SecretObject;
 use crate::directory::template::secret_metadata::is_reserved;
 use crate::resources::{ANNOTATION_INHERITED, InheritedMetadata};
 
+/// The domain of labels and annotations without which Symbolon cannot go on.
+const OWN_DOMAIN: &str = "symbolon.dev/";
+
 /// The inherited names on an object.
 #[derive(Serialize, Deserialize, Default, Debug, PartialEq, Eq)]
 #[serde(default)]
@@ -82,6 +85,69 @@ fn changes(
         .filter(|(name, value)| live[name.as_str()] != **value);
     let set = set.map(|(name, value)| (name.clone(), json!(value)));
     gone.chain(set).collect()
+}
+
+/// How much of the labels and annotations of an object a write keeps, after the API server refused it with more. No
+/// label may hold up a revocation or a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::reconcile) enum Keeps {
+    /// All but what the object inherits from its Identity.
+    Others,
+    /// Only those of Symbolon.
+    Own,
+}
+
+impl Keeps {
+    /// Both, in the order in which a write tries them.
+    pub(in crate::reconcile) const ALL: [Self; 2] = [Self::Others, Self::Own];
+
+    /// Returns the names of labels and of annotations that a write leaves out.
+    fn left_out(self, metadata: &Value) -> [Vec<String>; 2] {
+        let named = Named::remembered(&metadata["annotations"]);
+        let names = |field: &str, inherited: &BTreeSet<String>| {
+            let present = metadata[field].as_object().into_iter().flatten();
+            let is_left_out = |name: &&String| {
+                *name == ANNOTATION_INHERITED
+                    || match self {
+                        Self::Others => inherited.contains(*name),
+                        Self::Own => !name.starts_with(OWN_DOMAIN),
+                    }
+            };
+            let names = present.map(|(name, _)| name).filter(is_left_out);
+            names.cloned().collect()
+        };
+        [
+            names("labels", &named.labels),
+            names("annotations", &named.annotations),
+        ]
+    }
+
+    /// Returns the Secret without the rest.
+    pub(in crate::reconcile) fn of_secret(self, secret: &SecretObject) -> SecretObject {
+        let metadata = secret.expose().get("metadata").unwrap_or(&Value::Null);
+        let [labels, annotations] = self.left_out(metadata);
+        let mut secret = secret.clone();
+        for name in labels {
+            secret.set_label(&name, None);
+        }
+        for name in annotations {
+            secret.set_annotation(&name, None);
+        }
+        secret
+    }
+
+    /// Returns the metadata of a Credential without the rest.
+    pub(in crate::reconcile) fn of_metadata(self, metadata: &ObjectMeta) -> ObjectMeta {
+        let live = json!({"labels": metadata.labels, "annotations": metadata.annotations});
+        let mut metadata = metadata.clone();
+        let marks = [&mut metadata.labels, &mut metadata.annotations];
+        for (marks, names) in marks.into_iter().zip(self.left_out(&live)) {
+            if let Some(marks) = marks {
+                marks.retain(|name, _| !names.contains(name));
+            }
+        }
+        metadata
+    }
 }
 
 /// Returns the Secret with what it inherits; `None` if it is up to date.
@@ -190,6 +256,32 @@ mod tests {
                 patch(&live, &wanted),
                 Some(json!({"labels": {"team": "a"}}))
             );
+        }
+    }
+
+    #[test]
+    fn a_leaner_write_leaves_out_what_is_inherited_and_then_what_others_set() {
+        let live = json!({
+            "labels": {"symbolon.dev/managed": "true", "theirs": "1"},
+            "annotations": {"symbolon.dev/key-schedule": "{}", "note": "2"},
+        });
+        let set = patched(
+            live.clone(),
+            &inherited(&[("team", "a")], &[("owner", "o")]),
+        );
+        let of = |metadata: &Value| {
+            let manifest = json!({"metadata": metadata});
+            SecretObject::new(manifest.as_object().unwrap().clone())
+        };
+        let own = json!({
+            "labels": {"symbolon.dev/managed": "true"},
+            "annotations": {"symbolon.dev/key-schedule": "{}"},
+        });
+        for (keeps, expected) in [(Keeps::Others, live), (Keeps::Own, own)] {
+            assert_eq!(keeps.of_secret(&of(&set)), of(&expected), "{keeps:?}");
+            let metadata: ObjectMeta = serde_json::from_value(set.clone()).unwrap();
+            let left = keeps.of_metadata(&metadata);
+            assert_eq!(serde_json::to_value(left).unwrap(), expected, "{keeps:?}");
         }
     }
 

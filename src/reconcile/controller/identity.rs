@@ -38,26 +38,21 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let Some(object) = directory.identity(key) else {
             return Ok(Reconciled::Gone);
         };
+        lock(&self.orphans).saw_identity(key, now());
         // A refusal is shown in the status, and the pass is retried: a quota or a policy may change at any time.
-        let (keys, refused) = match self.keys(&directory, object).await {
-            Ok(keys) => (keys, None),
-            Err(error) => {
-                let problem = match &error {
-                    ApiError::Forbidden(message) => Some(access_denied(message, METADATA)),
-                    ApiError::Invalid(message) => Some(write_refused(message)),
-                    _ => None,
-                };
-                let error =
-                    ReconcileError::Api("cannot read or write the Identity's Secrets", error);
-                match problem {
-                    Some(problem) => {
-                        lock(&self.macs).note_refused(key, true);
-                        (Some(Err(problem)), Some(error))
-                    }
-                    None => return Err(error),
+        let (keys, refusal) = match self.keys(&directory, object).await {
+            Ok((keys, refusal)) => (keys, refusal),
+            Err(error) => match refused(&error) {
+                Some(problem) => {
+                    lock(&self.macs).note_refused(key, true);
+                    (Some(Err(problem)), Some(error))
                 }
-            }
+                None => return Err(ReconcileError::Api(SECRETS, error)),
+            },
         };
+        let problem = refusal.as_ref().and_then(refused);
+        // Without keys, the problem is already theirs.
+        let problem = problem.filter(|_| !matches!(keys, Some(Err(_))));
         let signing = keys.as_ref().and_then(|keys| keys.as_ref().ok());
         if let Some(signing) = signing {
             lock(&self.gauges).rotations.note(key, signing.rotates_at);
@@ -81,7 +76,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         if let Some(error) = failed.as_ref().filter(|_| passed.is_none()) {
             return Err(error.clone().into());
         }
-        let wanted = status::identity(&live, &directory, object, keys, passed.as_ref(), now());
+        let problem = problem.as_ref();
+        let passed = passed.as_ref();
+        let wanted = status::identity(&live, &directory, object, keys, problem, passed, now());
         let wanted = match self.counts() {
             Some(counts) => status::counted(wanted, counts.of_identity(key)),
             None => wanted,
@@ -92,13 +89,14 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let until = until
             .into_iter()
             .chain(ahead)
-            .chain(passed.as_ref().and_then(pods::until))
+            .chain(passed.and_then(pods::until))
             .min();
         let reconciled = self.report(Kind::Identity, &live, &wanted, until).await?;
         if matches!(reconciled, Reconciled::Settled(_)) {
             self.tell_of_keys(key, &live, &wanted);
         }
-        match failed.map(ReconcileError::from).or(refused) {
+        let refusal = refusal.map(|error| ReconcileError::Api(SECRETS, error));
+        match failed.map(ReconcileError::from).or(refusal) {
             Some(error) => Err(error),
             None => Ok(reconciled),
         }
@@ -113,19 +111,28 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// Returns the Identity's keys, created where they are missing; `None` for an Identity that is not served.
+    /// Returns the Identity's keys, created where they are missing, and why a write was refused that they do not depend
+    /// on. There are no keys for an Identity that is not served, but its Secrets lose their marks: it is not gone.
     async fn keys(
         &self,
         directory: &Directory,
         object: &Object<IdentityRecord>,
-    ) -> Result<Option<Result<Signing, Problem>>, ApiError> {
+    ) -> Result<(Option<Result<Signing, Problem>>, Option<ApiError>), ApiError> {
+        let key = &object.key;
         let Some(record) = object
             .record()
             .filter(|_| directory.identity_problems(object).is_empty())
         else {
-            return Ok(None);
+            // Another namespace may belong to another installation.
+            let accepts = directory.settings().accepts_identities_of(&key.namespace);
+            return Ok((
+                None,
+                match accepts {
+                    true => key_secrets::unmark_all(&self.cluster, key).await?,
+                    false => None,
+                },
+            ));
         };
-        let key = &object.key;
         let as_of = lock(&self.macs).as_of();
         let keys = key_secrets::ensure(
             &self.cluster,
@@ -142,15 +149,16 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 self.agenda.queue.add(work, Why::Must);
             }
         }
-        match keys.mac {
+        let signing = match keys.mac {
             Ok(mac) => {
                 if lock(&self.macs).keep(key, mac, as_of) {
                     self.wake_owners(directory);
                 }
-                Ok(Some(keys.signing))
+                keys.signing
             }
-            Err(problem) => Ok(Some(Err(problem))),
-        }
+            Err(problem) => Err(problem),
+        };
+        Ok((Some(signing), keys.refused))
     }
 
     /// Queues the owners that could not be reconciled without the key.
@@ -183,6 +191,18 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
 
 /// The field with labels and annotations of an Identity's objects.
 const METADATA: &str = "spec.inheritedMetadata";
+
+/// What failed, if a key Secret could not be read or written.
+const SECRETS: &str = "cannot read or write the Identity's Secrets";
+
+/// Returns the problem of a key Secret that the API server does not let the operator read or write.
+fn refused(error: &ApiError) -> Option<Problem> {
+    match error {
+        ApiError::Forbidden(message) => Some(access_denied(message, METADATA)),
+        ApiError::Invalid(message) => Some(write_refused(message)),
+        _ => None,
+    }
+}
 
 /// The problem of a Secret that the API server or one of its admission rules considers invalid.
 fn write_refused(message: &str) -> Problem {

@@ -44,7 +44,7 @@ use super::fleet::FleetError;
 use super::issue::{IssueError, MintBudget};
 use super::key_secrets;
 use super::lock::lock;
-use super::report::events::{Notice, Notices};
+use super::report::events::{EventReason, Notice, Notices};
 use super::report::status;
 use super::report::tally::Tally;
 use super::work::Work;
@@ -212,6 +212,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             if directory.is_news(&change) {
                 if let Change::Delete(kind, key) = &change {
                     lock(&self.gauges).tally.forget(*kind, key);
+                    if *kind == Kind::Identity {
+                        lock(&self.orphans).saw_identity(key, now());
+                    }
                 }
                 directory.apply(change.clone());
                 news.push(change);
@@ -468,7 +471,16 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             // Another client wrote first. Either the watch brings that change, or it does not matter.
             Err(ApiError::Conflict) => Ok(Reconciled::Soon),
             Err(ApiError::NotFound) => Ok(Reconciled::Gone),
-            Err(error) => Err(ReconcileError::Api("cannot write the status", error)),
+            Err(error) => {
+                // No condition can tell.
+                if error.is_refusal() {
+                    let note =
+                        format!("The API server refuses the status of this object: {error}.");
+                    let notice = Notice::new(live, EventReason::Refused, true, note);
+                    self.notices.publish(notice.by("Status"));
+                }
+                Err(ReconcileError::Api("cannot write the status", error))
+            }
         }
     }
 

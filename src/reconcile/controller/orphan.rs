@@ -1,20 +1,24 @@
 //! The passes over a Credential whose owner seems to be gone, and over a key Secret whose Identity seems to be gone,
 //! and the search for them.
 
+use jiff::SignedDuration;
 use tracing::{debug, info, warn};
 
-use super::{Controller, ReconcileError, Reconciled, api, lock, now};
+use super::{Controller, ReconcileError, Reconciled, api, is_deleting, lock, now};
 use crate::directory::{Directory, ObjectKey};
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::cluster::api::{ApiError, Precondition};
 use crate::reconcile::cluster::reports::Reports;
-use crate::reconcile::key_secrets::{self, ANNOTATION_GONE};
+use crate::reconcile::key_secrets;
 use crate::reconcile::report::events::{EventReason, Notice};
 use crate::reconcile::sweep::keys::{self, Step};
 use crate::reconcile::sweep::{Missing, SWEEP_EVERY};
 use crate::reconcile::work::Work;
 use crate::reconcile::work::queue::Why;
 use crate::resources::{Credential, Kind};
+
+/// When to check again whether an Identity that is being deleted is gone.
+const CHECK_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
     /// Deletes a Credential if its owner is really gone, or its Identity has been gone for long.
@@ -51,6 +55,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             return Ok(Reconciled::Gone);
         }
         let metadata = credential.metadata;
+        let told = serde_json::to_value(&metadata).unwrap_or_default();
         let only = Precondition {
             uid: metadata.uid.unwrap_or_default(),
             resource_version: metadata.resource_version.unwrap_or_default(),
@@ -60,7 +65,19 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Err(ApiError::NotFound | ApiError::Conflict) => {
                 debug!(%key, "the Credential changed or is gone already");
             }
-            Err(error) => return Err(ReconcileError::Api("cannot delete the Credential", error)),
+            Err(error) => {
+                // No owner is left whose condition could tell.
+                if error.is_refusal() {
+                    let live =
+                        serde_json::json!({"kind": Kind::Credential.as_str(), "metadata": told});
+                    let note = format!(
+                        "The operator may not delete this Credential, whose owner is gone: {error}."
+                    );
+                    self.notices
+                        .publish(Notice::new(&live, EventReason::Refused, true, note));
+                }
+                return Err(ReconcileError::Api("cannot delete the Credential", error));
+            }
         }
         Ok(Reconciled::Gone)
     }
@@ -93,21 +110,26 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             return Ok(Reconciled::Gone);
         };
         let found = self.cluster.secret(key).await;
-        let Some(mut secret) = found.map_err(api("cannot read the key Secret"))? else {
+        let Some(secret) = found.map_err(api("cannot read the key Secret"))? else {
             return Ok(Reconciled::Gone);
         };
         let live = self.cluster.object(Kind::Identity, &identity).await;
-        if live.map_err(api("cannot read the Identity"))?.is_some() {
-            return Ok(Reconciled::Gone);
+        if let Some(live) = live.map_err(api("cannot read the Identity"))? {
+            lock(&self.orphans).saw_identity(&identity, now());
+            // No watch reports when the last finalizer is gone.
+            let again = is_deleting(&live).then(|| now().checked_add(CHECK_AGAIN).ok());
+            return Ok(again.map_or(Reconciled::Gone, Reconciled::Settled));
         }
         let now = now();
-        let done = match keys::plan(&secret, &identity, now) {
+        let seen = lock(&self.orphans).last_seen(&identity);
+        let done = match keys::plan(&secret, &identity, seen, now) {
             Step::Leave => return Ok(Reconciled::Gone),
             Step::Wait(end) => return Ok(Reconciled::Settled(Some(end))),
-            Step::Mark => {
-                info!(%key, "marked the key Secret of a deleted Identity, will delete it in 72 hours unless the Identity comes back");
-                secret.set_annotation(ANNOTATION_GONE, Some(&now.to_string()));
-                self.cluster.replace_secret(&secret).await.map(drop)
+            Step::Mark(since) => {
+                if since == now {
+                    info!(%key, "marked the key Secret of a deleted Identity, will delete it in 72 hours unless the Identity comes back");
+                }
+                key_secrets::mark(&self.cluster, &secret, since, now).await
             }
             Step::Delete => {
                 info!(%key, "deleting the key Secret of a deleted Identity");
@@ -136,6 +158,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
 
     pub(super) fn sweep_all(&self) -> Reconciled {
         let (directory, now) = (self.directory(), now());
+        lock(&self.orphans).forget_identities(now);
         for key in lock(&self.orphans).sweep.due(&directory, now) {
             let owner = directory
                 .credential(&key)

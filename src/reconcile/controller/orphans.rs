@@ -1,9 +1,11 @@
 //! The memory of objects whose owner or Identity may be gone. `orphan` decides what happens to them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
 
 use crate::directory::ObjectKey;
-use crate::reconcile::sweep::Sweep;
+use crate::reconcile::sweep::{SEEN_FOR, Sweep};
 
 /// The Credentials and key Secrets that may be orphans.
 #[derive(Default)]
@@ -12,6 +14,8 @@ pub(super) struct Orphans {
     pub(super) sweep: Sweep,
     /// Secrets of the operator that are named like key Secrets and have no controller.
     key_secrets: BTreeSet<ObjectKey>,
+    /// When Identities were last known to exist. A mark that is older does not count.
+    identities: BTreeMap<ObjectKey, Timestamp>,
 }
 
 impl Orphans {
@@ -22,6 +26,22 @@ impl Orphans {
         } else {
             self.key_secrets.remove(key);
         }
+    }
+
+    /// Notes that an Identity existed at `now`, or until then.
+    pub(super) fn saw_identity(&mut self, key: &ObjectKey, now: Timestamp) {
+        self.identities.insert(key.clone(), now);
+    }
+
+    /// Returns when an Identity is last known to have existed, if this process knows.
+    pub(super) fn last_seen(&self, identity: &ObjectKey) -> Option<Timestamp> {
+        self.identities.get(identity).copied()
+    }
+
+    /// Forgets Identities whose older marks are void by now in any case.
+    pub(super) fn forget_identities(&mut self, now: Timestamp) {
+        self.identities
+            .retain(|_, seen| now.duration_since(*seen) <= SEEN_FOR);
     }
 
     /// Returns the Secrets that are named like key Secrets.

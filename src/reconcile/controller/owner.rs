@@ -17,7 +17,7 @@ use crate::reconcile::issue::{
     IssueError, IssueEvent, Issuer, Outcome, Rules, Settled, Target, issue,
 };
 use crate::reconcile::key_secrets::FoundMac;
-use crate::reconcile::report::events::Notice;
+use crate::reconcile::report::events::{EventReason, Notice};
 use crate::reconcile::report::status::{self, Issuance};
 use crate::reconcile::report::trail;
 use crate::resources::{CredentialOwner, OwnerKind};
@@ -49,7 +49,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let standing = standing(&directory, kind, key, now());
         let Some(target) = target(&directory, kind, key, &standing) else {
             return self
-                .report_owner(kind, key, Issuance::Settled(unissued(standing)))
+                .report_owner(kind, key, Issuance::Settled(unissued(standing)), None)
                 .await;
         };
         let fallback = fallback(&standing);
@@ -57,7 +57,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let is_sealing = matches!(&sealing, Ok(Sealing::With(_) | Sealing::NotNeeded));
         if let Some(settled) = fallback.as_ref().filter(|_| !is_sealing) {
             let issuance = Issuance::Settled(settled.clone());
-            let reconciled = self.report_owner(kind, key, issuance).await?;
+            let reconciled = self.report_owner(kind, key, issuance, None).await?;
             // The Identity's own pass queues the owners that were not reconciled.
             return match sealing? {
                 Sealing::Missing => Ok(Reconciled::Soon),
@@ -67,7 +67,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let has_none = matches!(&sealing, Ok(Sealing::Missing) | Err(_));
         if has_none && lock(&self.macs).is_refused(&target.identity) {
             let issuance = Issuance::Blocked(keys_refused(&target.identity));
-            let reconciled = self.report_owner(kind, key, issuance).await?;
+            let reconciled = self.report_owner(kind, key, issuance, None).await?;
             // The Identity's own pass queues this owner when it has created the key.
             return sealing.map(|_| reconciled);
         }
@@ -81,7 +81,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 );
                 let problem = Problem::error(Reason::IdentityNotReady, "", message);
                 return self
-                    .report_owner(kind, key, Issuance::Blocked(problem))
+                    .report_owner(kind, key, Issuance::Blocked(problem), None)
                     .await;
             }
             // The Identity's own pass creates the key and queues this owner.
@@ -101,7 +101,13 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Err(error) => return self.blocked(kind, key, live, error, fallback).await,
         };
         let reported = match live {
-            Some(live) => self.report_live(kind, &live, issuance).await?,
+            Some(live) => {
+                let note = refused
+                    .as_ref()
+                    .and_then(|it| refusal(kind, it))
+                    .map(|it| it.message);
+                self.report_live(kind, &live, issuance, note).await?
+            }
             None => Reconciled::Gone,
         };
         refused.map_or(Ok(reported), |error| Err(error.into()))
@@ -172,19 +178,22 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         error: IssueError,
         fallback: Option<Settled>,
     ) -> Result<Reconciled, ReconcileError> {
-        let is_refused = matches!(
-            &error,
-            IssueError::Gather(_, cause) | IssueError::Apply(_, cause) if cause.is_refusal()
-        );
-        let fallback = fallback.filter(|_| is_refused).map(Issuance::Settled);
-        let Some(issuance) = fallback.or_else(|| refusal(kind, &error).map(Issuance::Blocked))
-        else {
+        let Some(problem) = refusal(kind, &error) else {
             return Err(error.into());
         };
+        // What cannot be read is not told here: anyone can name an Identity.
+        let is_write = matches!(error, IssueError::Apply(..));
+        let (issuance, note) = match fallback {
+            Some(settled) => (
+                Issuance::Settled(settled),
+                is_write.then_some(problem.message),
+            ),
+            None => (Issuance::Blocked(problem), None),
+        };
         match live {
-            Some(live) => self.report_live(kind, &live, issuance).await?,
+            Some(live) => self.report_live(kind, &live, issuance, note).await?,
             // The owner is read after its Secret, so it may not have been read.
-            None => self.report_owner(kind, key, issuance).await?,
+            None => self.report_owner(kind, key, issuance, note).await?,
         };
         Err(error.into())
     }
@@ -194,6 +203,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         kind: OwnerKind,
         key: &ObjectKey,
         issuance: Issuance,
+        note: Option<String>,
     ) -> Result<Reconciled, ReconcileError> {
         let live = self
             .cluster
@@ -201,16 +211,18 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             .await
             .map_err(api("reading the object"))?;
         match live.filter(|live| !is_deleting(live)) {
-            Some(live) => self.report_live(kind, &live, issuance).await,
+            Some(live) => self.report_live(kind, &live, issuance, note).await,
             None => Ok(Reconciled::Gone),
         }
     }
 
+    /// Reports what issuing found. `note` is about a refused write that changes nothing else in the status.
     async fn report_live(
         &self,
         kind: OwnerKind,
         live: &Value,
         issuance: Issuance,
+        note: Option<String>,
     ) -> Result<Reconciled, ReconcileError> {
         let (directory, now) = (self.directory_with(kind.kind(), live), now());
         let key = key_of(live);
@@ -222,9 +234,16 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 .service_token(&key)
                 .map(|object| status::service_token(live, &directory, object, &issuance, now)),
         };
-        let Some(wanted) = wanted else {
+        let Some(mut wanted) = wanted else {
             return Ok(Reconciled::Gone);
         };
+        if let Some(note) = note {
+            wanted = status::noted(wanted, &note);
+            if status::is_message_new(live, &wanted) {
+                let notice = Notice::new(live, EventReason::Refused, true, note);
+                self.notices.publish(notice.by("Write"));
+            }
+        }
         let until = match &issuance {
             Issuance::Settled(settled) => settled.requeue_at(),
             Issuance::Blocked(_) => None,
@@ -278,25 +297,39 @@ fn target(
     }
 }
 
-/// Returns what someone must do about a Secret that the API server refuses.
+/// Returns what someone must do about an object that the API server does not let the operator read or write; `None` for
+/// an error that may go away by itself.
 fn refusal(kind: OwnerKind, error: &IssueError) -> Option<Problem> {
-    match error {
-        IssueError::Gather("Secret", ApiError::Forbidden(message))
-        | IssueError::Apply("Secret", ApiError::Forbidden(message)) => {
-            Some(access_denied(message, template_of(kind)))
-        }
-        IssueError::Gather("Secret", ApiError::Invalid(message)) => Some(Problem::error(
+    let (object, verb, cause) = match error {
+        IssueError::Gather(object, cause) => (*object, "read", cause),
+        IssueError::Apply(object, cause) => (*object, "write", cause),
+        IssueError::Contended => return None,
+    };
+    let (ApiError::Forbidden(words) | ApiError::Invalid(words)) = cause else {
+        return None;
+    };
+    let is_forbidden = matches!(cause, ApiError::Forbidden(_));
+    Some(match (object, verb) {
+        ("Secret", _) if is_forbidden => access_denied(words, template_of(kind)),
+        ("Secret", "read") => Problem::error(
             Reason::SecretAccessDenied,
             "",
-            format!("the operator cannot read the Secret: {message}"),
-        )),
-        IssueError::Apply("Secret", ApiError::Invalid(message)) => Some(Problem::error(
+            format!("the operator cannot read the Secret: {words}"),
+        ),
+        ("Secret", _) => Problem::error(
             Reason::Invalid,
             "/spec",
-            secret_refused(message, template_of(kind)),
-        )),
-        _ => None,
-    }
+            secret_refused(words, template_of(kind)),
+        ),
+        // Only administrators can change this: the object waits for them.
+        _ => Problem::error(
+            Reason::Pending,
+            "",
+            format!(
+                "the API server does not let the operator {verb} the {object} of this object: {words}; ask the administrators of the Identity to change the policy, or the Identity's spec.inheritedMetadata"
+            ),
+        ),
+    })
 }
 
 /// Returns the field with the template of the owner's Secret.
@@ -352,5 +385,35 @@ fn unissued(standing: Standing) -> Settled {
         Standing::Withheld(problems) => Settled::Withheld(problems),
         Standing::Revoked => Settled::Revoked,
         Standing::Wanted(_) | Standing::NotWanted => Settled::NotWanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A refused object that no condition names is an outage that no one sees.
+    #[test]
+    fn every_refused_read_and_write_is_told_with_the_words_of_the_policy() {
+        let words = || "no such team".to_owned();
+        for object in ["Credential", "Secret", "owner"] {
+            for cause in [ApiError::Forbidden(words()), ApiError::Invalid(words())] {
+                for error in [
+                    IssueError::Gather(object, cause.clone()),
+                    IssueError::Apply(object, cause.clone()),
+                ] {
+                    let problem = refusal(OwnerKind::OAuthClient, &error)
+                        .unwrap_or_else(|| panic!("{error:?}"));
+                    assert!(problem.message.contains("no such team"), "{problem:?}");
+                    assert!(problem.message.contains(object), "{problem:?}");
+                }
+            }
+            let passing = IssueError::Apply(object, ApiError::Unavailable(words()));
+            assert_eq!(refusal(OwnerKind::OAuthClient, &passing), None);
+        }
+        assert_eq!(
+            refusal(OwnerKind::OAuthClient, &IssueError::Contended),
+            None
+        );
     }
 }

@@ -285,7 +285,8 @@ impl Case<'_> {
 
     /// Returns the step that sets what the Credential inherits, or settles if nothing is left to set.
     pub(super) fn relabel(&self, settled: Settled) -> Step {
-        let Some(present) = &self.view.credential else {
+        let present = self.view.credential.as_ref();
+        let Some(present) = present.filter(|it| it.metadata.deletion_timestamp.is_none()) else {
             return Step::Settle(settled);
         };
         let mut metadata = present.metadata.clone();

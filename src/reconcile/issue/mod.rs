@@ -22,6 +22,9 @@
 //!    `base`, only after the record succeeds explicitly. If someone else annotated the Secret in the meantime and did
 //!    not change its data, set `base` to the new version and write the same token.
 //!
+//! A Credential that is being deleted and that a finalizer keeps stops every rule but the first: no server accepts what it
+//! records.
+//!
 //! An imported client secret is only recorded: see `import`.
 //!
 //! `tests/issuing` searches this code over all schedules within bounds.
@@ -44,6 +47,7 @@ mod templated;
 #[cfg(test)]
 pub(super) mod tests;
 mod view;
+mod writes;
 
 pub use budget::MintBudget;
 pub use event::IssueEvent;

@@ -17,6 +17,7 @@ use super::plan::plan;
 use super::rules::Rules;
 use super::step::{Create, Emptying, Import, Push, Recreate, Step};
 use super::view::{Facts, OwnerView, Settled, Target, View};
+use super::writes::{forms, put};
 use crate::directory::{ObjectKey, Problem, Reason, Standing, entry_ends};
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::cluster::api::ApiError;
@@ -51,8 +52,8 @@ pub struct Outcome {
     pub events: Vec<IssueEvent>,
     /// How it ended.
     pub result: Result<Settled, IssueError>,
-    /// Why the Credential cannot have the labels and annotations that it inherits. The caller tells of `result` all the same,
-    /// and comes back later.
+    /// Why a write was refused that `result` does not depend on: the Credential cannot have the labels and annotations
+    /// that it inherits. The caller tells of both, and comes back later.
     pub refused: Option<IssueError>,
 }
 
@@ -106,7 +107,7 @@ struct Pass<'a, C> {
     former: BTreeSet<ObjectKey>,
     /// Whether the pass has written what the Credential inherits.
     is_relabelled: bool,
-    /// Why the Credential cannot have what it inherits.
+    /// Why the Credential cannot have the labels and annotations that it should have.
     refused: Option<IssueError>,
     /// The metadata of the Credential as it was read or written last.
     stored: Option<ObjectMeta>,
@@ -250,10 +251,7 @@ impl<C: Cluster> Pass<'_, C> {
             Step::CreatePlaceholder(create) => return self.create(*create).await,
             Step::Recreate(recreate) => return self.recreate(*recreate).await,
             Step::Fence(secret) => {
-                cluster
-                    .replace_secret(&secret)
-                    .await
-                    .map_err(secret_failed)?;
+                put(cluster, &secret, false).await.map_err(secret_failed)?;
             }
             Step::Repair(secret, adopts) => {
                 cluster
@@ -282,7 +280,7 @@ impl<C: Cluster> Pass<'_, C> {
             }
             Step::Relabel(credential, settled) => {
                 match cluster.replace_credential(&credential).await {
-                    Ok(_) => {}
+                    Ok(_) => self.refused = None,
                     // Everything else is done.
                     Err(error) if error.is_refusal() => {
                         self.refused = Some(credential_failed(error));
@@ -333,7 +331,7 @@ impl<C: Cluster> Pass<'_, C> {
         if let Err(refusal) = self.pay_ahead(create.mints_per_hour, create.meanwhile) {
             return Ok(refusal);
         }
-        let created = self.issuer.cluster.create_secret(&create.placeholder).await;
+        let created = put(self.issuer.cluster, &create.placeholder, true).await;
         if created.is_err() {
             self.give_back();
         }
@@ -357,8 +355,7 @@ impl<C: Cluster> Pass<'_, C> {
             }
             return Err(secret_failed(error));
         }
-        let created = cluster
-            .create_secret(&recreate.placeholder)
+        let created = put(cluster, &recreate.placeholder, true)
             .await
             .map_err(secret_failed)?;
         Ok(Applied::Placeholder(created, Some(Box::new(announced))))
@@ -384,7 +381,7 @@ impl<C: Cluster> Pass<'_, C> {
 
     /// Withdraws the announcement after the Secret was certainly not deleted, so that a user's deletion counts again. If
     /// the write fails, the next pass gets here again.
-    async fn withdraw(&self, mut announced: Credential) {
+    async fn withdraw(&mut self, mut announced: Credential) {
         announced.spec.memory.replacing = None;
         if let Err(error) = self.replace(&announced).await {
             debug!(%error, "could not withdraw the announcement that the Secret is recreated");
@@ -411,38 +408,42 @@ impl<C: Cluster> Pass<'_, C> {
         Ok(Applied::Again)
     }
 
+    /// Replaces the Credential.
+    async fn replace(&mut self, credential: &Credential) -> Result<Credential, IssueError> {
+        self.record(credential, false).await
+    }
+
+    /// Creates or replaces the Credential. If the API server refuses it with its labels and annotations, writes it with
+    /// fewer: a label must not keep a token alive. [`Step::Relabel`] tries again at the end.
     async fn record(
-        &self,
+        &mut self,
         credential: &Credential,
         is_first: bool,
     ) -> Result<Credential, IssueError> {
-        if !is_first {
-            return self.replace(credential).await;
-        }
-        let created = self.issuer.cluster.create_credential(credential).await;
-        created.map_err(credential_failed)
-    }
-
-    /// Replaces the Credential. If the API server refuses it with its inherited labels and annotations, it writes
-    /// everything else: a label must not keep a token alive. [`Step::Relabel`] tries again at the end.
-    async fn replace(&self, credential: &Credential) -> Result<Credential, IssueError> {
         let cluster = self.issuer.cluster;
-        let replaced = match cluster.replace_credential(credential).await {
-            Err(error) if error.is_refusal() => {
-                let mut plain = credential.clone();
-                if let Some(stored) = self.stored.clone() {
-                    plain.metadata.labels = stored.labels;
-                    plain.metadata.annotations = stored.annotations;
+        let mut refused = None;
+        for metadata in forms(credential, self.stored.as_ref().filter(|_| !is_first)) {
+            let credential = Credential {
+                metadata,
+                ..credential.clone()
+            };
+            let written = if is_first {
+                cluster.create_credential(&credential).await
+            } else {
+                cluster.replace_credential(&credential).await
+            };
+            match written {
+                // A refused write certainly did not take effect, so the next one may follow.
+                Err(error) if error.is_refusal() => drop(refused.get_or_insert(error)),
+                Ok(stored) => {
+                    self.refused = refused.map(credential_failed).or(self.refused.take());
+                    return Ok(stored);
                 }
-                if plain.metadata == credential.metadata {
-                    Err(error)
-                } else {
-                    cluster.replace_credential(&plain).await
-                }
+                Err(error) => return Err(credential_failed(error)),
             }
-            replaced => replaced,
-        };
-        replaced.map_err(credential_failed)
+        }
+        let error = refused.unwrap_or(ApiError::Conflict);
+        Err(credential_failed(error))
     }
 
     /// Charges the namespace's budget; on refusal returns how the pass ends.
@@ -456,17 +457,48 @@ impl<C: Cluster> Pass<'_, C> {
 
     /// Records the token before it reveals it.
     async fn push(&mut self, push: Push) -> Result<Applied, IssueError> {
-        let (cluster, target) = (self.issuer.cluster, self.target);
+        let target = self.target;
         if !std::mem::take(&mut self.is_paid)
             && let Err(refusal) = self.take(push.mints_per_hour, push.meanwhile.clone())
         {
             return Ok(refusal);
         }
         let recorded = self.record(&push.credential, push.is_first).await?;
-        let (credential, secret) = reveal(cluster, target, &push, recorded).await?;
+        let (credential, secret) = self.reveal(&push, recorded).await?;
         self.events.extend(push.adopts.then(|| adopted(target)));
         self.events.push(issued(&push));
         Ok(Applied::Pushed(Box::new((credential, secret))))
+    }
+
+    /// Writes the recorded token into the Secret. If another client wrote first and did not change the data, writes the
+    /// same token to the new version. That is safe, because the earlier write has certainly failed, and a client that keeps
+    /// writing does not cause a new token each time.
+    async fn reveal(
+        &mut self,
+        push: &Push,
+        mut credential: Credential,
+    ) -> Result<(Credential, SecretObject), IssueError> {
+        let (cluster, target) = (self.issuer.cluster, self.target);
+        let mut secret = push.secret.clone();
+        for _ in 0..MAX_RACES {
+            match put(cluster, &secret, false).await {
+                Ok(stored) => return Ok((credential, stored)),
+                Err(ApiError::Conflict) => {}
+                Err(error) => return Err(secret_failed(error)),
+            }
+            let found = cluster.secret(&target.secret_key()).await;
+            let found = found.map_err(|error| IssueError::Gather("Secret", error))?;
+            let Some(found) = found.filter(|found| found.differs_in_marks_only(&push.read)) else {
+                break;
+            };
+            // Record before reveal: first record the version that the write may land on.
+            credential.spec.base = Some(found.version());
+            credential = self.replace(&credential).await?;
+            secret = found.with_data_of(&push.secret);
+            secret.claim(&target.owner);
+            secret.unmark();
+        }
+        Err(secret_failed(ApiError::Conflict))
     }
 }
 
@@ -491,38 +523,6 @@ fn former_keys(
         .filter(|name| *name != target.secret_name)
         .map(|name| ObjectKey::new(&target.owner.namespace, name))
         .collect()
-}
-
-/// Writes the recorded token into the Secret. If another client wrote first and did not change the data, writes the
-/// same token to the new version. That is safe, because the earlier write has certainly failed, and a client that keeps
-/// writing does not cause a new token each time.
-async fn reveal<C: Cluster>(
-    cluster: &C,
-    target: &Target,
-    push: &Push,
-    mut credential: Credential,
-) -> Result<(Credential, SecretObject), IssueError> {
-    let mut secret = push.secret.clone();
-    for _ in 0..MAX_RACES {
-        match cluster.replace_secret(&secret).await {
-            Ok(stored) => return Ok((credential, stored)),
-            Err(ApiError::Conflict) => {}
-            Err(error) => return Err(secret_failed(error)),
-        }
-        let found = cluster.secret(&target.secret_key()).await;
-        let found = found.map_err(|error| IssueError::Gather("Secret", error))?;
-        let Some(found) = found.filter(|found| found.differs_in_marks_only(&push.read)) else {
-            break;
-        };
-        // Record before reveal: first record the version that the write may land on.
-        credential.spec.base = Some(found.version());
-        let turned = cluster.replace_credential(&credential).await;
-        credential = turned.map_err(credential_failed)?;
-        secret = found.with_data_of(&push.secret);
-        secret.claim(&target.owner);
-        secret.unmark();
-    }
-    Err(secret_failed(ApiError::Conflict))
 }
 
 fn rate_limited(namespace: &str, until: Timestamp, facts: Option<Facts>) -> Settled {
@@ -571,6 +571,10 @@ mod tests {
         former: Mutex<BTreeMap<String, Option<SecretObject>>>,
         /// A value of the label `team` with which no Credential may be written.
         refused: Mutex<Option<&'static str>>,
+        /// Whether no Credential may be written.
+        refuses_all: Mutex<bool>,
+        /// A value of the label `team` with which no Secret may be written.
+        refused_secret: Mutex<Option<&'static str>>,
         /// Whether a webhook removes the label `team`.
         strips: bool,
         status: Value,
@@ -621,7 +625,9 @@ mod tests {
                 .labels
                 .as_ref()
                 .and_then(|it| it.get("team"));
-            if team.is_some() && team.map(String::as_str) == *self.refused.lock().unwrap() {
+            let is_refused =
+                team.is_some() && team.map(String::as_str) == *self.refused.lock().unwrap();
+            if is_refused || *self.refuses_all.lock().unwrap() {
                 return Err(ApiError::Forbidden("team".to_owned()));
             }
             let (stored, _, version) = &mut *self.objects.lock().unwrap();
@@ -648,6 +654,10 @@ mod tests {
             secret: &SecretObject,
             is_new: bool,
         ) -> Result<SecretObject, ApiError> {
+            let team = secret.label("team");
+            if team.is_some() && team == *self.refused_secret.lock().unwrap() {
+                return Err(ApiError::Forbidden("team".to_owned()));
+            }
             let (_, stored, version) = &mut *self.objects.lock().unwrap();
             match stored {
                 Some(_) if is_new => return Err(ApiError::AlreadyExists),
@@ -826,6 +836,135 @@ mod tests {
         pass(&memory, &desired, 120, &budget).await.result.unwrap();
         let credential = memory.objects.lock().unwrap().0.clone().unwrap();
         assert_eq!(credential.metadata.labels.unwrap()["team"], "no");
+    }
+
+    /// A policy may come to refuse a label that a Credential already has, from its Identity or from others, or not let
+    /// the operator write at all.
+    #[rstest::rstest]
+    #[case::inherited(true, false)]
+    #[case::of_others(false, false)]
+    #[case::anything(true, true)]
+    #[tokio::test]
+    async fn a_stored_label_holds_up_no_revocation_and_no_rotation(
+        #[case] is_inherited: bool,
+        #[case] is_all_refused: bool,
+        #[values("leaked", "by id", "rotated")] case: &str,
+    ) {
+        let (memory, budget) = (Memory::default(), MintBudget::default());
+        let labels: BTreeMap<_, _> = [("team".to_owned(), "no".to_owned())].into();
+        let mut desired = desired();
+        desired.rotation.on_secret_deleted = crate::resources::OnSecretDeleted::Revoke;
+        if is_inherited {
+            desired.inherited = std::sync::Arc::new(crate::resources::InheritedMetadata {
+                labels: labels.clone(),
+                ..Default::default()
+            });
+        }
+        pass(&memory, &desired, 0, &budget).await.result.unwrap();
+        let tokens = || {
+            let credential = memory.objects.lock().unwrap().0.clone().unwrap();
+            credential.spec.tokens
+        };
+        let first = tokens()[0].token_id.clone();
+        if let Some(credential) = &mut memory.objects.lock().unwrap().0 {
+            credential.metadata.labels = Some(labels);
+        }
+        *memory.refused.lock().unwrap() = Some("no");
+        *memory.refuses_all.lock().unwrap() = is_all_refused;
+        match case {
+            "leaked" => memory.objects.lock().unwrap().1 = None,
+            "by id" => {
+                let revoked = json!({"revoked": [first]});
+                let mut objects = memory.objects.lock().unwrap();
+                let credential = objects.0.as_mut().unwrap();
+                credential.status = Some(serde_json::from_value(revoked).unwrap());
+            }
+            _ => desired.rotation.requests.trigger = Some("1".into()),
+        }
+        let outcome = pass(&memory, &desired, 60, &budget).await;
+        let tokens = tokens();
+        let entry = tokens.iter().find(|entry| entry.token_id == first);
+        if is_all_refused {
+            let told = matches!(outcome.result, Err(IssueError::Apply("Credential", _)));
+            assert!(told, "the caller tells: {outcome:?}");
+            return;
+        }
+        assert!(
+            matches!(outcome.result, Ok(Settled::Done { .. })),
+            "{outcome:?}"
+        );
+        // The second token is in the Secret, and the first one is gone or has an end.
+        assert!(tokens.len() <= 2, "{tokens:?}");
+        assert_ne!(tokens.last().unwrap().token_id, first);
+        assert!(entry.is_none_or(|entry| entry.not_after.is_some()));
+        assert!(outcome.refused.is_some(), "the caller tells: {outcome:?}");
+    }
+
+    /// A tenant's own label must not keep a token in use that the tenant replaces.
+    #[rstest::rstest]
+    #[tokio::test]
+    async fn a_refused_label_of_a_template_holds_up_no_token_and_is_told(
+        #[values("before the first token", "rotated", "deleted")] case: &str,
+    ) {
+        let (memory, budget) = (Memory::default(), MintBudget::default());
+        let mut desired = desired();
+        let template = json!({"labels": {"team": "no"}, "data": {"user": "ci"}});
+        desired.template = Some(std::sync::Arc::new(
+            serde_json::from_value(template).unwrap(),
+        ));
+        let allowed = serde_json::from_value(json!({"labels": ["team"]})).unwrap();
+        let allowed = crate::directory::template::secret_metadata::AllowedMetadata::of(&allowed);
+        desired.metadata = std::sync::Arc::new(allowed);
+        let refuse = || *memory.refused_secret.lock().unwrap() = Some("no");
+        if case == "before the first token" {
+            refuse();
+        } else {
+            pass(&memory, &desired, 0, &budget).await.result.unwrap();
+            refuse();
+        }
+        let before = memory.token();
+        match case {
+            "rotated" => desired.rotation.requests.trigger = Some("1".into()),
+            "deleted" => memory.objects.lock().unwrap().1 = None,
+            _ => {}
+        }
+        let outcome = pass(&memory, &desired, 60, &budget).await;
+        assert!(
+            matches!(
+                outcome.result,
+                Err(IssueError::Apply("Secret", ApiError::Forbidden(_)))
+            ),
+            "the caller tells: {outcome:?}"
+        );
+        let token = memory.token();
+        assert!(token.is_some() && token != before, "{case}");
+        // No further token, and the label comes once the policy allows it.
+        *memory.refused_secret.lock().unwrap() = None;
+        let outcome = pass(&memory, &desired, 120, &budget).await;
+        assert!(
+            matches!(outcome.result, Ok(Settled::Done { .. })),
+            "{outcome:?}"
+        );
+        assert_eq!(memory.token(), token);
+        let secret = memory.objects.lock().unwrap().1.clone().unwrap();
+        assert_eq!(secret.label("team"), Some("no"));
+    }
+
+    #[tokio::test]
+    async fn a_refused_label_holds_up_no_first_token() {
+        let memory = Memory::default();
+        *memory.refused.lock().unwrap() = Some("no");
+        let mut desired = desired();
+        desired.inherited = std::sync::Arc::new(crate::resources::InheritedMetadata {
+            labels: [("team".to_owned(), "no".to_owned())].into(),
+            ..Default::default()
+        });
+        let outcome = pass(&memory, &desired, 0, &MintBudget::default()).await;
+        assert!(
+            matches!(outcome.result, Ok(Settled::Done { .. })),
+            "{outcome:?}"
+        );
+        assert!(memory.token().is_some() && outcome.refused.is_some());
     }
 
     #[tokio::test]

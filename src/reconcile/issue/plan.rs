@@ -10,6 +10,7 @@ use super::secret_data::{filled, held_hash, noun, token_key, token_kind};
 use super::step::{Create, Emptying, Push, Recreate, Retirement, Step};
 use super::templated;
 use super::view::{Settled, Target, View};
+use crate::directory::problem::suggest::shown;
 use crate::directory::{Lifetime, Problem, Reason, SecretKind, Standing, entry_ends};
 use crate::reconcile::cluster::api::Precondition;
 use crate::reconcile::cluster::secret::{Ownership, SecretObject};
@@ -80,6 +81,9 @@ fn empty_tokens(view: &View) -> Option<Step> {
 
 impl Case<'_> {
     fn decide(&self, entropy: &mut dyn Entropy) -> Step {
+        if let Some(refusal) = self.refuse_ending_credential() {
+            return Step::Settle(refusal);
+        }
         if let Some(only) = self.foreign_credential() {
             return Step::Discard(only);
         }
@@ -164,6 +168,27 @@ impl Case<'_> {
             self.desired.secret_name
         );
         Some(self.refuse(Problem::error(Reason::Expired, place, message), None))
+    }
+
+    /// Refuses while the Credential is being deleted and finalizers keep it: no server accepts its tokens, nothing that is
+    /// recorded in it counts, and another one cannot have its name. Once it is gone, the operator issues as after any
+    /// deletion.
+    fn refuse_ending_credential(&self) -> Option<Settled> {
+        let metadata = &self.view.credential.as_ref()?.metadata;
+        metadata.deletion_timestamp.as_ref()?;
+        let name = metadata.name.as_deref().unwrap_or_default();
+        let finalizers = metadata.finalizers.as_deref().unwrap_or_default();
+        let message = format!(
+            "no {} of this object is accepted, because its Credential {}/{name} was deleted and still has the finalizers [{}]: let their controllers finish or remove them, then the operator issues another one",
+            noun(self.desired.kind),
+            self.desired.identity.namespace,
+            shown(&finalizers.join(", "))
+        );
+        Some(Settled::Refused {
+            problem: Problem::error(Reason::Pending, "", message),
+            until: Some(self.after(CHECK_SOON)),
+            facts: None,
+        })
     }
 
     /// Returns the Credential under the owner's uid if it names another owner or Identity. Both are immutable.

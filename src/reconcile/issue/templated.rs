@@ -128,6 +128,31 @@ pub(super) fn fill_metadata(secret: &mut SecretObject, desired: &Desired) {
     }
 }
 
+/// Returns the Secret without the labels and annotations of its owner's template, for when the API server refuses them;
+/// `None` if it has none. No label may hold up a rotation.
+pub(super) fn without_marks(secret: &SecretObject) -> Option<SecretObject> {
+    let text = secret.annotation(ANNOTATION_TEMPLATE)?;
+    let named: Named = serde_json::from_str(text).ok()?;
+    let mut lean = secret.clone();
+    // Others can write the annotation too.
+    let is_free = |name: &&String| !is_reserved(name);
+    for name in named.labels.iter().filter(is_free) {
+        lean.set_label(name, None);
+    }
+    for name in named.annotations.iter().filter(is_free) {
+        lean.set_annotation(name, None);
+    }
+    if lean == *secret {
+        return None;
+    }
+    let kept = Named {
+        data: named.data,
+        ..Named::default()
+    };
+    lean.set_annotation(ANNOTATION_TEMPLATE, kept.written().as_deref());
+    Some(lean)
+}
+
 /// Sets the labels and annotations of a template that the Identity and the installation allow.
 fn set_metadata(secret: &mut SecretObject, template: &Template, desired: &Desired) {
     let is_allowed = |field, name: &str| desired.metadata.allows(field, name);

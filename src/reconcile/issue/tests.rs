@@ -385,6 +385,38 @@ fn an_owner_that_is_gone_gets_nothing(#[case] owner: Option<OwnerView>) {
     assert_eq!(world.settled(), Settled::Gone);
 }
 
+/// Servers accept no token of such a Credential, so a status that says `Ready` would hide an outage.
+#[test]
+fn a_credential_that_a_finalizer_keeps_is_told_and_replaced_once_it_is_gone() {
+    let mut world = World::issued();
+    let kept = world.credential.as_mut().unwrap();
+    let ended =
+        json!({"deletionTimestamp": "2027-01-15T08:00:00Z", "finalizers": ["example.com/backup"]});
+    let ended: kube::api::ObjectMeta = serde_json::from_value(ended).unwrap();
+    kept.metadata.deletion_timestamp = ended.deletion_timestamp;
+    kept.metadata.finalizers = ended.finalizers;
+    world.desired.inherited = std::sync::Arc::new(crate::resources::InheritedMetadata {
+        labels: [("team".to_owned(), "a".to_owned())].into(),
+        ..Default::default()
+    });
+    let settled = world.settled();
+    let Settled::Refused {
+        problem,
+        until,
+        facts,
+    } = &settled
+    else {
+        panic!("{settled:?}")
+    };
+    assert_eq!(problem.reason, Reason::Pending);
+    assert!(problem.message.contains("example.com/backup"));
+    assert!(until.is_some(), "no watch reports the end");
+    assert_eq!(*facts, None, "the status says that no token is issued");
+    world.report(&settled);
+    world.credential = None;
+    assert_eq!(world.run(), ["push Expired"]);
+}
+
 #[test]
 fn a_credential_inherits_from_its_identity_from_the_first_write_on() {
     let mut world = World::new();

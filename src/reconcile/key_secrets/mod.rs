@@ -15,9 +15,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::cluster::Cluster;
 use super::cluster::api::ApiError;
+use super::cluster::inherited::{self, Keeps};
 use super::cluster::secret::SecretObject;
-use super::cluster::{Cluster, inherited};
 use crate::directory::tables::record::IdentityRecord;
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::keys::schedule::{self, Memory, Phase, Plan, Wish};
@@ -37,6 +38,10 @@ pub(super) const ANNOTATION_IDENTITY: &str = "symbolon.dev/identity";
 const ANNOTATION_SCHEDULE: &str = "symbolon.dev/key-schedule";
 /// Since when the Identity of a key Secret is gone.
 pub(super) const ANNOTATION_GONE: &str = "symbolon.dev/identity-gone-since";
+/// When an operator last found that the Identity of a marked key Secret is still gone.
+pub(super) const ANNOTATION_STILL_GONE: &str = "symbolon.dev/identity-gone-checked";
+/// The marks of a key Secret whose Identity is gone.
+const MARKS: [&str; 2] = [ANNOTATION_GONE, ANNOTATION_STILL_GONE];
 /// The maximum number of keys in a status.
 const MAX_TOLD: usize = 32;
 const SIGNING_SUFFIX: &str = "-signing";
@@ -74,6 +79,8 @@ pub struct Keys {
     pub signing: Result<Signing, Problem>,
     /// The mac key, or why it cannot be used.
     pub mac: Result<Arc<MacKey>, Problem>,
+    /// Why a Secret could not be written as it should be. The keys are as they are in the Secrets.
+    pub refused: Option<ApiError>,
 }
 
 /// The signing keys as the status shows them.
@@ -122,43 +129,175 @@ pub async fn ensure<C: Cluster>(
     now: Timestamp,
     entropy: &mut (dyn Entropy + Send),
 ) -> Result<Keys, ApiError> {
-    let (mac, refusal) = match cluster.secret(&mac_secret(identity)).await? {
-        None => (
-            make_mac(cluster, identity, &asked.inherited, entropy).await?,
-            None,
-        ),
-        Some(found) => marked(cluster, found, &mac_secret(identity), &asked.inherited).await?,
+    let mut refused = None;
+    let mac = ensure_mac(cluster, identity, &asked.inherited, entropy, &mut refused).await;
+    // The signing keys rotate even if the other Secret cannot be written.
+    let (mac, refusal) = match mac {
+        Err(error) if error.is_refusal() => (None, Some(error)),
+        mac => (Some(mac?), None),
     };
-    // The signing keys rotate even if a label was refused.
-    let signing = ensure_signing(cluster, identity, asked, now).await?;
-    match refusal {
-        Some(refusal) => Err(refusal),
-        None => Ok(Keys { signing, mac }),
+    let signing = ensure_signing(cluster, identity, asked, now, &mut refused).await?;
+    match mac {
+        Some(mac) => Ok(Keys {
+            signing,
+            mac,
+            refused,
+        }),
+        None => Err(refusal.unwrap_or(ApiError::Conflict)),
     }
 }
 
-/// Returns the mac key, after removing the mark of a deleted Identity and setting what the Secret inherits. Also
-/// returns the error if that write was refused.
-async fn marked<C: Cluster>(
+/// Removes the marks from the key Secrets of an Identity that exists but is not served. Returns why that was refused, if
+/// so.
+///
+/// # Errors
+/// Returns other errors of the API server.
+pub async fn unmark_all<C: Cluster>(
     cluster: &C,
-    mut found: SecretObject,
-    key: &ObjectKey,
-    inherited: &InheritedMetadata,
-) -> Result<(Result<Arc<MacKey>, Problem>, Option<ApiError>), ApiError> {
-    let mac = mac_of(key, &found);
-    if mac.is_ok() && found.is_managed() {
-        let is_marked = found.annotation(ANNOTATION_GONE).is_some();
-        found.set_annotation(ANNOTATION_GONE, None);
-        let relabelled = inherited::filled(&found, inherited);
-        if is_marked || relabelled.is_some() {
-            let secret = relabelled.unwrap_or(found);
-            match cluster.replace_secret(&secret).await {
-                Err(error) if error.is_refusal() => return Ok((mac, Some(error))),
-                replaced => drop(replaced?),
+    identity: &ObjectKey,
+) -> Result<Option<ApiError>, ApiError> {
+    let mut refused = None;
+    for key in [signing_secret(identity), mac_secret(identity)] {
+        match cluster.secret(&key).await {
+            Ok(Some(found)) => drop(unmark(cluster, found, &mut refused).await?),
+            Ok(None) => {}
+            // What the operator may not read, it did not mark.
+            Err(error) if error.is_refusal() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(refused)
+}
+
+/// Removes the mark of a deleted Identity, in a write that changes nothing else. If even that is refused, the mark stays,
+/// and does not count: see [`sweep::keys`](super::sweep).
+async fn unmark<C: Cluster>(
+    cluster: &C,
+    found: SecretObject,
+    refused: &mut Option<ApiError>,
+) -> Result<SecretObject, ApiError> {
+    let is_marked = MARKS.iter().any(|mark| found.annotation(mark).is_some());
+    let is_ours = found.is_managed() && !found.was_made_for_an_owner();
+    if !is_marked || !is_ours || found.is_deleting() {
+        return Ok(found);
+    }
+    match replace(cluster, [found.clone()], &found, unmarked, refused).await {
+        Err(error) if error.is_refusal() => {
+            refused.get_or_insert(error);
+            Ok(found)
+        }
+        replaced => replaced,
+    }
+}
+
+fn unmarked(mut secret: SecretObject) -> SecretObject {
+    for mark in MARKS {
+        secret.set_annotation(mark, None);
+    }
+    secret
+}
+
+/// Replaces a Secret by the first form that the API server does not refuse: the wanted ones, then `found` without what it
+/// inherits, then without what others set. Each is changed by `change`. Records the first refusal; if all forms are
+/// refused, returns it as an error.
+async fn replace<C: Cluster>(
+    cluster: &C,
+    wanted: impl IntoIterator<Item = SecretObject>,
+    found: &SecretObject,
+    change: impl Fn(SecretObject) -> SecretObject,
+    refused: &mut Option<ApiError>,
+) -> Result<SecretObject, ApiError> {
+    let lean = Keeps::ALL.map(|keeps| keeps.of_secret(found));
+    let mut forms: Vec<_> = wanted.into_iter().chain(lean).collect();
+    forms.dedup();
+    write(cluster, false, forms, change, refused).await
+}
+
+/// Creates or replaces a Secret by the first form that the API server does not refuse.
+async fn write<C: Cluster>(
+    cluster: &C,
+    is_new: bool,
+    forms: Vec<SecretObject>,
+    change: impl Fn(SecretObject) -> SecretObject,
+    refused: &mut Option<ApiError>,
+) -> Result<SecretObject, ApiError> {
+    let mut first = None;
+    for form in forms {
+        let secret = change(form);
+        let written = if is_new {
+            cluster.create_secret(&secret).await
+        } else {
+            cluster.replace_secret(&secret).await
+        };
+        match written {
+            // A refused write certainly did not take effect, so the next one may follow.
+            Err(error) if error.is_refusal() => drop(first.get_or_insert(error)),
+            Err(error) => return Err(error),
+            Ok(stored) => {
+                if let Some(error) = first {
+                    refused.get_or_insert(error);
+                }
+                return Ok(stored);
             }
         }
     }
-    Ok((mac, None))
+    Err(first.unwrap_or(ApiError::Conflict))
+}
+
+/// Records in a key Secret since when its Identity is gone, and that it still is at `now`.
+pub(super) async fn mark<C: Cluster>(
+    cluster: &C,
+    found: &SecretObject,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<(), ApiError> {
+    let marked = |mut secret: SecretObject| {
+        for (mark, at) in MARKS.into_iter().zip([since, now]) {
+            secret.set_annotation(mark, Some(&at.to_string()));
+        }
+        secret
+    };
+    let written = replace(cluster, [found.clone()], found, marked, &mut None).await;
+    written.map(drop)
+}
+
+/// Sets what a Secret inherits, if its present metadata differs.
+async fn relabel<C: Cluster>(
+    cluster: &C,
+    found: &SecretObject,
+    inherited: &InheritedMetadata,
+    refused: &mut Option<ApiError>,
+) -> Result<(), ApiError> {
+    let relabelled = inherited::filled(found, inherited).filter(|_| found.is_managed());
+    let Some(relabelled) = relabelled else {
+        return Ok(());
+    };
+    match cluster.replace_secret(&relabelled).await {
+        // Everything else is done.
+        Err(error) if error.is_refusal() => drop(refused.get_or_insert(error)),
+        replaced => drop(replaced?),
+    }
+    Ok(())
+}
+
+/// Returns the mac key, created if it is missing.
+async fn ensure_mac<C: Cluster>(
+    cluster: &C,
+    identity: &ObjectKey,
+    inherited: &InheritedMetadata,
+    entropy: &mut (dyn Entropy + Send),
+    refused: &mut Option<ApiError>,
+) -> Result<Result<Arc<MacKey>, Problem>, ApiError> {
+    let key = mac_secret(identity);
+    let Some(found) = cluster.secret(&key).await? else {
+        return make_mac(cluster, identity, inherited, entropy, refused).await;
+    };
+    let found = unmark(cluster, found, refused).await?;
+    let mac = mac_of(&key, &found);
+    if mac.is_ok() {
+        relabel(cluster, &found, inherited, refused).await?;
+    }
+    Ok(mac)
 }
 
 /// An Identity's mac key, as its Secret has it.
@@ -199,11 +338,12 @@ async fn make_mac<C: Cluster>(
     identity: &ObjectKey,
     inherited: &InheritedMetadata,
     entropy: &mut (dyn Entropy + Send),
+    refused: &mut Option<ApiError>,
 ) -> Result<Result<Arc<MacKey>, Problem>, ApiError> {
     let key = mac_secret(identity);
     let bytes = MacKey::generate(entropy);
-    let secret = with_data(manifest(&key, identity, inherited), MAC, &*bytes);
-    match cluster.create_secret(&secret).await {
+    let change = |secret| with_data(secret, MAC, &*bytes);
+    match create(cluster, &key, identity, inherited, change, refused).await {
         Ok(created) => Ok(mac_of(&key, &created)),
         // Another process created it first: use that key.
         Err(ApiError::AlreadyExists) => match read_mac(cluster, identity).await? {
@@ -215,28 +355,42 @@ async fn make_mac<C: Cluster>(
     }
 }
 
+/// Creates a key Secret, without what it should inherit if the API server refuses that.
+async fn create<C: Cluster>(
+    cluster: &C,
+    key: &ObjectKey,
+    identity: &ObjectKey,
+    inherited: &InheritedMetadata,
+    change: impl Fn(SecretObject) -> SecretObject,
+    refused: &mut Option<ApiError>,
+) -> Result<SecretObject, ApiError> {
+    let bare = manifest(key, identity, &InheritedMetadata::default());
+    let mut forms = vec![manifest(key, identity, inherited), bare];
+    forms.dedup();
+    write(cluster, true, forms, change, refused).await
+}
+
 async fn ensure_signing<C: Cluster>(
     cluster: &C,
     identity: &ObjectKey,
     asked: &Asked,
     now: Timestamp,
+    refused: &mut Option<ApiError>,
 ) -> Result<Result<Signing, Problem>, ApiError> {
     let (wish, inherited) = (&asked.wish, &asked.inherited);
     let key = signing_secret(identity);
-    let found = cluster.secret(&key).await?;
+    let found = match cluster.secret(&key).await? {
+        Some(found) => Some(unmark(cluster, found, refused).await?),
+        None => None,
+    };
     let set = match found.as_ref().map(|secret| keyset_of(&key, secret)) {
         None => KeySet::default(),
         Some(Ok(set)) => set,
         Some(Err(problem)) => return Ok(Err(problem)),
     };
     let plan = schedule::plan(&set, found.as_ref().and_then(memory_of).as_ref(), wish, now);
-    let is_marked = |secret: &SecretObject| secret.annotation(ANNOTATION_GONE).is_some();
-    let managed = found.as_ref().filter(|secret| secret.is_managed());
-    let relabelled = managed.and_then(|secret| inherited::filled(secret, inherited));
-    if found.as_ref().is_some_and(|secret| !is_marked(secret)) && !plan.is_change {
-        if let Some(secret) = &relabelled {
-            cluster.replace_secret(secret).await?;
-        }
+    if let Some(secret) = found.as_ref().filter(|_| !plan.is_change) {
+        relabel(cluster, secret, inherited, refused).await?;
         return Ok(Ok(signing(&set, wish, plan.next, now)));
     }
     if let Some(secret) = found.as_ref().filter(|secret| !is_ours_to_change(secret)) {
@@ -250,33 +404,30 @@ async fn ensure_signing<C: Cluster>(
     let makes = plan.makes();
     let made = tokio::task::spawn_blocking(move || make_keys(&makes)).await;
     let made = made.map_err(|_| failed())?.ok_or_else(failed)?;
-    let set = plan.apply(&set, made).map_err(|_| failed())?;
-    let json = set.to_json().map_err(|_| failed())?;
+    let next = plan.apply(&set, made).map_err(|_| failed())?;
+    let json = next.to_json().map_err(|_| failed())?;
     let memory = serde_json::to_string(&plan.memory).map_err(|_| failed())?;
     let changed = |secret: SecretObject| {
-        let mut secret = with_data(secret, KEYSET, &json);
+        let mut secret = with_data(unmarked(secret), KEYSET, &json);
         secret.set_annotation(ANNOTATION_SCHEDULE, Some(&memory));
-        secret.set_annotation(ANNOTATION_GONE, None);
         secret
     };
-    let Some(found) = found else {
-        let secret = changed(manifest(&key, identity, inherited));
-        cluster.create_secret(&secret).await?;
-        return Ok(Ok(signing(&set, wish, plan.next, now)));
-    };
-    let Some(relabelled) = relabelled else {
-        cluster.replace_secret(&changed(found)).await?;
-        return Ok(Ok(signing(&set, wish, plan.next, now)));
-    };
-    match cluster.replace_secret(&changed(relabelled)).await {
-        // The keys change nevertheless, and the caller reports that the labels and annotations were refused.
-        Err(error) if error.is_refusal() => {
-            cluster.replace_secret(&changed(found)).await?;
-            return Err(error);
+    let written = match &found {
+        None => create(cluster, &key, identity, inherited, changed, refused).await,
+        Some(found) => {
+            let relabelled = inherited::filled(found, inherited);
+            let wanted = relabelled.into_iter().chain([found.clone()]);
+            replace(cluster, wanted, found, changed, refused).await
         }
-        replaced => drop(replaced?),
+    };
+    match written {
+        // The present keys stay in use, and the caller reports why.
+        Err(error) if error.is_refusal() && found.is_some() => {
+            refused.get_or_insert(error);
+            Ok(Ok(signing(&set, wish, set.next_change(now), now)))
+        }
+        written => written.map(|_| Ok(signing(&next, wish, plan.next, now))),
     }
-    Ok(Ok(signing(&set, wish, plan.next, now)))
 }
 
 /// Returns what the schedule remembers; `None` if it cannot be decoded.

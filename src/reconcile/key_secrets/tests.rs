@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
+use rstest::rstest;
 use tempfile::TempDir;
 
 use super::*;
@@ -25,49 +26,63 @@ fn identity() -> ObjectKey {
 }
 
 /// A cluster with a policy: no Secret may have the label `env: no`.
-struct Strict<'a>(&'a Files);
+struct Strict<'a> {
+    files: &'a Files,
+    /// Whether no Secret may be written at all.
+    is_locked: bool,
+}
 
-fn refuse(secret: &SecretObject) -> Result<(), ApiError> {
-    let labels = &secret.expose()["metadata"]["labels"];
-    if labels["env"] == "no" {
-        return Err(ApiError::Forbidden("env".to_owned()));
+impl<'a> Strict<'a> {
+    const fn new(files: &'a Files) -> Self {
+        let is_locked = false;
+        Self { files, is_locked }
     }
-    Ok(())
+
+    fn refuse(&self, secret: &SecretObject) -> Result<(), ApiError> {
+        let labels = &secret.expose()["metadata"]["labels"];
+        if self.is_locked {
+            Err(ApiError::Invalid("locked".to_owned()))
+        } else if labels["env"] == "no" {
+            Err(ApiError::Forbidden("env".to_owned()))
+        } else {
+            Ok(())
+        }
+    }
 }
 
 impl Cluster for Strict<'_> {
     async fn credential(&self, key: &ObjectKey) -> Result<Option<Credential>, ApiError> {
-        self.0.credential(key).await
+        self.files.credential(key).await
     }
     async fn secret(&self, key: &ObjectKey) -> Result<Option<SecretObject>, ApiError> {
-        self.0.secret(key).await
+        self.files.secret(key).await
     }
     async fn owner(&self, kind: OwnerKind, key: &ObjectKey) -> Result<Option<Value>, ApiError> {
-        self.0.owner(kind, key).await
+        self.files.owner(kind, key).await
     }
     async fn create_credential(&self, it: &Credential) -> Result<Credential, ApiError> {
-        self.0.create_credential(it).await
+        self.files.create_credential(it).await
     }
     async fn replace_credential(&self, it: &Credential) -> Result<Credential, ApiError> {
-        self.0.replace_credential(it).await
+        self.files.replace_credential(it).await
     }
     async fn delete_credential(
         &self,
         key: &ObjectKey,
         only: &Precondition,
     ) -> Result<(), ApiError> {
-        self.0.delete_credential(key, only).await
+        self.files.delete_credential(key, only).await
     }
     async fn create_secret(&self, it: &SecretObject) -> Result<SecretObject, ApiError> {
-        refuse(it)?;
-        self.0.create_secret(it).await
+        self.refuse(it)?;
+        self.files.create_secret(it).await
     }
     async fn replace_secret(&self, it: &SecretObject) -> Result<SecretObject, ApiError> {
-        refuse(it)?;
-        self.0.replace_secret(it).await
+        self.refuse(it)?;
+        self.files.replace_secret(it).await
     }
     async fn delete_secret(&self, key: &ObjectKey, only: &Precondition) -> Result<(), ApiError> {
-        self.0.delete_secret(key, only).await
+        self.files.delete_secret(key, only).await
     }
 }
 
@@ -79,16 +94,115 @@ async fn a_refused_label_holds_up_no_rotation() {
     let before = state.secret().await;
     state.inherited.labels = [("env".to_owned(), "no".to_owned())].into();
     state.wish.emergency = Some("leaked".to_owned());
-    let asked = Asked {
-        wish: state.wish.clone(),
-        inherited: Arc::new(state.inherited.clone()),
-    };
-    let (strict, mut entropy) = (Strict(&state.files), SystemEntropy);
-    let ensured = ensure(&strict, &identity(), &asked, state.now, &mut entropy).await;
-    assert!(matches!(ensured, Err(ApiError::Forbidden(_))), "it is told");
+    let ensured = state.ensure_on(&Strict::new(&state.files)).await;
+    let refused = ensured.unwrap().refused;
+    assert!(
+        matches!(refused, Some(ApiError::Forbidden(_))),
+        "it is told"
+    );
     let after = state.secret().await;
     assert_ne!(after.bytes(KEYSET), before.bytes(KEYSET));
     assert!(after.expose()["metadata"]["labels"]["env"].is_null());
+}
+
+/// A policy may come to refuse a label that the Secrets already have, from the Identity or from others, and the Identity
+/// may still want it, or no longer.
+#[rstest]
+#[tokio::test]
+async fn a_stored_label_holds_up_no_rotation_and_no_removal_of_a_mark(
+    #[values(true, false)] is_inherited: bool,
+    #[values("no", "other", "")] wanted: &str,
+) {
+    let mut state = State::new();
+    let labels = |value: &str| [("env".to_owned(), value.to_owned())].into();
+    if is_inherited {
+        state.inherited.labels = labels("no");
+    }
+    state.ensure().await;
+    for key in [signing_secret(&identity()), mac_secret(&identity())] {
+        let mut secret = state.files.secret(&key).await.unwrap().unwrap();
+        secret.set_label("env", Some("no"));
+        let stored = state.files.replace_secret(&secret).await.unwrap();
+        mark(&state.files, &stored, state.now, state.now)
+            .await
+            .unwrap();
+    }
+    assert_eq!(state.marks().await, 4);
+    let before = state.secret().await;
+    state.inherited.labels = match wanted {
+        "" => std::collections::BTreeMap::new(),
+        value => labels(value),
+    };
+    state.wish.emergency = Some("leaked".to_owned());
+    let strict = Strict::new(&state.files);
+    let ensured = state.ensure_on(&strict).await.unwrap();
+    assert!(ensured.refused.is_some(), "it is told");
+    assert!(ensured.signing.is_ok() && ensured.mac.is_ok());
+    let after = state.secret().await;
+    assert_ne!(after.bytes(KEYSET), before.bytes(KEYSET));
+    assert_ne!(after.label("env"), Some("no"));
+    assert_eq!(after.label(LABEL_MANAGED), Some("true"));
+    assert_eq!(state.marks().await, 0, "the Identity is not gone");
+    let again = state.ensure_on(&strict).await.unwrap();
+    assert_eq!(again.refused.is_some(), wanted == "no", "{again:?}");
+    assert_eq!(
+        state.secret().await.bytes(KEYSET),
+        after.bytes(KEYSET),
+        "once"
+    );
+}
+
+/// The present keys are served on, and the caller tells that they could not be replaced.
+#[tokio::test]
+async fn keys_that_cannot_be_replaced_stay_in_use_and_that_is_told() {
+    let mut state = State::new();
+    state.ensure().await;
+    let before = state.told().await.unwrap();
+    state.wish.emergency = Some("leaked".to_owned());
+    let locked = Strict {
+        is_locked: true,
+        ..Strict::new(&state.files)
+    };
+    let keys = state.ensure_on(&locked).await.unwrap();
+    assert!(matches!(keys.refused, Some(ApiError::Invalid(_))));
+    let kept = keys.signing.unwrap().keys;
+    assert_eq!(kept.len(), before.len());
+}
+
+#[tokio::test]
+async fn a_refused_label_holds_up_no_first_keys() {
+    let mut state = State::new();
+    state.inherited.labels = [("env".to_owned(), "no".to_owned())].into();
+    let keys = state.ensure_on(&Strict::new(&state.files)).await.unwrap();
+    assert!(keys.signing.is_ok() && keys.mac.is_ok());
+    assert!(keys.refused.is_some(), "it is told");
+}
+
+/// A mark that stays would shorten the time after the next deletion of the Identity.
+#[tokio::test]
+async fn the_marks_go_when_the_identity_is_back_served_or_not() {
+    for is_served in [true, false] {
+        let state = State::new();
+        state.ensure().await;
+        for key in [signing_secret(&identity()), mac_secret(&identity())] {
+            let secret = state.files.secret(&key).await.unwrap().unwrap();
+            let mut manifest = secret.expose().clone();
+            manifest.insert("immutable".to_owned(), true.into());
+            let immutable = SecretObject::new(manifest);
+            let stored = state.files.replace_secret(&immutable).await.unwrap();
+            mark(&state.files, &stored, state.now, state.now)
+                .await
+                .unwrap();
+        }
+        assert_eq!(state.marks().await, 4);
+        if is_served {
+            state.ensure().await;
+        } else {
+            let refused = unmark_all(&state.files, &identity()).await;
+            assert_eq!(refused, Ok(None));
+        }
+        assert_eq!(state.marks().await, 0, "served: {is_served}");
+    }
 }
 
 impl State {
@@ -112,20 +226,33 @@ impl State {
         }
     }
 
-    async fn ensure(&self) -> Keys {
-        let asked = Asked {
+    fn asked(&self) -> Asked {
+        Asked {
             wish: self.wish.clone(),
             inherited: Arc::new(self.inherited.clone()),
-        };
-        ensure(
-            &self.files,
-            &identity(),
-            &asked,
-            self.now,
-            &mut SystemEntropy,
-        )
-        .await
-        .unwrap()
+        }
+    }
+
+    async fn ensure(&self) -> Keys {
+        self.ensure_on(&self.files).await.unwrap()
+    }
+
+    async fn ensure_on<C: Cluster>(&self, cluster: &C) -> Result<Keys, ApiError> {
+        let asked = self.asked();
+        ensure(cluster, &identity(), &asked, self.now, &mut SystemEntropy).await
+    }
+
+    /// Returns the number of marks on both Secrets.
+    async fn marks(&self) -> usize {
+        let mut marks = 0;
+        for key in [signing_secret(&identity()), mac_secret(&identity())] {
+            let secret = self.files.secret(&key).await.unwrap().unwrap();
+            marks += MARKS
+                .iter()
+                .filter(|mark| secret.annotation(mark).is_some())
+                .count();
+        }
+        marks
     }
 
     /// Returns the algorithm and phase of each key, or the reason why there are none.

@@ -20,6 +20,9 @@ pub const SWEEP_EVERY: SignedDuration = SignedDuration::from_hours(1);
 const OWNER_MISSING: SignedDuration = SignedDuration::from_hours(1);
 /// How long an Identity must be missing: one that was pruned by mistake comes back.
 pub(super) const IDENTITY_MISSING: SignedDuration = SignedDuration::from_hours(72);
+/// How long it matters that an Identity existed: older marks of its key Secrets lack a confirmation by then.
+pub(super) const SEEN_FOR: SignedDuration =
+    SignedDuration::from_hours(2 * keys::LONGEST_GAP.as_hours());
 /// One in this many may be deleted per hour.
 const SHARE: usize = 20;
 /// The minimum that may be deleted per hour.

@@ -15,6 +15,7 @@ mod metrics;
 mod pains;
 pub(crate) mod process;
 mod proxy;
+mod refused;
 mod replicas;
 mod rotation;
 mod scoped;

@@ -113,13 +113,42 @@ pub fn counted(mut wanted: Value, named: Named) -> Value {
     wanted
 }
 
+/// Returns the object with a note in the message of `Ready`, about a write that was refused although the object is as
+/// `Ready` says.
+pub fn noted(mut wanted: Value, note: &str) -> Value {
+    let conditions = wanted["status"]["conditions"].as_array_mut();
+    let mut conditions = conditions.into_iter().flatten();
+    if let Some(ready) = conditions.find(|condition| condition["type"] == "Ready") {
+        let said = ready["message"].as_str().unwrap_or_default();
+        let all: Vec<&str> = [said, note]
+            .into_iter()
+            .filter(|it| !it.is_empty())
+            .collect();
+        ready["message"] = joined(&all).into();
+    }
+    wanted
+}
+
+/// Whether a new status shows another message of `Ready` than the live one.
+pub fn is_message_new(live: &Value, wanted: &Value) -> bool {
+    let message = |object: &Value| {
+        let conditions = object["status"]["conditions"].as_array();
+        let mut conditions = conditions.into_iter().flatten();
+        let ready = conditions.find(|condition| condition["type"] == "Ready");
+        ready.map(|ready| ready["message"].clone())
+    };
+    message(live) != message(wanted)
+}
+
 /// Returns the live object with the wanted status of an Identity. `keys` are its signing keys, or the reason why there
-/// are none; `pods` is what runs it. `None` means that the pass did not check.
+/// are none; `refused` says which write of a key Secret was refused, while the keys are as they are; `pods` is what runs
+/// it. `None` means that the pass did not check.
 pub fn identity(
     live: &Value,
     directory: &Directory,
     object: &Object<IdentityRecord>,
     keys: Option<Result<&[KeyStatus], &Problem>>,
+    refused: Option<&Problem>,
     pods: Option<&Passed>,
     now: Timestamp,
 ) -> Value {
@@ -140,6 +169,7 @@ pub fn identity(
         Some(Err(problem)) => problems.push(problem.clone()),
         None => {}
     }
+    problems.extend(refused.cloned());
     if let Some(pods) = pods {
         status.pods(pods, &mut problems);
     }

@@ -557,6 +557,7 @@ fn an_identity_reports_its_endpoints_and_keys_or_their_problem() {
         object,
         Some(Ok(&keys)),
         None,
+        None,
         at(0),
     );
     assert_eq!(
@@ -573,6 +574,7 @@ fn an_identity_reports_its_endpoints_and_keys_or_their_problem() {
         &world.directory,
         object,
         Some(Err(&problem)),
+        None,
         None,
         at(0),
     );
@@ -607,6 +609,7 @@ fn an_identity_is_ready_when_its_pods_are() {
             &world.directory,
             object,
             Some(Ok(&[])),
+            None,
             Some(&passed),
             at(0),
         )
