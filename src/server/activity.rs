@@ -34,6 +34,9 @@ const LEAST_EXCESSIVE: usize = 16 << 10;
 /// Bytes that HTTP/2 may read from the socket before it hands over the requests in them. A read of 8 KiB can contain
 /// hundreds of requests, and the tables for them would grow accordingly.
 const READ_AT_ONCE: usize = 512;
+/// The bytes that HTTP/2 may read while the socket takes none of the answers. Every request that `h2` refuses takes
+/// memory until its refusal is written.
+const MAX_READ_BLOCKED: usize = 256 << 10;
 /// The most bytes of an HTTP/1 read buffer, which keeps its size after a large head, and those that every connection
 /// has.
 const BUFFERED: (usize, usize) = (32 << 10, 8 << 10);
@@ -146,6 +149,8 @@ pub(super) struct Activity {
     /// The bytes charged for answers without a body since the socket last took everything. They are in no [`Unsent`].
     queued: AtomicUsize,
     unflushed_since: AtomicU64,
+    /// The bytes from the peer since the socket last took bytes, while it takes no more.
+    read_blocked: AtomicUsize,
     /// The turns for requests of HTTP/2.
     turns: Arc<Semaphore>,
     /// The bytes of this connection in the port's load, and those of them that its read buffers keep.
@@ -208,6 +213,7 @@ impl Activity {
             unflushed: AtomicBool::new(false),
             queued: AtomicUsize::new(0),
             unflushed_since: AtomicU64::new(now),
+            read_blocked: AtomicUsize::new(0),
             turns,
             charged: AtomicUsize::new(0),
             pinned: AtomicUsize::new(0),
@@ -331,6 +337,11 @@ impl Activity {
         (!is_http1).then(|| self.may_read.load(Ordering::Relaxed))
     }
 
+    /// Returns whether the server reads nothing until the peer has taken answers.
+    pub fn is_paused(&self) -> bool {
+        self.read_blocked.load(Ordering::Relaxed) > MAX_READ_BLOCKED
+    }
+
     /// Records bytes from the peer.
     pub fn has_read(&self, bytes: usize) {
         self.reading.store(true, Ordering::Relaxed);
@@ -339,6 +350,9 @@ impl Activity {
         self.received.fetch_add(received, Ordering::Relaxed);
         if self.version.load(Ordering::Relaxed) == HTTP_1 {
             return;
+        }
+        if self.blocked.load(Ordering::Relaxed) {
+            self.read_blocked.fetch_add(bytes, Ordering::Relaxed);
         }
         // Only the connection's own task reads, so load and store need not be one operation.
         let rest = self.may_read.load(Ordering::Relaxed);
@@ -423,6 +437,7 @@ impl Activity {
     fn unblock(&self) {
         if self.blocked.load(Ordering::Relaxed) {
             self.blocked.store(false, Ordering::Relaxed);
+            self.read_blocked.store(0, Ordering::Relaxed);
             self.release(PER_BLOCKED);
         }
     }
@@ -758,6 +773,20 @@ mod tests {
             handshake(3, true),
         ];
         assert!(in_order.is_sorted());
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_read_only_for_a_while() {
+        let activity = Activity::default();
+        activity.has_read(MAX_READ_BLOCKED + 1);
+        assert!(!activity.is_paused(), "the socket takes bytes");
+        activity.cannot_write();
+        activity.has_read(MAX_READ_BLOCKED);
+        assert!(!activity.is_paused());
+        activity.has_read(1);
+        assert!(activity.is_paused());
+        activity.has_written(1);
+        assert!(!activity.is_paused());
     }
 
     #[test]

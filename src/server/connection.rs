@@ -63,6 +63,8 @@ pub(super) struct Watchdog {
     answers: (u64, u64),
     /// For how long the peer has given up more answers than it took.
     refusing: Duration,
+    /// Whether the peer is a trusted proxy, which gives up answers because its callers do.
+    is_proxy: bool,
     /// The time since the answers last grew older by one step.
     aged: Duration,
     /// The header block that has not ended, and for how long.
@@ -70,8 +72,9 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, is_proxy: bool) -> Self {
         Self {
+            is_proxy,
             period: (limits.head_deadline / CHECKS).max(Duration::from_millis(1)),
             head_deadline: limits.head_deadline,
             idle: limits.idle,
@@ -165,7 +168,8 @@ impl Watchdog {
             self.aged = Duration::ZERO;
             is_old = activity.grow_older();
         }
-        is_old || self.unread >= self.head_deadline || self.is_refusing(activity)
+        let is_refusing = self.is_refusing(activity) && !self.is_proxy;
+        is_old || self.unread >= self.head_deadline || is_refusing
     }
 
     fn is_refusing(&mut self, activity: &Activity) -> bool {
@@ -192,6 +196,8 @@ pub(super) struct Watched<S> {
     table: HeaderTable,
     settings: FirstSettings,
     ends: StreamEnds,
+    /// Whether a read was refused until the socket takes bytes.
+    is_paused: bool,
 }
 
 impl<S> Watched<S> {
@@ -202,6 +208,7 @@ impl<S> Watched<S> {
             table: HeaderTable::new(),
             settings: FirstSettings::default(),
             ends: StreamEnds::default(),
+            is_paused: false,
         }
     }
 
@@ -233,12 +240,21 @@ impl<S> Watched<S> {
         }
     }
 
-    fn note(&self, write: &Poll<io::Result<usize>>) {
+    fn note(&mut self, context: &Context<'_>, write: &Poll<io::Result<usize>>) {
         match write {
             Poll::Ready(Ok(count)) => self.activity.has_written(*count),
             // The connection is about to end.
             Poll::Ready(Err(_)) => {}
             Poll::Pending => self.activity.cannot_write(),
+        }
+        self.read_on(context);
+    }
+
+    /// Wakes the connection's task if it may read again.
+    fn read_on(&mut self, context: &Context<'_>) {
+        if self.is_paused && !self.activity.is_paused() {
+            self.is_paused = false;
+            context.waker().wake_by_ref();
         }
     }
 }
@@ -249,6 +265,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.activity.is_paused() {
+            // The task runs again when the socket takes bytes.
+            self.is_paused = true;
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let read = match self.activity.may_read() {
             None => Pin::new(&mut self.stream).poll_read(context, buffer),
@@ -311,7 +332,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         if let Poll::Ready(Ok(count)) = write {
             self.has_written(bytes.get(..count).unwrap_or_default());
         }
-        self.note(&write);
+        self.note(context, &write);
         write
     }
 
@@ -333,7 +354,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
                 left -= count;
             }
         }
-        self.note(&write);
+        self.note(context, &write);
         write
     }
 
@@ -349,6 +370,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
             // TLS holds records that the socket does not take.
             Poll::Pending => self.activity.cannot_write(),
         }
+        self.read_on(context);
         flush
     }
 
@@ -363,11 +385,16 @@ mod tests {
     use super::*;
 
     fn watchdog() -> Watchdog {
-        Watchdog::new(&Limits {
+        watchdog_of(false)
+    }
+
+    fn watchdog_of(is_proxy: bool) -> Watchdog {
+        let limits = Limits {
             head_deadline: Duration::from_secs(8),
             idle: Duration::from_secs(20),
             ..Limits::default()
-        })
+        };
+        Watchdog::new(&limits, is_proxy)
     }
 
     fn take(mut answer: Unsent) {
@@ -524,6 +551,20 @@ mod tests {
         assert_eq!(give_up(2), Fate::Unread);
         assert_eq!(give_up(1), Fate::Stay);
         assert_eq!(give_up(101), Fate::Unread);
+    }
+
+    /// Callers that cancel their requests must not end the connection that a proxy shares between callers.
+    #[test]
+    fn a_proxy_may_give_up_any_number_of_answers() {
+        let activity = Arc::new(Activity::default());
+        let mut watchdog = watchdog_of(true);
+        for _ in 0..20 {
+            for _ in 0..1000 {
+                drop(activity.made(100));
+            }
+            drop(activity.begin());
+            assert_eq!(watchdog.check(&activity, None), Fate::Stay);
+        }
     }
 
     #[test]

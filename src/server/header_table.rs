@@ -19,6 +19,8 @@ use super::frame::{
 
 /// The bytes of `h2`'s read buffers.
 const BUFFER: usize = 8 << 10;
+/// The bytes of the longest frame (RFC 9113 section 6.5.2). A longer one ends the connection.
+const MAX_FRAME: usize = 16 << 10;
 /// The most entries of the table: 4 KiB, of which each entry takes at least 33 bytes (RFC 7541 section 4.1).
 const MAX_ENTRIES: usize = 124;
 /// The bytes of the table, and its first index (RFC 7541 section 2.3.3).
@@ -33,6 +35,8 @@ const MAX_OPEN: usize = 1024;
 #[derive(Debug)]
 pub(super) struct HeaderTable {
     at: At,
+    /// The length of the frame that is being read.
+    frame: usize,
     block: Block,
     /// The bytes since the end of the last block that stored a field.
     since: usize,
@@ -137,6 +141,7 @@ impl HeaderTable {
     pub(super) fn new() -> Self {
         Self {
             at: At::Preface(0),
+            frame: 0,
             block: Block::default(),
             since: 0,
             stored: VecDeque::new(),
@@ -153,14 +158,19 @@ impl HeaderTable {
         }
     }
 
-    /// Returns the bytes that the table and an unfinished block may keep alive.
+    /// Returns the bytes that the table, an unfinished frame and an unfinished block may keep alive.
     pub(super) fn held(&self) -> usize {
         let open = if self.is_open {
             2 * self.block.bytes + self.block.all * PER_FIELD + self.block.decoded()
         } else {
             0
         };
-        self.held + open + self.trailers
+        // `h2` has room for the whole frame once it has read its head, whatever the frame's type.
+        let frame = match self.at {
+            At::Skip(_) | At::Padding(..) | At::Fragment(..) => self.frame.min(MAX_FRAME),
+            At::Preface(_) | At::Frame(..) | At::Off => 0,
+        };
+        self.held + open + frame + self.trailers
     }
 
     /// Returns the number of the block that has begun and not ended.
@@ -294,6 +304,7 @@ impl HeaderTable {
             Part::Head
         };
         self.note(head);
+        self.frame = length;
         if kind == HEADERS {
             self.block = Block {
                 stream,
@@ -569,6 +580,25 @@ mod tests {
         let ping = frame(6, 0, &[0; 8]);
         let all = [not_stored.clone(), ping.clone(), stored.clone(), not_stored];
         assert_eq!(held(&all), all[0].len() + all[1].len() + all[2].len());
+    }
+
+    #[test]
+    fn a_frame_of_any_type_counts_until_it_has_ended() {
+        // DATA, a type of RFC 9113, and one that no one knows.
+        for kind in [DATA, 8, 0x77] {
+            let mut table = HeaderTable::new();
+            table.read(PREFACE);
+            let frame = frame(kind, 0, &[0; 16_000]);
+            let (most, rest) = frame.split_at(frame.len() - 1);
+            table.read(most);
+            assert_eq!(table.held(), 16_000, "{kind:x}");
+            table.read(rest);
+            assert_eq!(table.held(), 0, "{kind:x}");
+        }
+        let mut table = HeaderTable::new();
+        table.read(PREFACE);
+        table.read(&[0xff, 0xff, 0xff, 0x77, 0, 0, 0, 0, 0]);
+        assert_eq!(table.held(), MAX_FRAME, "a longer one ends the connection");
     }
 
     /// `h2` copies the values of ordinary fields, so a client that stores its user agent keeps nothing alive.

@@ -55,6 +55,12 @@ pub struct Limits {
     pub body_deadline: Duration,
     /// How long a connection may be quiet between requests, unless the Identity says otherwise.
     pub idle: Duration,
+    /// Revocations under way, each of which waits for the Kubernetes API. One more gets 503.
+    pub revocations: usize,
+    /// Revocations under way of the clients of one namespace.
+    pub revocations_per_namespace: usize,
+    /// Revocations under way of one client.
+    pub revocations_per_client: usize,
     /// How long a revocation may take before the server tells the caller to retry.
     pub revocation: Duration,
     /// How long the server still accepts connections after a request to stop, while it reports that it is not ready:
@@ -84,6 +90,9 @@ impl Default for Limits {
             head_deadline: Duration::from_secs(10),
             body_deadline: Duration::from_secs(10),
             idle: Duration::from_secs(75),
+            revocations: 64,
+            revocations_per_namespace: 16,
+            revocations_per_client: 8,
             revocation: Duration::from_secs(5),
             lame_duck: Duration::ZERO,
             drain: Duration::from_secs(25),

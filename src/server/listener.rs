@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::CONNECTION;
+use axum::http::header::{CONNECTION, CONTENT_LENGTH};
 use axum::http::{HeaderValue, Method, Request, StatusCode, Version};
 use axum::response::Response;
 use futures::FutureExt as _;
@@ -422,13 +422,10 @@ async fn drive(
                     response.headers_mut().insert(CONNECTION, close);
                 }
                 let account = |bytes| activity.made(bytes).with(turn);
+                if is_head {
+                    leave_out_body(&mut response);
+                }
                 let accounted = |body: Body| {
-                    // An answer to HEAD has no body (RFC 9110 section 9.3.2). Over HTTP/1, hyper leaves it out.
-                    let body = if is_head && version == Version::HTTP_2 {
-                        Body::empty()
-                    } else {
-                        body
-                    };
                     if body.is_end_stream() {
                         activity.made_empty();
                     }
@@ -439,13 +436,9 @@ async fn drive(
         })
     };
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
-    let connection = place
-        .port
-        .builder
-        .serve_connection(io, service)
-        .into_owned();
+    let connection = place.builder().serve_connection(io, service).into_owned();
     let mut connection = std::pin::pin!(connection);
-    let mut watchdog = Watchdog::new(&place.port.limits);
+    let mut watchdog = Watchdog::new(&place.port.limits, place.is_trusted);
     let mut ticks = tokio::time::interval(watchdog.period());
     ticks.reset();
     let mut ended = std::pin::pin!(activity.ended());
@@ -490,12 +483,23 @@ async fn drive(
     handler.connected(-1);
 }
 
+/// Leaves the body out of an answer to HEAD, which has none (RFC 9110 section 9.3.2), but not its length. `hyper` would
+/// drop the body without sending it, and the answer would count as one that the peer gave up.
+fn leave_out_body(response: &mut Response) {
+    let length = response.body().size_hint().exact().filter(|it| *it > 0);
+    *response.body_mut() = Body::empty();
+    if let Some(length) = length {
+        let headers = response.headers_mut();
+        headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+}
+
 /// An answer, and over HTTP/2 the turn of its request.
 type Answered = (Response, Option<Turn>);
 
 /// Answers a request when it has its turn. Refuses it if its head is too long or has too many fields, or if its peer
-/// makes the port hold too much memory. While the request waits, about `most_kept` bytes of its body are read. The
-/// future is boxed, so that waiting requests and answers take little memory.
+/// makes the port hold too much memory. While the request waits, its body is read, and about `most_kept` bytes of it
+/// are kept. The future is boxed, so that waiting requests and answers take little memory.
 fn answer(
     handler: &impl Handler,
     activity: &Arc<Activity>,
@@ -515,8 +519,10 @@ fn answer(
         handler.turned_away(Shed::Memory);
         return Box::pin(ready((reply::refused(Refusal::Overloaded, None), None)));
     }
+    // While a CONNECT request waited, nothing would read the bytes that follow it.
+    let is_connect = request.method() == Method::CONNECT;
     let turn = activity.try_turn();
-    if turn.is_some() || !activity.is_http2() {
+    if turn.is_some() || is_connect || !activity.is_http2() {
         return handle(handler, activity, peer, request.map(Body::new), turn);
     }
     let (handler, activity) = (handler.clone(), Arc::clone(activity));

@@ -56,6 +56,7 @@ pub enum Shed {
     RequestsPerPeer,
     Bodies,
     BodiesPerPeer,
+    Revocations,
     Connections,
     ConnectionsPerPeer,
     Idle,

@@ -32,6 +32,7 @@ mod places;
 mod port;
 mod reply;
 mod request;
+mod revocations;
 pub mod revoke_kube;
 mod revoker;
 mod router;

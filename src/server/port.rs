@@ -23,13 +23,20 @@ pub(super) const MAX_HEAD_2: (usize, u32) = (16 << 10, 64 << 10);
 pub(super) const MAX_HEADERS: usize = 64;
 /// The HTTP/2 flow-control windows in bytes: of one request body, and of a whole connection.
 const WINDOWS: (u32, u32) = (64 << 10, 128 << 10);
+/// The window of a whole connection of a trusted proxy. `h2` ends a connection whose small DATA frames exceed a budget
+/// of half this window. A frame that no one reads takes up to 255 bytes of it, for good if its request was answered
+/// before: so one caller could end the connection that a proxy shares between callers. Bodies are read at once, also
+/// those that are refused or wait ([`turns`](super::turns)), so the window of each body still bounds what a peer makes
+/// the server hold.
+const WINDOW_OF_PROXY: u32 = 1 << 30;
 /// The size in bytes of a socket's buffer in each direction. Linux allocates twice as much and charges it to the pod.
 /// No answer and no usual head is larger.
 const SOCKET_BUFFER: usize = 16 << 10;
 /// The divisor of the number of connections that end at once when memory is short.
 const GIVEN_UP: usize = 8;
 /// The number of frames that the server refuses on a connection, because its requests are too many or broken, before it
-/// ends the connection. A request with a body counts for at least two.
+/// ends the connection. A request with a body counts for at least two. Not for trusted proxies, whose callers would
+/// together reach any number: there the peer must take the refusals ([`Activity::is_paused`]).
 const MAX_REFUSED: usize = 256;
 
 type Table = Mutex<Places<Arc<Activity>>>;
@@ -37,7 +44,9 @@ type Table = Mutex<Places<Arc<Activity>>>;
 /// One listening port.
 pub(super) struct Port {
     pub(super) limits: Limits,
-    pub(super) builder: Builder<TokioExecutor>,
+    builder: Builder<TokioExecutor>,
+    /// For connections of trusted proxies.
+    builder_of_proxies: Builder<TokioExecutor>,
     load: Arc<Load>,
     connections: Table,
     handshakes: Table,
@@ -50,6 +59,7 @@ pub(super) struct Place {
     pub(super) port: Arc<Port>,
     pub(super) peer: IpAddr,
     pub(super) activity: Arc<Activity>,
+    pub(super) is_trusted: bool,
     caller: Caller,
     id: u64,
 }
@@ -75,7 +85,12 @@ impl Port {
             .max_local_error_reset_streams(MAX_REFUSED)
             .max_header_list_size(MAX_HEAD_2.1)
             .max_send_buf_size(64 << 10);
-        Self::with(limits, builder)
+        let mut of_proxies = builder.clone();
+        of_proxies
+            .http2()
+            .initial_connection_window_size(WINDOW_OF_PROXY)
+            .max_local_error_reset_streams(None);
+        Self::with(limits, builder, of_proxies)
     }
 
     /// Returns the port for probes and scrapes, which speak HTTP/1.
@@ -85,10 +100,15 @@ impl Port {
             .http1()
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD.1);
-        Self::with(limits, builder)
+        let of_proxies = builder.clone();
+        Self::with(limits, builder, of_proxies)
     }
 
-    fn with(limits: Limits, builder: Builder<TokioExecutor>) -> Self {
+    fn with(
+        limits: Limits,
+        builder: Builder<TokioExecutor>,
+        builder_of_proxies: Builder<TokioExecutor>,
+    ) -> Self {
         let table = |most, share| Mutex::new(Places::new(most, share, Rule::NewestFirst));
         Self {
             load: Arc::new(Load::new(&limits)),
@@ -97,6 +117,7 @@ impl Port {
             ending: Mutex::default(),
             limits,
             builder,
+            builder_of_proxies,
         }
     }
 
@@ -122,6 +143,7 @@ impl Port {
             port: Arc::clone(self),
             peer,
             activity,
+            is_trusted,
             caller,
             id: entered.id,
         };
@@ -185,6 +207,15 @@ impl Port {
 }
 
 impl Place {
+    /// Returns the settings of the connection.
+    pub fn builder(&self) -> &Builder<TokioExecutor> {
+        if self.is_trusted {
+            &self.port.builder_of_proxies
+        } else {
+            &self.port.builder
+        }
+    }
+
     /// Takes a place for the connection's handshake, if necessary from a handshake of the peer that has most.
     ///
     /// # Errors

@@ -51,6 +51,19 @@ pub(super) struct Call {
     body: Body,
 }
 
+/// The turn of a request that waits for something outside this server.
+#[must_use = "the request needs a turn for its answer"]
+pub(super) struct GivenBack(Option<Arc<Taken>>);
+
+impl GivenBack {
+    /// Waits for another turn.
+    pub async fn take_again(self) {
+        if let Some(turn) = self.0 {
+            turn.take_again(0).await;
+        }
+    }
+}
+
 /// A snapshot that the server may answer from.
 pub(super) struct Serving(Guard<Arc<Snapshot>>);
 
@@ -160,6 +173,14 @@ impl Call {
             }
         }
         Ok(collected)
+    }
+
+    /// Gives the request's turn to another one, because the request waits for something outside this server.
+    pub fn give_turn_back(&self) -> GivenBack {
+        if let Some(turn) = &self.turn {
+            turn.give_back();
+        }
+        GivenBack(self.turn.clone())
     }
 
     /// Returns all values of `Authorization`.

@@ -14,6 +14,7 @@ use super::admission::Admission;
 use super::latest_census::LatestCensus;
 use super::metrics::{Metrics, Scrape};
 use super::noise::Noise;
+use super::revocations::Revocations;
 use super::revoker::Revoker;
 use super::snapshot::Publisher;
 use super::status::{NotReady, Status};
@@ -63,6 +64,7 @@ struct Inner {
     status: Status,
     metrics: Arc<Metrics>,
     revoker: Box<dyn Revoker>,
+    revocations: Arc<Revocations>,
     uses: Uses,
     limits: Limits,
     allowed_hosts: Option<Vec<String>>,
@@ -93,6 +95,7 @@ impl State {
             status: Status::default(),
             metrics: config.metrics,
             revoker: Box::new(revoker),
+            revocations: Arc::new(Revocations::new(&config.limits)),
             uses,
             admission: Admission::new(&config.limits),
             limits: config.limits,
@@ -170,6 +173,11 @@ impl State {
 
     pub(super) fn revoker(&self) -> &dyn Revoker {
         &*self.0.revoker
+    }
+
+    /// Returns the revocations under way.
+    pub(super) fn revocations(&self) -> &Arc<Revocations> {
+        &self.0.revocations
     }
 
     /// Returns whether a peer is a proxy that the Identity trusts.

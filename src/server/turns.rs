@@ -2,7 +2,8 @@
 //! holds much memory, until the peer has read those answers.
 //!
 //! While a request waits, the server reads its body and charges it to the connection. Unread, the body would fill the
-//! connection's window and could block the bodies of requests that have their turn: a deadlock.
+//! connection's window and could block the bodies of requests that have their turn: a deadlock. The rest of a body that
+//! is too long is read and forgotten: unread, each of its frames would take far more memory than its bytes.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,7 +69,8 @@ enum Rest {
     Over,
 }
 
-/// Waits for the turn of a request. Meanwhile reads its body: no further frame once more than `most` bytes came.
+/// Waits for the turn of a request. Meanwhile reads its body: keeps no further frame once more than `most` bytes came,
+/// which is enough to refuse it.
 /// Dropping the returned [`Held`] ends the memory charge for them.
 pub(super) async fn wait(
     activity: Arc<Activity>,
@@ -92,9 +94,10 @@ pub(super) async fn wait(
             let frame = tokio::select! {
                 biased;
                 turn = turn.as_mut() => break turn,
-                frame = body.frame(), if came.len() <= most => frame,
+                frame = body.frame() => frame,
             };
             match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(_))) if came.len() > most => {}
                 Some(Ok(Ok(data))) => {
                     held.grow(data.len());
                     came.extend_from_slice(&data);

@@ -129,6 +129,21 @@ fn dev_mode_behind_nginx_issues_tokens_and_guards_an_api() {
     assert_eq!(status, 404, "the check is internal");
 }
 
+/// Otherwise every caller could claim any address, once nginx is in `trustedProxies`.
+#[test]
+fn nginx_tells_symbolon_the_callers_address_wherever_it_asks() {
+    let config = example("nginx.conf");
+    let asking = config
+        .split("location ")
+        .filter(|it| it.contains("proxy_pass http://symbolon"));
+    let asking: Vec<&str> = asking.collect();
+    assert_eq!(asking.len(), 3);
+    for location in asking {
+        let appended = "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;";
+        assert!(location.contains(appended), "{location}");
+    }
+}
+
 #[test]
 fn the_files_fit_together() {
     let file: Value = serde_yaml::from_str(&example("compose.yaml")).unwrap();

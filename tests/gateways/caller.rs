@@ -16,6 +16,8 @@ pub(crate) struct Ask {
     pub(crate) method: String,
     pub(crate) target: String,
     host: String,
+    /// The address that it comes from.
+    source: Ipv4Addr,
     /// Lines of the head, without line ends.
     lines: Vec<String>,
     body: String,
@@ -48,6 +50,7 @@ impl Ask {
             method: "GET".into(),
             target: "/orders/1".into(),
             host: host.to_owned(),
+            source: Ipv4Addr::LOCALHOST,
             lines: Vec::new(),
             body: String::new(),
             case: format!("case-{}", NEXT.fetch_add(1, Ordering::Relaxed)),
@@ -67,6 +70,12 @@ impl Ask {
     /// Adds lines to the head, as they are.
     pub(crate) fn lines<T: Into<String>>(mut self, lines: impl IntoIterator<Item = T>) -> Self {
         self.lines.extend(lines.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sends it from another address of this machine.
+    pub(crate) fn from(mut self, source: Ipv4Addr) -> Self {
+        self.source = source;
         self
     }
 
@@ -99,7 +108,7 @@ impl Ask {
         }
         let bytes = format!("{head}\r\n{}", self.body);
         let bytes: Vec<u8> = bytes.chars().map(|it| u8::try_from(it).unwrap()).collect();
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let mut stream = connect(self.source, port);
         let patience = Some(Duration::from_secs(60));
         stream.set_read_timeout(patience).unwrap();
         // A proxy may answer and close before it has read everything.
@@ -123,6 +132,21 @@ impl Ask {
             head: head.to_owned(),
         }
     }
+}
+
+/// Connects from an address of this machine, which `std` cannot choose.
+fn connect(from: Ipv4Addr, port: u16) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let connected = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await;
+        let stream = connected.unwrap().into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream
+    })
 }
 
 /// Sends a GET over HTTP/2 to a port of this machine and returns the status. `host` is its authority.

@@ -13,6 +13,7 @@
     reason = "what goes wrong here fails a test, helpers included"
 )]
 
+mod addresses;
 mod backend;
 mod caller;
 mod documented;

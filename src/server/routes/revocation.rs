@@ -3,11 +3,12 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
+use tracing::Instrument as _;
 
 use crate::directory::ObjectKey;
 use crate::oauth::revocation::{self, Decision};
 use crate::oauth::{Form, Refusal};
-use crate::server::metrics::RevocationOutcome;
+use crate::server::metrics::{RevocationOutcome, Shed};
 use crate::server::reply;
 use crate::server::request::Call;
 use crate::server::token::Token;
@@ -20,7 +21,7 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
         Err(refusal) => Err(refusal),
     };
     match decision {
-        Ok(Some(revocation)) => carry_out(call, revocation).await,
+        Ok(Some(revocation)) => record(call, revocation).await,
         Ok(None) => {
             call.app.metrics().revoked(RevocationOutcome::Nothing);
             Ok(reply::empty(StatusCode::OK))
@@ -37,6 +38,7 @@ struct Revocation {
     credential: ObjectKey,
     uid: Option<std::sync::Arc<str>>,
     token_id: TokenId,
+    client: ObjectKey,
     client_id: String,
     owner: String,
 }
@@ -68,10 +70,28 @@ fn decide(call: &Call, body: &[u8], now: Timestamp) -> Result<Option<Revocation>
             credential: credential.key.clone(),
             uid: credential.uid.clone(),
             token_id: entry.token_id,
+            client: caller.client.object.key.clone(),
             client_id: caller.client.record.client_id.to_string(),
             owner: owner.key.to_string(),
         }),
     })
+}
+
+/// Records a revocation if not too many are under way.
+async fn record(call: Call, revocation: Revocation) -> Result<Response, Refusal> {
+    let Some(under_way) = call.app.revocations().begin(&revocation.client) else {
+        call.app.metrics().shed(Shed::Revocations);
+        call.app.metrics().revoked(RevocationOutcome::Unavailable);
+        return Err(Refusal::Unavailable);
+    };
+    let turn = call.give_turn_back();
+    // A task of its own: a caller that gives up does not cancel a write that has begun, which would close a connection
+    // to the API server, and leave open whether the token is revoked.
+    let carried_out = async move { (carry_out(call, revocation).await, under_way) };
+    let carried_out = tokio::spawn(carried_out.in_current_span()).await;
+    // Keeps the place meanwhile.
+    turn.take_again().await;
+    carried_out.map_or(Err(Refusal::Unavailable), |(answer, _)| answer)
 }
 
 async fn carry_out(call: Call, revocation: Revocation) -> Result<Response, Refusal> {
@@ -79,6 +99,7 @@ async fn carry_out(call: Call, revocation: Revocation) -> Result<Response, Refus
         credential,
         uid,
         token_id,
+        client: _,
         client_id,
         owner,
     } = revocation;

@@ -9,6 +9,7 @@ mod introspection;
 mod keys;
 mod kinds;
 mod noise;
+mod proxies;
 mod revocation;
 mod strangers;
 mod tcp;

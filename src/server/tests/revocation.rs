@@ -222,3 +222,66 @@ async fn the_caller_must_authenticate_and_name_a_token() {
     );
     assert!(calls(&fixture).is_empty());
 }
+
+/// Sends revocations of a token, all at once, while the Kubernetes API does not answer.
+async fn flood(fixture: &Fixture, authorization: &str, token: &str, count: usize) -> Vec<Reply> {
+    let body = format!("token={token}");
+    let revocations = (0..count).map(|_| fixture.post(REVOKE, authorization, &body));
+    futures::future::join_all(revocations).await
+}
+
+#[tokio::test]
+async fn one_client_has_a_share_of_the_revocations_and_others_still_get_theirs() {
+    let mut fixture = Fixture::of(&format!("{QUICKSTART}---\n{MORE}"), |config| {
+        config.limits.revocations_per_client = 3;
+        // Long enough for all requests to arrive, also on a busy machine.
+        config.limits.revocation = std::time::Duration::from_secs(5);
+    });
+    let (shop, token) = (fixture.shop(), fixture.nightly());
+    fixture.revoker.0.lock().unwrap().0 = Fault::Hangs;
+    let replies = flood(&fixture, &shop, &token, 20).await;
+    assert_eq!(calls(&fixture).len(), 3, "writes to the Kubernetes API");
+    for reply in &replies {
+        assert_eq!(reply.error(), (503, "temporarily_unavailable".into()));
+        assert_eq!(reply.header("retry-after"), "5");
+    }
+    let text = super::edge::health(&fixture, "/metrics").await.body;
+    let shed = "symbolon_shed_total{cause=\"revocations\"} 17";
+    assert!(text.lines().any(|line| line == shed), "{text}");
+    fixture.revoker.0.lock().unwrap().0 = Fault::None;
+    assert_eq!(
+        revoke(&fixture, &shop, &token).await.status,
+        StatusCode::OK,
+        "the places are free again"
+    );
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_does_not_cancel_the_write_and_keeps_its_place() {
+    let mut fixture = Fixture::of(&format!("{QUICKSTART}---\n{MORE}"), |config| {
+        config.limits.revocations_per_client = 2;
+        config.limits.revocation = std::time::Duration::from_mins(10);
+    });
+    let (shop, token) = (fixture.shop(), fixture.nightly());
+    fixture.revoker.0.lock().unwrap().0 = Fault::Hangs;
+    for _ in 0..5 {
+        let mut request = Box::pin(revoke(&fixture, &shop, &token));
+        assert!(futures::poll!(request.as_mut()).is_pending() || calls(&fixture).len() == 2);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(calls(&fixture).len(), 2, "further ones get no place");
+
+    let mut fixture = Fixture::new();
+    let (shop, api, token) = (
+        fixture.shop(),
+        fixture.client("platform", "api"),
+        fixture.nightly(),
+    );
+    fixture.revoker.0.lock().unwrap().0 = Fault::Late;
+    let mut request = Box::pin(revoke(&fixture, &shop, &token));
+    assert!(futures::poll!(request.as_mut()).is_pending());
+    drop(request);
+    while fixture.introspect(&api, &token).await["active"] == true {
+        tokio::task::yield_now().await;
+    }
+}

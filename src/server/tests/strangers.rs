@@ -42,7 +42,7 @@ async fn is_served(address: SocketAddr) {
 }
 
 /// HTTP/2 frames written by hand (RFC 9113), for what client libraries do not do.
-mod h2 {
+pub(super) mod h2 {
     use super::*;
 
     pub const DATA: u8 = 0;
@@ -476,6 +476,8 @@ async fn a_peer_that_reads_its_answers_is_not_cut_off() {
     let fixture = fixture(|limits| limits.idle = PATIENCE);
     let running = start(&fixture).await;
     let mut http_1 = TcpStream::connect(running.address).await.unwrap();
+    // Answers without a body, also those that no route makes.
+    let mut heads = TcpStream::connect(running.address).await.unwrap();
     let stream = TcpStream::connect(running.address).await.unwrap();
     let mut http_2 = h2::open(stream, 65535).await;
     let request = format!("GET {DISCOVERY} HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -489,6 +491,22 @@ async fn a_peer_that_reads_its_answers_is_not_cut_off() {
         while !answer.ends_with(b"}") {
             let read = http_1.read_buf(&mut answer).await.unwrap();
             assert!(read > 0, "the HTTP/1 connection is ended");
+        }
+        for (host, status) in [("a,b", "400"), ("x", "200")] {
+            let request = format!("HEAD {DISCOVERY} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            heads.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                let read = heads.read_buf(&mut answer).await.unwrap();
+                assert!(read > 0, "the connection with HEAD requests is ended");
+            }
+            let answer = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+            assert!(
+                answer.starts_with(&format!("http/1.1 {status}")),
+                "{answer}"
+            );
+            assert!(answer.contains("\r\ncontent-length: "), "{answer}");
+            assert!(!answer.contains("content-length: 0\r\n"), "{answer}");
         }
         // A long body and a short one.
         for path in [DISCOVERY, TOKEN] {

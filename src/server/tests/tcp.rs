@@ -34,7 +34,7 @@ pub(super) async fn start(fixture: &Fixture) -> Running {
 }
 
 /// Deadlines that tests can wait for, and that a busy machine keeps.
-fn quick(limits: &mut Limits) {
+pub(super) fn quick(limits: &mut Limits) {
     limits.head_deadline = Duration::from_secs(2);
     limits.body_deadline = Duration::from_secs(2);
     limits.idle = Duration::from_secs(4);

@@ -1,0 +1,142 @@
+//! Limits the revocations under way.
+//!
+//! A revocation waits for the Kubernetes API, with a request of its own. If the API does not answer, revocations pile
+//! up until their deadline. So their number is limited in total, for the clients of one namespace, and for one client:
+//! a client that floods this endpoint takes no places of other tenants, and few of its own namespace.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Limits;
+use crate::directory::ObjectKey;
+
+/// The revocations under way.
+#[derive(Debug)]
+pub(super) struct Revocations {
+    most: usize,
+    most_of_namespace: usize,
+    most_of_client: usize,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    /// By client, in its namespace. Namespaces and clients without a revocation under way have no entry.
+    namespaces: HashMap<Arc<str>, HashMap<Arc<str>, usize>>,
+}
+
+/// A revocation under way. It stops counting when this is dropped.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    revocations: Arc<Revocations>,
+    client: ObjectKey,
+}
+
+impl Revocations {
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            most: limits.revocations,
+            most_of_namespace: limits.revocations_per_namespace,
+            most_of_client: limits.revocations_per_client,
+            counts: Mutex::default(),
+        }
+    }
+
+    /// Counts a revocation that a client requests. Returns `None` if too many are under way: in total, of its
+    /// namespace, or of the client.
+    pub fn begin(self: &Arc<Self>, client: &ObjectKey) -> Option<UnderWay> {
+        let mut counts = self.counts();
+        let of_namespace = counts.namespaces.get(&client.namespace);
+        let of_client = of_namespace.and_then(|clients| clients.get(&client.name));
+        let (of_namespace, of_client) = (
+            of_namespace.map_or(0, |clients| clients.values().sum()),
+            of_client.copied().unwrap_or_default(),
+        );
+        let is_within = counts.all < self.most
+            && of_namespace < self.most_of_namespace
+            && of_client < self.most_of_client;
+        is_within.then(|| {
+            counts.all += 1;
+            let clients = counts
+                .namespaces
+                .entry(client.namespace.clone())
+                .or_default();
+            *clients.entry(client.name.clone()).or_default() += 1;
+            UnderWay {
+                revocations: Arc::clone(self),
+                client: client.clone(),
+            }
+        })
+    }
+
+    fn end(&self, client: &ObjectKey) {
+        let mut counts = self.counts();
+        counts.all -= 1;
+        let Some(clients) = counts.namespaces.get_mut(&client.namespace) else {
+            return;
+        };
+        if let Some(count) = clients.get_mut(&client.name) {
+            *count -= 1;
+        }
+        clients.retain(|_, count| *count > 0);
+        if clients.is_empty() {
+            counts.namespaces.remove(&client.namespace);
+        }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.revocations.end(&self.client);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revocations() -> Arc<Revocations> {
+        Arc::new(Revocations::new(&Limits {
+            revocations: 5,
+            revocations_per_namespace: 3,
+            revocations_per_client: 2,
+            ..Limits::default()
+        }))
+    }
+
+    fn client(namespace: &str, name: &str) -> ObjectKey {
+        ObjectKey::new(namespace, name)
+    }
+
+    #[test]
+    fn no_client_takes_the_places_of_others_and_no_namespace_those_of_other_namespaces() {
+        let revocations = revocations();
+        let begin = |namespace: &str, name: &str| revocations.begin(&client(namespace, name));
+        let mut held: Vec<_> = (0..9).filter_map(|_| begin("blue", "a")).collect();
+        assert_eq!(held.len(), 2, "the share of a client");
+        held.extend((0..9).filter_map(|_| begin("blue", "b")));
+        assert_eq!(held.len(), 3, "the share of a namespace");
+        held.extend((0..9).filter_map(|_| begin("red", "a")));
+        assert_eq!(held.len(), 5, "another namespace has places");
+        assert!(begin("green", "a").is_none(), "all are taken");
+    }
+
+    #[test]
+    fn a_revocation_that_ended_frees_its_place_and_leaves_nothing_behind() {
+        let revocations = revocations();
+        let client = client("blue", "a");
+        let held = [revocations.begin(&client), revocations.begin(&client)];
+        assert!(held.iter().all(Option::is_some));
+        assert!(revocations.begin(&client).is_none());
+        drop(held);
+        assert!(revocations.begin(&client).is_some());
+        let counts = revocations.counts();
+        assert_eq!(counts.all, 0);
+        assert!(counts.namespaces.is_empty());
+    }
+}
