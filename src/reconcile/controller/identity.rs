@@ -14,7 +14,7 @@ use crate::reconcile::cluster::reports::Reports;
 use crate::reconcile::key_secrets::{self, FoundMac, Signing};
 use crate::reconcile::report::events::Notice;
 use crate::reconcile::report::key_news::{News, news};
-use crate::reconcile::report::status;
+use crate::reconcile::report::status::{self, KeysFound};
 use crate::reconcile::work::Work;
 use crate::reconcile::work::queue::Why;
 use crate::resources::Kind;
@@ -76,9 +76,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         if let Some(error) = failed.as_ref().filter(|_| passed.is_none()) {
             return Err(error.clone().into());
         }
-        let problem = problem.as_ref();
+        let refused = problem.as_ref();
         let passed = passed.as_ref();
-        let wanted = status::identity(&live, &directory, object, keys, problem, passed, now());
+        let found = KeysFound { keys, refused };
+        let wanted = status::identity(&live, &directory, object, found, passed, now());
         let wanted = match self.counts() {
             Some(counts) => status::counted(wanted, counts.of_identity(key)),
             None => wanted,
@@ -127,9 +128,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             let accepts = directory.settings().accepts_identities_of(&key.namespace);
             return Ok((
                 None,
-                match accepts {
-                    true => key_secrets::unmark_all(&self.cluster, key).await?,
-                    false => None,
+                if accepts {
+                    key_secrets::unmark_all(&self.cluster, key).await?
+                } else {
+                    None
                 },
             ));
         };

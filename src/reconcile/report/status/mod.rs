@@ -140,15 +140,22 @@ pub fn is_message_new(live: &Value, wanted: &Value) -> bool {
     message(live) != message(wanted)
 }
 
-/// Returns the live object with the wanted status of an Identity. `keys` are its signing keys, or the reason why there
-/// are none; `refused` says which write of a key Secret was refused, while the keys are as they are; `pods` is what runs
-/// it. `None` means that the pass did not check.
+/// What a pass found in an Identity's key Secrets.
+#[derive(Clone, Copy, Debug)]
+pub struct KeysFound<'a> {
+    /// The signing keys, or the reason why there are none; `None`: the pass did not check.
+    pub keys: Option<Result<&'a [KeyStatus], &'a Problem>>,
+    /// A refused write of a Secret, while the keys are as they are.
+    pub refused: Option<&'a Problem>,
+}
+
+/// Returns the live object with the wanted status of an Identity. `pods` is what runs it; `None` means that the pass did
+/// not check.
 pub fn identity(
     live: &Value,
     directory: &Directory,
     object: &Object<IdentityRecord>,
-    keys: Option<Result<&[KeyStatus], &Problem>>,
-    refused: Option<&Problem>,
+    found: KeysFound<'_>,
     pods: Option<&Passed>,
     now: Timestamp,
 ) -> Value {
@@ -164,12 +171,12 @@ pub fn identity(
         status.set("endpoints", endpoints);
     }
     status.verdict("Accepted", &problems);
-    match keys {
+    match found.keys {
         Some(Ok(keys)) => status.set("keys", json!(keys)),
         Some(Err(problem)) => problems.push(problem.clone()),
         None => {}
     }
-    problems.extend(refused.cloned());
+    problems.extend(found.refused.cloned());
     if let Some(pods) = pods {
         status.pods(pods, &mut problems);
     }

@@ -555,8 +555,10 @@ fn an_identity_reports_its_endpoints_and_keys_or_their_problem() {
         &live("Identity", 1),
         &world.directory,
         object,
-        Some(Ok(&keys)),
-        None,
+        KeysFound {
+            keys: Some(Ok(&keys)),
+            refused: None,
+        },
         None,
         at(0),
     );
@@ -573,8 +575,10 @@ fn an_identity_reports_its_endpoints_and_keys_or_their_problem() {
         &good,
         &world.directory,
         object,
-        Some(Err(&problem)),
-        None,
+        KeysFound {
+            keys: Some(Err(&problem)),
+            refused: None,
+        },
         None,
         at(0),
     );
@@ -608,8 +612,10 @@ fn an_identity_is_ready_when_its_pods_are() {
             &live("Identity", 1),
             &world.directory,
             object,
-            Some(Ok(&[])),
-            None,
+            KeysFound {
+                keys: Some(Ok(&[])),
+                refused: None,
+            },
             Some(&passed),
             at(0),
         )
