@@ -16,16 +16,16 @@ pub struct Account {
     pub owner: String,
     /// When it was created.
     pub created_at: Timestamp,
-    /// When it was last revoked: by a password change, a disablement, or "sign out everywhere". Enrolment links from
-    /// before do not work.
+    /// When it was last revoked: by a password change, a disablement, or "sign out everywhere". Enrolment links
+    /// that were issued before this time do not work.
     pub valid_after: Timestamp,
-    /// Raised by each revocation. A time would not do: the clocks of replicas differ, and a session that is recorded while
-    /// the account is revoked must be dead too.
+    /// Raised by each revocation. A time is not enough: the clocks of replicas differ, and a session that is recorded
+    /// during the revocation must have ended too.
     pub epoch: i64,
 }
 
 impl Account {
-    /// Whether a session or grant of this epoch outlived the last revocation.
+    /// Returns whether a session or grant of this epoch began after the last revocation.
     pub const fn allows(&self, epoch: i64) -> bool {
         epoch == self.epoch
     }

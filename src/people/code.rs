@@ -1,4 +1,4 @@
-//! Authorization codes (RFC 6749 section 4.1.2): one use, and a later use ends what the first one gave.
+//! Authorization codes (RFC 6749 section 4.1.2): each is redeemed once, and a later use ends its grant.
 
 use std::time::Duration;
 
@@ -53,21 +53,21 @@ pub struct Use {
     pub arrived_at: Timestamp,
 }
 
-/// What a request means for a code. Every one but [`Verdict::Redeem`] is `invalid_grant` to the client.
+/// What a request means for a code. Every verdict except [`Verdict::Redeem`] is `invalid_grant` to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The code is good for tokens.
     Redeem,
-    /// It is used, and the request was sent before the reply to that use. Nothing ends.
+    /// It was just redeemed, and this request was sent before the reply. Nothing ends.
     AlreadyUsed,
-    /// It was used before: its grant ends.
+    /// It was redeemed before: its grant ends.
     Reuse,
     /// It has expired unused.
     Expired,
-    /// Someone knows the public ID only.
+    /// The secret part is wrong: the caller knows only the public ID. Nothing ends.
     Guessed,
-    /// The code is genuine but bound to another client, redirect URI or challenge. Nothing ends: who stole a code
-    /// without its verifier can neither redeem it nor revoke what it gave.
+    /// The code is genuine but bound to another client, redirect URI or challenge. Nothing ends: an
+    /// attacker who stole a code without its verifier can neither redeem the code nor end its grant.
     Misbound,
 }
 

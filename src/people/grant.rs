@@ -9,7 +9,7 @@ use crate::tokens::TokenId;
 /// What else ends a grant, besides its own revocation and the account's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndsWith {
-    /// The revocation of the session in which the person allowed it. A session that only lapses ends no grant.
+    /// The revocation of the session in which the person allowed it. A session that merely lapses ends no grant.
     Session,
     /// Nothing.
     Grant,
@@ -44,7 +44,7 @@ pub struct Grant {
     pub ended_at: Option<Timestamp>,
 }
 
-/// A grant with what it is judged by.
+/// A grant with the facts that decide whether it has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// The grant.

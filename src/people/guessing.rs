@@ -13,7 +13,7 @@ use super::later;
 /// How many attempts are admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gate {
-    /// Attempts at once.
+    /// How many attempts are admitted at once.
     pub burst: u32,
     /// The time after which one more is admitted.
     pub interval: Duration,
@@ -23,7 +23,7 @@ pub struct Gate {
 /// admitted if `at + interval <= ceiling`; it stores the later of `at + interval` and `floor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reservation {
-    /// What is stored if nothing newer is.
+    /// The earliest time that may be stored.
     pub floor: Timestamp,
     /// What one attempt adds.
     pub interval: Duration,

@@ -1,8 +1,8 @@
 //! The rules for what the store records about people: what a presented code, refresh token, session cookie or pushed
 //! request means for its row, when a grant ends, and how many guesses are admitted.
 //!
-//! Each rule takes rows and the time and returns a verdict; the store carries it out. Not here: SQL, IO, policy of
-//! resources (the caller passes lifetimes in), the protocol's errors.
+//! Each rule takes rows and the time and returns a verdict; the store carries it out. Not here: SQL, IO, the
+//! lifetimes that resources set (the caller passes them), the errors of the protocol.
 
 pub mod account;
 pub mod code;
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Returns the time `after` from `from`. A time beyond the calendar becomes its last moment.
+/// Returns the time `after` from `from`. A time beyond the calendar becomes [`Timestamp::MAX`].
 pub(crate) fn later(from: Timestamp, after: Duration) -> Timestamp {
     SignedDuration::try_from(after)
         .ok()

@@ -1,5 +1,5 @@
-//! Pushed authorization requests (RFC 9126): used up when the code is issued, not when the page is shown, since people
-//! reload pages.
+//! Pushed authorization requests (RFC 9126): each is used up when its code is issued, not when the page is shown, since
+//! people reload pages.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct Pushed {
     pub client: String,
     /// Its parameters, in the form that the caller chose.
     pub request: String,
-    /// When it must have been presented.
+    /// A browser must present it before this time.
     pub expires_at: Timestamp,
     /// When a browser first presented it.
     pub presented_at: Option<Timestamp>,

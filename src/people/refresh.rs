@@ -1,4 +1,4 @@
-//! Refresh tokens: one row for each family, updated in place, and children that are derived, not drawn.
+//! Refresh tokens: one row for each family, updated in place, and children that are derived, not random.
 //!
 //! A refresh token is a reference token whose 256 bits are
 //!
@@ -7,10 +7,10 @@
 //! ```
 //!
 //! The body of the first generation is random. The body of a child is an HMAC of its parent's *whole text* under a key
-//! that is not in the database. So every repetition of a refresh gives the same child, and a stolen database gives
-//! none. The tag is an HMAC of ID, generation and body under a second key: it tells a genuine older generation, which
-//! ends the family, from a guessed one, which ends nothing, and no old hash is kept. Only the hash in the row makes a
-//! token valid; the tag alone never does.
+//! that is not in the database. So every repetition of a refresh gives the same child, and a stolen database reveals
+//! none. The tag is an HMAC of ID, generation and body under a second key: it distinguishes a genuine older generation,
+//! which ends the family, from a guessed one, which ends nothing. So no old hash is kept. Only the hash in the row
+//! makes a token valid; the tag alone never does.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::tokens::{Entropy, SecretString, TokenHash, TokenId};
 
 /// The last generation of a family. The next refresh needs a new sign-in.
 pub const LAST_GENERATION: u32 = 0x00FF_FFFF;
-/// The last use of a token that does not rotate is recorded once in this part of the idle limit.
+/// The last use of a token that does not rotate is recorded at most this often within the idle limit.
 const TOUCHES: u32 = 32;
 const BODY: std::ops::Range<usize> = 4..20;
 const TAG: std::ops::Range<usize> = 20..32;
@@ -47,7 +47,7 @@ pub struct RefreshKeys {
 pub struct KeyMaterial {
     /// Stored in tokens and rows.
     pub id: u8,
-    /// The secret, for nothing else.
+    /// The secret. It has no other use.
     pub bytes: Zeroizing<[u8; 32]>,
 }
 
@@ -234,9 +234,9 @@ pub struct Policy {
     pub rotation: Rotation,
     /// How long the direct parent of the current token still gives the same child.
     pub grace: Duration,
-    /// The end without use.
+    /// How long the family lasts without use.
     pub idle: Duration,
-    /// The end in all.
+    /// How long the family lasts in total.
     pub max_age: Duration,
 }
 
@@ -254,13 +254,13 @@ pub enum Verdict {
     Repeat(Token),
     /// It is genuine and was replaced too long ago: someone has a copy. The family and its grant end.
     Reuse,
-    /// It is genuine and newer than the row: the database went back in time. Nothing ends.
+    /// It is genuine and newer than the row: an older state of the database was restored. Nothing ends.
     Ahead,
     /// The family has ended.
     Ended,
-    /// The family was not used for too long, or has reached its absolute end.
+    /// The family was not used for too long, has reached its absolute end, or has reached [`LAST_GENERATION`].
     Expired,
-    /// Someone knows the public ID only. Nothing ends.
+    /// The secret part is wrong: the caller knows only the public ID. Nothing ends.
     Guessed,
 }
 
@@ -477,7 +477,7 @@ mod tests {
             Verdict::Repeat(again) => assert_eq!(again.text, child.text),
             other => panic!("{other:?}"),
         }
-        // Without the old key its tokens cannot be recognised any more; the current one is good by its hash.
+        // Without the old key, its older tokens cannot be recognised. The current one is valid by its hash.
         let only = RefreshKeys::new(&material(3), None);
         let verdict = judge(&family, &parse(&first), &only, &prefix, &POLICY, at(11));
         assert!(matches!(verdict, Verdict::Guessed), "{verdict:?}");

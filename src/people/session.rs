@@ -8,9 +8,9 @@ use super::account::{Account, AccountId};
 use super::later;
 use crate::tokens::{TokenHash, TokenId};
 
-/// The largest number of sessions of one person. The oldest ends.
+/// The largest number of sessions of one person. One more ends the oldest.
 pub const MAX_SESSIONS: u16 = 50;
-/// The last use is recorded once in this part of the idle limit, so that most uses write nothing.
+/// The last use is recorded at most this often within the idle limit, so that most uses write nothing.
 const TOUCHES: u32 = 16;
 
 /// A session.
@@ -30,7 +30,7 @@ pub struct Session {
     pub used_at: Timestamp,
     /// When the person last proved who they are.
     pub authenticated_at: Timestamp,
-    /// How: the values of `amr` (RFC 8176), separated by spaces.
+    /// How the person proved it: the values of `amr` (RFC 8176), separated by spaces.
     pub methods: String,
     /// Its absolute end.
     pub expires_at: Timestamp,
@@ -43,7 +43,7 @@ pub struct Session {
 pub struct Limits {
     /// Without use.
     pub idle: Duration,
-    /// In all. A limit that was tightened acts on present sessions; one that was extended does not.
+    /// In total. A shorter limit also ends existing sessions; a longer one does not extend them.
     pub absolute: Duration,
 }
 
@@ -55,7 +55,7 @@ pub enum Verdict {
         /// Whether this use must be recorded.
         touch: bool,
     },
-    /// Someone knows the public ID only.
+    /// The secret part is wrong: the caller knows only the public ID.
     Guessed,
     /// It was revoked, by itself or with the account.
     Ended,

@@ -1,4 +1,4 @@
-//! Deletes expired rows in bounded batches. Safety does not need it: every expiry is judged at use.
+//! Deletes expired rows in bounded batches. Security does not depend on it: each expiry is judged at use.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ pub(super) const BATCH: i64 = 500;
 /// How many pages of a SQLite file are given back at once.
 const PAGES: u32 = 200;
 
-/// Each table, what deletes its expired rows, and what finds its oldest one. The order respects references: rows of a later
-/// table are kept while one of an earlier table needs them.
+/// Each table, what deletes its expired rows, and what finds its oldest one. The order respects references: rows of a
+/// later table are kept while one of an earlier table needs them.
 const TABLES: [(&str, Statement, Statement); 8] = [
     ("code", Statement::DELETE_CODES, Statement::OLDEST_CODE),
     (
@@ -46,7 +46,7 @@ const TABLES: [(&str, Statement, Statement); 8] = [
 pub struct Deleted {
     /// The number of deleted rows.
     pub rows: u64,
-    /// Whether a table may still have expired rows: a next round is due at once.
+    /// Whether a table may still have expired rows: another round is due at once.
     pub more: bool,
 }
 
@@ -64,7 +64,7 @@ impl Store {
     /// SQLite file.
     ///
     /// # Errors
-    /// Of the database. Batches that were committed stay deleted.
+    /// A fault of the database. Batches that were committed stay deleted.
     pub async fn delete_expired(&self, now: Timestamp) -> Result<Deleted, StoreError> {
         let mut deleted = Deleted::default();
         for (_, statement, _) in TABLES {
@@ -92,7 +92,7 @@ impl Store {
     /// Returns the age of the oldest expired row of each table.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn overdue(&self, now: Timestamp) -> Result<Vec<Overdue>, StoreError> {
         self.read(move |tx| {
             Box::pin(async move {

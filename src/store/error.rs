@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Why a store cannot be used. Nothing of the failed transaction was written, except after a lost reply.
+/// Why a store cannot be used. Nothing of the failed transaction was written, unless the reply to its commit was
+/// lost.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process holds the store.
@@ -30,12 +31,12 @@ pub enum StoreError {
     Newer(PathBuf),
     /// A newer release migrated the database beyond what this one can use.
     #[error(
-        "the schema {schema} has version {found}, which needs a newer release of Symbolon than this one: run that release, or restore a backup from before the upgrade"
+        "the schema {schema} has migration {found}, which needs a newer release of Symbolon than this one: run that release, or restore a backup from before the upgrade"
     )]
     NewerSchema {
         /// The schema's name.
         schema: String,
-        /// The version of the newest migration.
+        /// The first migration that this release cannot run on.
         found: i64,
     },
     /// A migration that was applied differs from the one of the same number in this release.
@@ -95,7 +96,7 @@ pub enum StoreError {
     /// Several transactions were rolled back together. The request can be retried.
     #[error("the transaction was rolled back with others: {0}")]
     RolledBack(Arc<StoreError>),
-    /// The work on a transaction panicked or writes where it may not: a fault of this program.
+    /// The work on a transaction panicked, or wrote what it may not write: a fault of this program.
     #[error("a transaction was used wrongly: {0}")]
     Misused(&'static str),
     /// A fault that a test injects.

@@ -37,8 +37,8 @@ enum Backend {
 pub struct Store(Backend);
 
 impl Store {
-    /// Opens a SQLite file or creates it; waits up to `patience` for another process to release it. No other process can
-    /// open the file while the store is open.
+    /// Opens a SQLite file or creates it; waits up to `patience` for another process to release it. No other process
+    /// can open the file while the store is open.
     ///
     /// # Errors
     /// Why the store cannot be used; nothing was written then.
@@ -64,10 +64,10 @@ impl Store {
         Ok(Self(Backend::Postgres(postgres)))
     }
 
-    /// Runs `work`, which only reads. It sees what was committed before each statement.
+    /// Runs `work`, which only reads. Each statement sees what was committed before it.
     ///
     /// # Errors
-    /// Of the work, or of the database.
+    /// A fault of the work or of the database.
     pub async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -79,7 +79,7 @@ impl Store {
     /// Runs `work`, which changes rows with one statement. On PostgreSQL it needs one round trip.
     ///
     /// # Errors
-    /// Of the work, or of the database: then nothing was written, unless the reply to the commit was lost.
+    /// A fault of the work or of the database: then nothing was written, unless the reply to the commit was lost.
     pub async fn write_single<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -88,11 +88,11 @@ impl Store {
         self.run(Mode::Single, move |tx| save(work(tx))).await
     }
 
-    /// Runs `work` in a transaction, and saves or cancels it as `work` says. The work only executes statements: hashing,
-    /// signing and requests come before or after.
+    /// Runs `work` in a transaction, and saves or cancels it as `work` says. The work only executes statements:
+    /// hashing, signing and requests come before or after.
     ///
     /// # Errors
-    /// Of the work, or of the database: then nothing was written, unless the reply to the commit was lost.
+    /// A fault of the work or of the database: then nothing was written, unless the reply to the commit was lost.
     pub async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -126,7 +126,7 @@ impl Store {
         self.write(move |tx| Box::pin(bind(tx, holder, now))).await
     }
 
-    /// Writes the current time, to learn whether the store is writable.
+    /// Writes the current time, to find out whether the store is writable.
     ///
     /// # Errors
     /// Why it is not.
@@ -148,7 +148,7 @@ impl Store {
         }
     }
 
-    /// Whether deleted rows leave pages in a file that can be given back.
+    /// Whether deleted rows leave free pages that the file can give back.
     pub(super) const fn can_shrink(&self) -> bool {
         matches!(self.0, Backend::Sqlite(_))
     }
@@ -156,7 +156,7 @@ impl Store {
     /// Closes the store for every clone. SQLite writes the log into the file.
     ///
     /// # Errors
-    /// If it fails, the log remains, and the next start reads it.
+    /// The store could not be closed. The log remains, and the next start reads it.
     pub async fn close(&self) -> Result<(), StoreError> {
         match &self.0 {
             Backend::Sqlite(sqlite) => sqlite.close().await,
@@ -167,7 +167,7 @@ impl Store {
         }
     }
 
-    /// Where tests inject faults.
+    /// Returns where tests inject faults.
     #[cfg(test)]
     pub(super) const fn faults(&self) -> &super::faults::Faults {
         match &self.0 {
@@ -176,7 +176,7 @@ impl Store {
         }
     }
 
-    /// The schema's qualifier, for tests.
+    /// Returns the schema's qualifier, for tests.
     #[cfg(test)]
     pub(super) fn qualifier(&self) -> &str {
         match &self.0 {

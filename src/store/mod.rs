@@ -1,12 +1,12 @@
-//! The store of people's data: what happened, while resources say who may.
+//! The store of people's data. It records what happened; resources say who may do what.
 //!
-//! There are three backends: SQLite in a file (one process), SQLite in memory, and PostgreSQL (many replicas). All three
-//! execute the same statements ([`statement`]). [`Store`] is the handle; a closure works on a transaction ([`Tx`]) and
-//! says whether to save or cancel it. The operations on each area are in `area/`; they ask `people` what a row means and
-//! carry out its verdict.
+//! There are three backends: SQLite in a file (one process), SQLite in memory, and PostgreSQL (many replicas). All
+//! three execute the same statements ([`statement`]). [`Store`] is the handle; a closure works on a transaction
+//! ([`Tx`]) and says whether to save or cancel it. The operations on each area are in `area/`; they ask `people` what a
+//! row means and carry out its verdict.
 //!
-//! Not here: anything that machine clients and service tokens need, HTTP, metrics, rules, and any repair: a faulty file is
-//! left as it is.
+//! Not here: anything that machine clients and service tokens need, HTTP, metrics, rules, and repairs: a damaged file
+//! stays as it is.
 
 pub mod area;
 mod cleanup;

@@ -1,7 +1,7 @@
 //! PostgreSQL, for many replicas.
 //!
-//! Correctness needs no sequence, advisory lock or NOTIFY, and READ COMMITTED is enough: each decision is one conditional
-//! statement. Nothing depends on the session, so a pooler such as PgBouncer may stand between.
+//! Correctness needs no sequence, advisory lock or NOTIFY, and READ COMMITTED is enough: each decision is one
+//! conditional statement. Nothing depends on the session, so a pooler such as PgBouncer may stand between.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -20,8 +20,8 @@ use super::statement::Texts;
 use super::tx::{Link, Mode, Outcome, Tx};
 
 /// Every migration: its number, the oldest number that a release must know to run on the migrated schema, its name and
-/// its text. A migration first expands the schema, so that the previous release runs on it; a later release contracts it,
-/// with a higher minimum. A released one never changes.
+/// its text. A migration first expands the schema, so that the previous release runs on it; a later release contracts
+/// it, with a higher minimum. A migration that was released never changes.
 const MIGRATIONS: [(i64, i64, &str, &str); 1] =
     [(1, 1, "people", include_str!("0001_postgres.sql"))];
 /// How long a statement may take.
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait for a free connection.
 const ACQUIRE: Duration = Duration::from_secs(3);
 
-/// The name of a PostgreSQL schema: lower-case letters, digits and underscores, as SQL needs no quotes for.
+/// The name of a PostgreSQL schema: lower-case letters, digits and underscores, which need no quotes in SQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct SchemaName(String);
 
@@ -75,8 +75,9 @@ impl fmt::Debug for Settings {
 }
 
 impl Settings {
-    /// Reads a URL as libpq's, such as `postgres://user:password@host/database?sslmode=verify-full&sslrootcert=/ca.crt`,
-    /// the name of the schema, and the largest number of connections.
+    /// Takes a URL in the form of libpq, such as
+    /// `postgres://user:password@host/database?sslmode=verify-full&sslrootcert=/ca.crt`, the name of the schema, and
+    /// the largest number of connections.
     ///
     /// # Errors
     /// The URL or the name is wrong.
@@ -116,7 +117,7 @@ impl Postgres {
         let qualifier = format!("\"{}\".", schema.0);
         let mut connection = options.connect().await?;
         let migrated = migrate(&mut connection, &schema).await;
-        // The connection is not needed any more, whatever happens to it.
+        // The connection is no longer needed, so a failure to close it does not matter.
         let _ = connection.close().await;
         migrated?;
         let pool = PgPoolOptions::new()
@@ -199,8 +200,8 @@ impl Postgres {
     }
 }
 
-/// Bounds what a statement or an abandoned transaction can hold. Behind a pooler, set the same on the role: there a
-/// setting of the session may not last.
+/// Bounds the time of a statement and of an abandoned transaction. Behind a pooler, administrators set the same limits
+/// on the role, because a setting of the session may not last there.
 async fn limit(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let (statement, idle) = (STATEMENT.as_millis(), IDLE.as_millis());
     let sql = format!(

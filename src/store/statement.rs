@@ -1,5 +1,5 @@
-//! Every statement of the store: one text for both engines. A tilde precedes each table's name; PostgreSQL's schema takes
-//! its place.
+//! Every statement of the store: one text for both engines. A tilde precedes each table's name; for PostgreSQL, the
+//! schema's name replaces it.
 
 use std::sync::Arc;
 

@@ -33,7 +33,7 @@ impl Tx {
         row.as_ref().map(account).transpose()
     }
 
-    /// Creates the account of `owner` with this ID, or returns the present one, whose ID may differ.
+    /// Creates the account of `owner` with this ID, or returns the existing one, whose ID may differ.
     pub async fn ensure_account(
         &mut self,
         id: AccountId,
@@ -104,7 +104,7 @@ impl Store {
     /// Returns the account of `owner` with its password's hash.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn credentials(
         &self,
         owner: &str,
@@ -125,7 +125,7 @@ impl Store {
     /// Changes a password, given its hash, and ends every session and grant of the account.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn change_password(
         &self,
         id: AccountId,
@@ -144,7 +144,7 @@ impl Store {
     /// Ends every session and grant of an account.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn sign_out_everywhere(
         &self,
         id: AccountId,

@@ -19,10 +19,10 @@ fn micros(duration: Duration) -> Value {
 }
 
 impl Store {
-    /// Reserves one attempt for each subject, or for none. Returns whether it is admitted.
+    /// Reserves one attempt for each subject, or for no subject at all. Returns whether the attempt is admitted.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn reserve_attempt(
         &self,
         mut gates: Vec<(Subject, Gate)>,
@@ -57,7 +57,7 @@ impl Store {
     /// Takes back a reservation, because the attempt succeeded.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn refund_attempt(&self, mut gates: Vec<(Subject, Gate)>) -> Result<(), StoreError> {
         gates.sort_unstable_by_key(|(subject, _)| *subject);
         self.write(move |tx| {
@@ -72,10 +72,10 @@ impl Store {
         .await
     }
 
-    /// Returns the stored state of a subject's gate, none if it is open.
+    /// Returns the stored time of a subject's gate; `None` if no attempt is stored.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn attempts(&self, subject: Subject) -> Result<Option<Timestamp>, StoreError> {
         self.read(move |tx| {
             Box::pin(async move {
@@ -89,7 +89,7 @@ impl Store {
     /// Opens the gate of a subject. Returns whether anything was stored.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn clear_attempts(&self, subject: Subject) -> Result<bool, StoreError> {
         self.write_single(move |tx| {
             Box::pin(async move {

@@ -15,9 +15,9 @@ use crate::tokens::TokenId;
 /// What redeeming a code gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Redeemed {
-    /// The code was good: the client gets tokens for this grant.
+    /// The code was valid: the client gets tokens for this grant.
     Granted(Box<(Grant, Code)>),
-    /// It was not, and nothing but `ended` has changed.
+    /// The code was refused. Nothing has changed, except the grant if `ended` is true.
     Refused {
         /// Why.
         reason: Refusal,
@@ -92,11 +92,11 @@ pub struct Issue {
 }
 
 impl Store {
-    /// Records a grant and its code, and uses up a pushed request. Returns `false`, and records nothing, if the session or
-    /// the account was revoked, or if the pushed request was used before.
+    /// Records a grant and its code, and uses up a pushed request. Returns `false`, and records nothing, if the session
+    /// or the account was revoked, or if the pushed request was used before.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn issue_code(
         &self,
         grant: Grant,
@@ -126,7 +126,7 @@ impl Store {
     /// `issue` says what the code creates. It is not called if the code is refused.
     ///
     /// # Errors
-    /// Of the database: then nothing was redeemed, unless the reply to the commit was lost.
+    /// A fault of the database: then nothing was redeemed, unless the reply to the commit was lost.
     pub async fn redeem_code(
         &self,
         request: Use,
@@ -134,7 +134,7 @@ impl Store {
         issue: impl FnOnce(&Grant, &Code) -> Issue + Send,
     ) -> Result<Redeemed, StoreError> {
         let mut issue = Some(issue);
-        // The second pass is for a request that lost the race: the row then says that the code is used.
+        // The second pass is for a request that lost a race: now the code is used, or its grant has ended.
         loop {
             let id = request.id;
             let found = self.read(move |tx| Box::pin(tx.code(id))).await?;

@@ -23,7 +23,7 @@ impl Store {
     /// Returns a person's consent for a client, whatever the uid of its resource.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn consent(
         &self,
         account: AccountId,
@@ -46,10 +46,10 @@ impl Store {
         .await
     }
 
-    /// Records a consent in place of the present one.
+    /// Records a consent. It replaces an existing one.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn give_consent(
         &self,
         account: AccountId,
@@ -73,7 +73,7 @@ impl Store {
     /// Withdraws a consent and ends every grant of the person to that client.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn withdraw_consent(
         &self,
         account: AccountId,

@@ -25,11 +25,11 @@ pub struct Enrolment {
 
 impl Store {
     /// Uses a link: creates the account if there is none, sets the password, and ends every session and grant of the
-    /// account. Returns none, and changes nothing, if the link has expired, was used before, or was issued before the
+    /// account. Returns `None`, and changes nothing, if the link has expired, was used before, or was issued before the
     /// last revocation of the account.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn enrol(
         &self,
         enrolment: Enrolment,
@@ -65,7 +65,7 @@ impl Store {
     /// Whether a link was used.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn is_enrolment_used(&self, link: [u8; 32]) -> Result<bool, StoreError> {
         self.read(move |tx| {
             Box::pin(async move {

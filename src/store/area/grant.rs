@@ -12,7 +12,7 @@ use crate::tokens::TokenId;
 /// The number of columns that [`standing`] reads.
 pub(super) const COLUMNS: usize = 17;
 
-/// Reads a grant, with what it is judged by, from the first columns.
+/// Reads a grant, with the facts that decide whether it has ended, from the first columns.
 pub(super) fn standing(row: &Row) -> Result<Standing, StoreError> {
     let account = account(row)?;
     let grant = Grant {
@@ -70,10 +70,10 @@ impl Tx {
 }
 
 impl Store {
-    /// Returns a grant with what it is judged by.
+    /// Returns a grant with the facts that decide whether it has ended.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn grant(&self, id: TokenId) -> Result<Option<Standing>, StoreError> {
         self.read(move |tx| {
             Box::pin(async move {
@@ -87,7 +87,7 @@ impl Store {
     /// Revokes a grant, with everything that was issued from it. Returns whether it was not revoked before.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn end_grant(&self, id: TokenId, now: Timestamp) -> Result<bool, StoreError> {
         self.write_single(move |tx| Box::pin(tx.end_grant(id, now)))
             .await

@@ -1,4 +1,5 @@
-//! The areas of the store: for each, what a transaction can do, and the operations that carry out a verdict of `people`.
+//! The areas of the store: for each, what a transaction can do, and the operations that carry out a verdict of
+//! `people`.
 
 pub mod account;
 pub mod attempt;

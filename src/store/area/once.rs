@@ -6,11 +6,11 @@ use super::super::statement::Statement;
 use super::super::{Store, StoreError};
 
 impl Store {
-    /// Accepts a value, given as a hash of its kind, issuer and text. Returns `false` if it was accepted before and that
-    /// has not expired.
+    /// Accepts a value, given as a hash of its kind, issuer and text. Returns `false` if it was accepted before and
+    /// has not expired since.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn accept_once(
         &self,
         value: [u8; 32],

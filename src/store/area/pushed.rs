@@ -22,7 +22,7 @@ impl Store {
     /// that arrive at the same moment on several replicas may exceed it by their number.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn push_request(
         &self,
         pushed: Pushed,
@@ -47,10 +47,11 @@ impl Store {
         .await
     }
 
-    /// Judges a presented reference of `client`, and records its first presentation. Returns the request if it is valid.
+    /// Judges a presented reference of `client`, and records its first presentation. Returns the request if it is
+    /// valid.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn present_request(
         &self,
         id: TokenId,

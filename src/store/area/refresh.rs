@@ -11,7 +11,8 @@ use crate::people::refresh::{self, Family, Policy, Presented, RefreshKeys, Token
 use crate::tokens::TokenId;
 use crate::tokens::reference::Prefix;
 
-/// How often a refresh is judged again because another one was first. Each time, the family has advanced.
+/// How many times one refresh is judged. It is judged again if a parallel refresh was first and the family has
+/// advanced.
 const TRIES: u32 = 8;
 
 /// What a refresh gives.
@@ -21,7 +22,7 @@ pub enum Refreshed {
     Granted {
         /// The grant.
         grant: Box<Grant>,
-        /// The refresh token for the reply; none if the client keeps its own.
+        /// The refresh token for the reply; `None` if the client keeps its own.
         token: Option<Token>,
     },
     /// The token was refused.
@@ -42,7 +43,7 @@ pub enum Refusal {
     Guessed,
     /// It was replaced too long ago.
     Reuse,
-    /// It is newer than its row: the database went back in time.
+    /// It is newer than its row: an older state of the database was restored.
     Ahead,
     /// The family or its grant has ended.
     Ended,
@@ -124,7 +125,7 @@ impl Store {
     /// Returns a family with its grant.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn family(&self, id: TokenId) -> Result<Option<(Family, Standing)>, StoreError> {
         self.read(move |tx| Box::pin(tx.family(id))).await
     }
@@ -133,7 +134,7 @@ impl Store {
     /// same child. A genuine older generation ends the family and its grant.
     ///
     /// # Errors
-    /// Of the database. If the reply to the commit was lost, the same request gets the same child.
+    /// A fault of the database. If the reply to the commit was lost, the same request gets the same child.
     pub async fn refresh(
         &self,
         presented: &Presented,

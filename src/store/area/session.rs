@@ -28,8 +28,8 @@ fn read(row: &Row) -> Result<(Session, Account), StoreError> {
 }
 
 impl Tx {
-    /// Records a session, and ends the oldest of the person if there are too many. Returns `false`, and records nothing,
-    /// if the account was revoked since its epoch was read: what the person proved no longer counts.
+    /// Records a session, and ends the oldest ones of the person if there are too many. Returns `false`, and records
+    /// nothing, if the account was revoked since its epoch was read: what the person proved no longer counts.
     pub async fn add_session(&mut self, session: &Session) -> Result<bool, StoreError> {
         let values: [Value; 8] = [
             session.id.into(),
@@ -83,7 +83,7 @@ impl Store {
     /// Records a session, see [`Tx::add_session`].
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn begin_session(&self, session: Session) -> Result<bool, StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
@@ -94,10 +94,10 @@ impl Store {
         .await
     }
 
-    /// Judges a session cookie and records its use now and then. Returns the session if the cookie is valid.
+    /// Judges a session cookie, and records some of its uses. Returns the session if the cookie is valid.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn use_session(
         &self,
         id: TokenId,
@@ -128,7 +128,7 @@ impl Store {
     /// Revokes a session and the grants that end with it. Returns whether it was not revoked before.
     ///
     /// # Errors
-    /// Of the database.
+    /// A fault of the database.
     pub async fn end_session(&self, id: TokenId, now: Timestamp) -> Result<bool, StoreError> {
         self.write(move |tx| {
             Box::pin(async move { Ok(Outcome::Save(tx.end_session(id, now).await?)) })

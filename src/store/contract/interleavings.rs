@@ -16,12 +16,12 @@ contract!(random_operations_at_once_follow_the_model);
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// So many refreshes at once with the token of this generation, counted back from the newest.
+    /// This many refreshes at once, with the token of this generation, counted back from the newest.
     Refresh {
         back: usize,
         times: usize,
     },
-    /// So many redemptions at once, this long after the last step.
+    /// This many redemptions at once.
     Redeem {
         times: usize,
     },

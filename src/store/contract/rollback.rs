@@ -211,8 +211,8 @@ async fn a_fault_at_any_step_of_any_operation_rolls_all_of_it_back(world: &World
     }
 }
 
-/// Whether the change that a lost reply left behind is the one that the operation makes without faults: as many rows of each
-/// table differ.
+/// Whether the operation was written completely although its reply was lost: it changed as many rows of each table as
+/// the same operation does without faults.
 async fn is_whole(
     name: &str,
     faulty: &Scene,

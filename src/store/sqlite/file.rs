@@ -19,12 +19,12 @@ const PRIVATE: u32 = 0o600;
 const AT_ONCE: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 /// The `SQLite` `application_id` that marks a file as ours: "SYMB".
 const APPLICATION: i64 = 0x5359_4D42;
-/// Every migration of the schema, by number. A released one never changes.
+/// Every migration of the schema, by number. A migration that was released never changes.
 const MIGRATIONS: [(i64, &str, &str); 2] = [
     (1, "store", include_str!("../0001_store.sql")),
     (2, "people", include_str!("../0002_people.sql")),
 ];
-/// The pause between two tries for the lock.
+/// The pause between two attempts to lock.
 const TRY_EVERY: Duration = Duration::from_millis(250);
 /// The pause between two log lines about the lock.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ pub(super) fn options() -> SqliteConnectOptions {
     options.disable_statement_logging()
 }
 
-/// An open file, not yet migrated by another process: the lock is held.
+/// An open file with its schema up to date, and the lock that keeps other processes out.
 pub(super) struct Opened {
     pub(super) connection: SqliteConnection,
     /// The kernel releases the lock however the process ends.
@@ -102,7 +102,7 @@ async fn examine(connection: &mut SqliteConnection, path: &Path) -> Result<(), S
     Ok(())
 }
 
-/// Makes a file shrinkable that a release without people's data created. Such a file is small.
+/// Converts a file that a release without people's data created, so that it can shrink. Such a file is small.
 async fn vacuum(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let mode: i64 = ask(connection, path, "PRAGMA auto_vacuum").await?;
     let people = "SELECT count(*) FROM sqlite_master WHERE name = 'account'";

@@ -25,7 +25,7 @@ const READERS: u32 = 4;
 #[derive(Clone)]
 pub(super) struct Sqlite {
     writer: Writer,
-    /// None in memory, where each connection has a database of its own.
+    /// `None` in memory, where each connection has a database of its own.
     readers: Option<SqlitePool>,
     path: PathBuf,
     texts: Arc<Texts>,

@@ -1,8 +1,8 @@
 //! The one writer of a SQLite store: a task that commits many transactions at once.
 //!
-//! A commit waits for the disk, so up to [`GROUP`] transactions share one. Each has a savepoint, so one that fails or is
-//! cancelled takes no other with it. A caller gets its result only after the commit. A caller that stops waiting does
-//! not cancel its transaction.
+//! A commit waits for the disk, so up to [`GROUP`] transactions share one. Each has a savepoint, so one that fails or
+//! is cancelled fails or cancels no other. A caller gets its result only after the commit. A caller that stops waiting
+//! does not cancel its transaction.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::super::tx::{Link, Mode, Outcome, Tx};
 const GROUP: usize = 32;
 /// How many transactions may wait. One more is refused.
 const QUEUE: usize = 1024;
-/// How long one transaction may take. It only executes statements, so only a slow disk is slower.
+/// How long one transaction may take. It only executes statements, so it takes longer only if the disk is slow.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Called with the result of the group's commit.
@@ -78,7 +78,7 @@ enum Message {
     Close(oneshot::Sender<Result<(), StoreError>>),
 }
 
-/// The way to the writer.
+/// The handle of the writer.
 #[derive(Clone)]
 pub(in crate::store) struct Writer(mpsc::Sender<Message>);
 
@@ -108,7 +108,7 @@ impl Writer {
         result.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Commits what waits, then closes the connection.
+    /// Commits the transactions that wait, then closes the connection.
     pub(in crate::store) async fn close(&self) -> Result<(), StoreError> {
         let (reply, closed) = oneshot::channel();
         let sent = self.0.send(Message::Close(reply)).await;
@@ -133,7 +133,7 @@ async fn write(mut tx: Tx, mut queue: mpsc::Receiver<Message>, held: impl Send) 
         }
         commit(&mut tx, works).await;
     }
-    // Nothing that still waits gets a reply: dropping it says that the store is closed.
+    // Transactions that still wait are dropped without a reply, which tells their callers that the store is closed.
     drop(queue);
     let closed = match tx.link {
         Link::Sqlite(connection) => connection.close().await.map_err(StoreError::from),
@@ -169,7 +169,7 @@ async fn commit(tx: &mut Tx, works: Vec<(Mode, Box<dyn Work>)>) {
         state = control(tx, "COMMIT").await;
     }
     if state.is_err() {
-        // Some faults have already rolled back.
+        // After some faults SQLite has already rolled back.
         let _ = tx.control("ROLLBACK").await;
     }
     #[cfg(test)]
