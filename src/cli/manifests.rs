@@ -154,9 +154,9 @@ fn skipped_object(object: &ManifestObject, patch: &Patch) -> Fault {
 pub(super) fn how_to_check(kustomization: &Path) -> String {
     match kustomization.to_str().and_then(shell_word) {
         Some(folder) => format!(
-            "to check what they make together, run `kustomize build {folder} | symbolon check -`"
+            "to check the objects as patched, run `kustomize build {folder} | symbolon check -`"
         ),
-        None => "to check what they make together, run `kustomize build` in its folder and pipe the output to `symbolon check -`".to_owned(),
+        None => "to check the objects as patched, run `kustomize build` in its folder and pipe the output to `symbolon check -`".to_owned(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The keys at work: signs tokens of each declared type, and verifies access tokens, with the key set as it is at one time.
+//! The keys at work: signs tokens of each declared type, and verifies access tokens, with the key set as it is at one
+//! time.
 //!
 //! A ring prepares all that does not depend on the token: parsed keys, encoded headers, the JWK Set. The server builds
 //! a new ring when the key set changes and at [`KeyRing::next_change`].
@@ -138,7 +139,8 @@ impl KeyRing {
         self.keys.get(place?)
     }
 
-    /// Signs claims, serialized as JSON, as a token of this type. Allocates once, beside what the signature itself needs.
+    /// Signs claims, serialized as JSON, as a token of this type. Allocates once, beside what the signature itself
+    /// needs.
     ///
     /// # Errors
     /// [`SignError::NoKey`] if there is no key for `algorithm`; other errors are internal faults.

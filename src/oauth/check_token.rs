@@ -1,7 +1,7 @@
-//! `/connect/checktoken/<gateway>`: how a gateway is told whether a request may pass. `enforcement` decides that.
+//! `/connect/checktoken/<gateway>`: tells a gateway whether a request may pass. `enforcement` decides that.
 //!
-//! A judgement is always 200, 401 or 403: nginx turns any other status into 500, and Envoy lets a request pass only with
-//! 200. So RFC 6750's 400 becomes 401 here.
+//! A judgement is always 200, 401 or 403: nginx turns any other status into 500, and Envoy lets a request pass only
+//! with 200. So RFC 6750's 400 becomes 401 here.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Decides whether the bearer of a token may pass an enforcement point: the token is valid now, is for the audience of
 //! the enforcement point, and has the scopes that it requires.
 //!
-//! The Identity's `gateways[]` says what is required, never the request: proxies forward what callers send. Not here: how
-//! an enforcement point asks and how it is told (`check_token`).
+//! The Identity's `gateways[]` says what is required, never the request: proxies forward what callers send. Not here:
+//! the request of an enforcement point and the answer to it (`check_token`).
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Proof Key for Code Exchange (RFC 7636), with `S256` alone: `plain` protects nothing from a reader of the request.
+//! Proof Key for Code Exchange (RFC 7636), with `S256` alone: `plain` does not protect the code from an attacker who
+//! reads the request.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -16,7 +17,7 @@ const VERIFIER_LENGTHS: std::ops::RangeInclusive<usize> = 43..=128;
 #[serde(try_from = "String", into = "String")]
 pub struct Challenge(String);
 
-/// Why a text is no challenge.
+/// The error for a text that is not a challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the code_challenge must be the base64url of a SHA-256 hash, without padding")]
 pub struct NotAChallenge;
@@ -34,7 +35,7 @@ impl Challenge {
         is_one.then(|| Self(text.to_owned())).ok_or(NotAChallenge)
     }
 
-    /// Whether `verifier` is the `code_verifier` that this challenge was made of (RFC 7636 section 4.6).
+    /// Returns whether `verifier` is the `code_verifier` from which this challenge was derived (RFC 7636 section 4.6).
     pub fn is_met_by(&self, verifier: &str) -> bool {
         let is_unreserved =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');

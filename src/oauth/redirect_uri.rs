@@ -3,12 +3,13 @@
 //! Registered and requested URIs are compared as strings. Only the port of a loopback URI may vary (RFC 8252 section
 //! 7.3), since a native application listens on any free one.
 
-/// The longest redirect URI.
+/// The length of the longest redirect URI, in bytes.
 pub const MAX_LENGTH: usize = 2048;
-/// The hosts of this machine, in the only spelling that counts.
+/// The loopback hosts. Other spellings of them do not count.
 const LOOPBACK: [&str; 3] = ["127.0.0.1", "[::1]", "localhost"];
 
-/// Whether `requested` is a registered redirect URI, or differs from a registered loopback one only in its port.
+/// Returns whether `requested` is a registered redirect URI, or differs from a registered loopback one only in its
+/// port.
 pub fn is_registered<'r>(registered: impl IntoIterator<Item = &'r str>, requested: &str) -> bool {
     requested.len() <= MAX_LENGTH
         && registered

@@ -232,8 +232,8 @@ fn the_answer_about_a_reference_token_is_bounded() {
     let mut world = world(128, 7);
     let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "wide", now());
     let presented = Presented::Reference(reference::parse(token.expose()).unwrap());
-    // 8 KiB of audiences are 16 of 512 bytes. Every scope has the short audience of the gateway too, and the API's own two
-    // need no room.
+    // 8 KiB of audiences are 16 of 512 bytes. Every scope has the short audience of the gateway too, and the API's own
+    // two need no room.
     for (caller, listed) in [("blue.wide", 15 + 1), ("platform.api", 16 + 2)] {
         let caller = client(&world, caller);
         let answer = introspect(&world.directory, &caller, &presented, now()).unwrap();

@@ -4,7 +4,8 @@
 //! *means*. No type has `deny_unknown_fields`, since one object of a newer release must not stop a watch; the
 //! directory finds unknown fields on the raw value.
 //!
-//! Conventions: <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md>
+//! Conventions:
+//! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md>
 
 mod client;
 mod common;

@@ -144,7 +144,7 @@ pub(super) struct Activity {
     pub(super) given_up: AtomicU64,
     /// Whether the socket takes no more bytes at present.
     pub(super) blocked: AtomicBool,
-    /// Whether the socket has not taken everything that was written, and since when.
+    /// Whether there are written bytes that the socket has not taken.
     unflushed: AtomicBool,
     /// The bytes charged for answers without a body since the socket last took everything. They are in no [`Unsent`].
     queued: AtomicUsize,

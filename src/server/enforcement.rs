@@ -1,6 +1,7 @@
 //! The judgement of a token at a gateway, and what follows from it: metrics, the audit log, last use.
 //!
-//! Not here: the rules (`oauth::enforcement`), and how a gateway asks and is told (`routes::check_token`).
+//! Not here: the rules (`oauth::enforcement`), and the request of a gateway and the answer to it
+//! (`routes::check_token`).
 
 use jiff::Timestamp;
 

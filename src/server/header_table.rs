@@ -42,9 +42,9 @@ pub(super) struct HeaderTable {
     since: usize,
     /// Blocks that stored fields which may still be in the table, oldest first.
     stored: VecDeque<Stored>,
-    /// The fields of `stored`.
+    /// The number of fields in `stored`.
     fields: usize,
-    /// The bytes of `stored`.
+    /// The number of bytes in `stored`.
     held: usize,
     /// The bytes of the largest buffer into which Huffman codes were decoded. A stored string keeps it alive.
     decoded: usize,

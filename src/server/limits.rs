@@ -48,8 +48,8 @@ pub struct Limits {
     pub uri: usize,
     /// The longest body, in bytes, with any transfer coding.
     pub body: usize,
-    /// The time for the first request's head after the connection opened, for every head after its first byte, and for
-    /// the peer to take an answer.
+    /// The time for the head of the first request, from when the connection opens, and for each later head, from its
+    /// first byte. Also the time for the peer to take an answer.
     pub head_deadline: Duration,
     /// The time for a request's body.
     pub body_deadline: Duration,

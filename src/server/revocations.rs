@@ -1,8 +1,8 @@
 //! Limits the revocations under way.
 //!
-//! A revocation waits for the Kubernetes API, with a request of its own. If the API does not answer, revocations pile
+//! Each revocation sends a request to the Kubernetes API and waits for it. If the API does not answer, revocations pile
 //! up until their deadline. So their number is limited in total, for the clients of one namespace, and for one client:
-//! a client that floods this endpoint takes no places of other tenants, and few of its own namespace.
+//! a client that floods this endpoint leaves places to its namespace, and a namespace leaves places to the others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,5 @@
-//! The text of a presented token, parsed and verified with the keys. Whether the token is valid now is judged by `oauth`.
+//! The text of a presented token, parsed and verified with the keys. Whether the token is valid now is judged by
+//! `oauth`.
 
 use crate::keys::{KeyRing, VerifiedToken};
 use crate::oauth::access_token::{Inactive, Presented};

@@ -59,7 +59,7 @@ pub enum Unsuitable {
     KeepsNoModes,
     /// The folder cannot be told from a copy.
     #[error(
-        "its file system records no creation times, so a folder from a repository whose author knows its keys could pass for one made here: choose a folder on another file system with --state"
+        "its file system records no creation times, so a folder from a repository whose author knows its keys could look like one that was made here: choose a folder on another file system with --state"
     )]
     KeepsNoBirths,
     /// The folder cannot be written to.

@@ -1,7 +1,7 @@
 //! Telemetry: logs, metrics, traces, audit events.
 //!
-//! This module knows no resource and no protocol, blocks no request and prints no secret. Not here: which metrics exist.
-//! The server and the operator have a file `metrics.rs` each.
+//! This module knows no resource and no protocol, blocks no request and prints no secret. Not here: which metrics
+//! exist. The server and the operator have a file `metrics.rs` each.
 
 pub mod audit;
 mod catalog;

@@ -166,8 +166,8 @@ fn naive_header(token: &str) -> Option<(Algorithm, String)> {
     is_good.then_some((algorithm?, text("kid")?))
 }
 
-/// A JWT parses as a JSON value and the `jsonwebtoken` crate parse it, and its parts match the text. The input is
-/// parsed as a token, and again as the header of one.
+/// A JWT parses in the same way as with `serde_json` and with the crate `jsonwebtoken`, and its parts match the text.
+/// The input is parsed as a token, and again as the header of one.
 pub fn jwt(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         jwt_text(text);

@@ -23,8 +23,8 @@ fn audited(world: &World, token: &str) -> Vec<String> {
         .collect()
 }
 
-/// The proxy is trusted, so the server believes it. A proxy that passes on what the caller claims lets a stranger choose
-/// the address that is audited, and whose failures and shares count.
+/// The proxy is trusted, so the server believes it. A proxy that passes on what the caller claims lets a stranger
+/// choose the address that is audited, and whose failures and shares count.
 #[test]
 fn no_caller_chooses_the_address_that_a_proxy_tells() {
     let world = World::shared();

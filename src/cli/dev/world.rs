@@ -106,7 +106,7 @@ impl World {
             .with_context(|| format!("cannot watch {}: raise the limits fs.inotify.max_user_instances and fs.inotify.max_user_watches, or end programs that watch many files", state.display()))?;
         let births = || {
             let opened = BirthFile::open(files.dir(), Path::new("uids.json"));
-            opened.with_context(|| format!("cannot use {} as state folder", state.display()))
+            opened.with_context(|| format!("cannot use {} as the state folder", state.display()))
         };
         // The served Identity is known only after a first scan. The second scan needs it as the default Identity.
         let found = watch::Directory::open(folder.clone(), Settings::default(), births()?)

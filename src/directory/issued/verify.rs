@@ -192,7 +192,7 @@ impl Directory {
         Err(refusal)
     }
 
-    /// Checks that a client may use a secret that is recorded for some client.
+    /// Checks that a recorded secret belongs to this client, and that the client may use it now.
     fn secret_accepted<'a>(
         &'a self,
         credential: &'a CredentialRecord,

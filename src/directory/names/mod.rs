@@ -189,8 +189,8 @@ impl Directory {
         }
     }
 
-    /// Returns a function from a namespace to its oldest object that claims a name; `None` if no object claims it, or if
-    /// the Identity does not serve the namespace.
+    /// Returns a function from a namespace to its oldest object that claims a name; `None` if no object claims it, or
+    /// if the Identity does not serve the namespace.
     fn oldest<'d, 'a, T: Claiming>(
         &'a self,
         claims: &'d Claims<T>,

@@ -62,8 +62,8 @@ const FIELDS: [&str; 21] = [
     "users",
 ];
 
-/// Returns why a value of a field is not available, if it belongs to a later release or is an unsafe grant. `choices` are
-/// the values that the field has now.
+/// Returns why a value of a field is not available, if it belongs to a later release or is an unsafe grant. `choices`
+/// are the values that the field has now.
 pub(super) fn value(field: &str, choices: &[&str], text: &str) -> Option<String> {
     let same = |name: &str| fold(name) == fold(text);
     if field == "grantTypes" && UNSAFE_GRANTS.iter().any(|name| same(name)) {

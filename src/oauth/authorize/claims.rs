@@ -9,13 +9,13 @@ use super::error::Fault;
 
 /// The longest parameter, in bytes.
 const MAX_LENGTH: usize = 4096;
-/// The most claims that one request may name.
+/// The largest number of claims that one request may name.
 const MAX_CLAIMS: usize = 64;
 
 const MALFORMED: Fault =
     Fault::invalid("claims must be a JSON object with the members id_token and userinfo");
 
-/// The claims that a request names, by where they are to be returned.
+/// The claims that a request names, by the place where the client wants them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimsRequest {
     /// Claims for the ID token.
@@ -32,7 +32,7 @@ pub struct Wish {
     /// Whether the client says that it needs the claim.
     #[serde(default)]
     pub essential: bool,
-    /// The values that the client accepts, the preferred first; empty: any.
+    /// The values that the client accepts, the preferred first. If empty, any value.
     #[serde(default)]
     pub values: Vec<Value>,
 }
@@ -57,15 +57,15 @@ impl ClaimsRequest {
         Ok(request)
     }
 
-    /// Returns the values of `acr` that the ID token must have one of, if the client declares that essential
-    /// (section 5.5.1.1).
+    /// Returns the values of `acr` of which the ID token must have one; `None` if the client does not declare this
+    /// essential (section 5.5.1.1).
     pub fn essential_acr(&self) -> Option<impl Iterator<Item = &str>> {
         let wish = self.id_token.get("acr")?;
         let values = wish.values.iter().filter_map(Value::as_str);
         (wish.essential && !wish.values.is_empty()).then_some(values)
     }
 
-    /// Returns the subject that must have signed in (section 5.5.1).
+    /// Returns the subject of the person who must have signed in (section 5.5.1).
     pub fn subject(&self) -> Option<&str> {
         self.id_token.get("sub")?.values.first()?.as_str()
     }

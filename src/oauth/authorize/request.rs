@@ -12,7 +12,7 @@ use super::error::{Code, Fault};
 use crate::oauth::pkce::Challenge;
 use crate::oauth::{Form, redirect_uri};
 
-/// The most values of a parameter that is a list.
+/// The largest number of values in a parameter that is a list. Further ones are ignored.
 const MAX_LISTED: usize = 16;
 
 /// What an authorization response contains (OAuth 2.0 Multiple Response Type Encoding Practices).
@@ -36,7 +36,7 @@ impl ResponseType {
         }
     }
 
-    /// Returns the mode of an answer whose request names none.
+    /// Returns the mode of the answer if the request names none.
     pub const fn default_mode(self) -> ResponseMode {
         match self {
             Self::Code => ResponseMode::Query,
@@ -54,7 +54,7 @@ impl ResponseType {
     }
 }
 
-/// What of a client's registration decides about its requests.
+/// The part of a client's registration that decides about its requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Registration<'a> {
     /// The registered redirect URIs.
@@ -103,7 +103,7 @@ pub struct AuthorizationRequest {
     pub nonce: Option<String>,
     /// The pages that the client asks for.
     pub prompts: Prompts,
-    /// The most seconds since the person signed in.
+    /// The largest number of seconds since the person signed in.
     pub max_age: Option<u64>,
     /// The person that the client expects: a username or an address.
     pub login_hint: Option<String>,
@@ -124,7 +124,7 @@ impl AuthorizationRequest {
     }
 }
 
-/// The scope value that makes a request one of OpenID Connect.
+/// The scope value that makes a request an OpenID Connect request.
 pub const OPENID: &str = "openid";
 
 /// How a request is refused.
@@ -136,7 +136,7 @@ pub enum Refused {
     Client(ReturnTo, Fault),
 }
 
-/// Checks a request of a known client. `is_pushed` tells that it came by the PAR endpoint.
+/// Checks a request of a known client. `is_pushed` says that the client pushed it to the PAR endpoint.
 ///
 /// # Errors
 /// The first fault.
@@ -192,7 +192,8 @@ fn redirect_uri_of(form: &Form<'_>, client: &Registration<'_>) -> Result<String,
         (Some(_), _) => Err(Fault::invalid(
             "the redirect_uri is not registered for this client",
         )),
-        // OpenID Connect Core section 3.1.2.1 requires the parameter, RFC 6749 does only where several are registered.
+        // OpenID Connect Core section 3.1.2.1 requires the parameter. RFC 6749 requires it only if several are
+        // registered.
         (None, [only]) if !scopes_of(form).any(|scope| scope == OPENID) => Ok((*only).to_owned()),
         (None, _) => Err(Fault::invalid("redirect_uri is missing")),
     }

@@ -27,8 +27,8 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    /// Whether the API server, a quota or a policy refused a write because of its content or the writer's rights. Such a
-    /// write certainly did not take effect.
+    /// Whether the API server, a quota or a policy refused a write because of its content or the writer's rights. Such
+    /// a write certainly did not take effect.
     pub const fn is_refusal(&self) -> bool {
         matches!(self, Self::Forbidden(_) | Self::Invalid(_))
     }

@@ -545,8 +545,8 @@ fn news_of(directory: &Directory, change: &Change) -> CredentialNews {
     }
 }
 
-/// The problem of a Secret that the operator may not read or write: because of its rights, a quota or an admission rule.
-/// `field` is where the user sets labels and annotations of the Secret.
+/// The problem of a Secret that the operator may not read or write: because of its rights, a quota or an admission
+/// rule. `field` is where the user sets labels and annotations of the Secret.
 fn access_denied(message: &str, field: &str) -> Problem {
     // The words of admission policies and of webhooks.
     let is_admission = ["denied request", "denied the request"]

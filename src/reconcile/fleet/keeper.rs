@@ -221,7 +221,8 @@ impl Fleet {
         Ok(apis)
     }
 
-    /// Returns how long to wait before an object is repaired again; `None` counts a repair now.
+    /// Returns how long to wait before an object is repaired again; `None` if it may be repaired now. Counts that
+    /// repair.
     pub(super) fn patience(&self, child: &Child) -> Option<Duration> {
         let mut repairs = lock(&self.repairs);
         let now = Instant::now();

@@ -26,7 +26,7 @@ const SCALE: &str = "scale";
 pub(super) enum Cause {
     /// They are not to be replaced.
     Nothing,
-    /// There were none, the spec of the Identity changed, or the present ones do not all work.
+    /// There were none, the spec of the Identity changed, or not all existing ones work.
     Spec,
     /// Only the installation changed.
     Upgrade,

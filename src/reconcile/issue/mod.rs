@@ -22,8 +22,8 @@
 //!    `base`, only after the record succeeds explicitly. If someone else annotated the Secret in the meantime and did
 //!    not change its data, set `base` to the new version and write the same token.
 //!
-//! A Credential that is being deleted and that a finalizer keeps stops every rule but the first: no server accepts what it
-//! records.
+//! A Credential that is being deleted and that a finalizer keeps stops every rule but the first: no server accepts what
+//! it records.
 //!
 //! An imported client secret is only recorded: see `import`.
 //!

@@ -53,7 +53,7 @@ pub struct Outcome {
     /// How it ended.
     pub result: Result<Settled, IssueError>,
     /// Why a write was refused that `result` does not depend on: the Credential cannot have the labels and annotations
-    /// that it inherits. The caller tells of both, and comes back later.
+    /// that it inherits. The caller reports both, and comes back later.
     pub refused: Option<IssueError>,
 }
 
@@ -379,8 +379,8 @@ impl<C: Cluster> Pass<'_, C> {
         issuer.budget.give_back(&target.identity, namespace);
     }
 
-    /// Withdraws the announcement after the Secret was certainly not deleted, so that a user's deletion counts again. If
-    /// the write fails, the next pass gets here again.
+    /// Withdraws the announcement after the Secret was certainly not deleted, so that a user's deletion counts again.
+    /// If the write fails, the next pass gets here again.
     async fn withdraw(&mut self, mut announced: Credential) {
         announced.spec.memory.replacing = None;
         if let Err(error) = self.replace(&announced).await {
@@ -471,8 +471,8 @@ impl<C: Cluster> Pass<'_, C> {
     }
 
     /// Writes the recorded token into the Secret. If another client wrote first and did not change the data, writes the
-    /// same token to the new version. That is safe, because the earlier write has certainly failed, and a client that keeps
-    /// writing does not cause a new token each time.
+    /// same token to the new version. That is safe, because the earlier write has certainly failed, and a client that
+    /// keeps writing does not cause a new token each time.
     async fn reveal(
         &mut self,
         push: &Push,
@@ -1090,7 +1090,7 @@ mod tests {
         }
     }
 
-    /// An owner that cannot get another token keeps the Secret with the present one.
+    /// An owner that cannot get another token keeps the Secret with the current one.
     #[tokio::test]
     async fn a_secret_is_recreated_only_if_the_namespace_may_get_a_token() {
         let (memory, mut wanted) = (Memory::default(), desired());

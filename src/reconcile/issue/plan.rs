@@ -170,9 +170,9 @@ impl Case<'_> {
         Some(self.refuse(Problem::error(Reason::Expired, place, message), None))
     }
 
-    /// Refuses while the Credential is being deleted and finalizers keep it: no server accepts its tokens, nothing that is
-    /// recorded in it counts, and another one cannot have its name. Once it is gone, the operator issues as after any
-    /// deletion.
+    /// Refuses while the Credential is being deleted and finalizers keep it: no server accepts its tokens, nothing that
+    /// is recorded in it counts, and another one cannot have its name. Once it is gone, the operator issues as after
+    /// any deletion.
     fn refuse_ending_credential(&self) -> Option<Settled> {
         let metadata = &self.view.credential.as_ref()?.metadata;
         metadata.deletion_timestamp.as_ref()?;
@@ -228,7 +228,7 @@ impl Case<'_> {
         let Lifetime::Until(moment) = self.desired.lifetime else {
             return None;
         };
-        // The announcement that a Secret is being recreated stays until the token is in it.
+        // The announcement that a Secret is being recreated stays until the new Secret holds the token.
         if self.memory().replacing.is_some() {
             return None;
         }

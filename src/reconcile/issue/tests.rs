@@ -608,8 +608,8 @@ fn a_write_that_may_still_land_is_waited_for_and_then_fenced() {
     assert_eq!(world.epochs(), [1, 2]);
 }
 
-/// A policy that requires a label refuses every write without it. The owner adds the label to the template, and the fence
-/// is the first write after that.
+/// A policy that requires a label refuses every write without it. The owner adds the label to the template, and the
+/// fence is the first write after that.
 #[test]
 fn a_fence_carries_the_labels_and_annotations_of_the_template() {
     let mut world = World::issued();
@@ -1521,9 +1521,9 @@ impl World {
     }
 }
 
-/// The previous token ends once the new one is in use and it is not, both as reported by servers at least every ten
-/// minutes. A report of the new token after the silence proves the silence. It is trusted once five minutes have passed
-/// without a report of the old token.
+/// The previous token ends once the new one is in use and the previous one is not. Servers report both at least every
+/// ten minutes. A report of the new token shows that reports arrive, so that silence about the previous one means that
+/// it is not used. The operator trusts this after five more minutes without a report of the previous token.
 #[test]
 fn a_token_in_use_retires_only_an_unused_one() {
     let deadline = 24 * 60;

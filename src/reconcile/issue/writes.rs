@@ -1,4 +1,5 @@
-//! Writes that the API server may refuse because of labels or annotations: no label holds up a revocation or a rotation.
+//! Writes that the API server may refuse because of labels or annotations: no label holds up a revocation or a
+//! rotation.
 //!
 //! A refused write certainly did not take effect, so another one with the same precondition may follow at once.
 

@@ -147,8 +147,8 @@ pub async fn ensure<C: Cluster>(
     }
 }
 
-/// Removes the marks from the key Secrets of an Identity that exists but is not served. Returns why that was refused, if
-/// so.
+/// Removes the marks from the key Secrets of an Identity that exists but is not served. Returns why that was refused,
+/// if so.
 ///
 /// # Errors
 /// Returns other errors of the API server.
@@ -169,8 +169,8 @@ pub async fn unmark_all<C: Cluster>(
     Ok(refused)
 }
 
-/// Removes the mark of a deleted Identity, in a write that changes nothing else. If even that is refused, the mark stays,
-/// and does not count: see [`sweep::keys`](super::sweep).
+/// Removes the mark of a deleted Identity, in a write that changes nothing else. If even that is refused, the mark
+/// stays, and does not count: see [`sweep::keys`](super::sweep).
 async fn unmark<C: Cluster>(
     cluster: &C,
     found: SecretObject,
@@ -197,8 +197,8 @@ fn unmarked(mut secret: SecretObject) -> SecretObject {
     secret
 }
 
-/// Replaces a Secret by the first form that the API server does not refuse: the wanted ones, then `found` without what it
-/// inherits, then without what others set. Each is changed by `change`. Records the first refusal; if all forms are
+/// Replaces a Secret by the first form that the API server does not refuse: the wanted ones, then `found` without what
+/// it inherits, then without what others set. Each is changed by `change`. Records the first refusal; if all forms are
 /// refused, returns it as an error.
 async fn replace<C: Cluster>(
     cluster: &C,

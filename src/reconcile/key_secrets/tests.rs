@@ -105,8 +105,8 @@ async fn a_refused_label_holds_up_no_rotation() {
     assert!(after.expose()["metadata"]["labels"]["env"].is_null());
 }
 
-/// A policy may come to refuse a label that the Secrets already have, from the Identity or from others, and the Identity
-/// may still want it, or no longer.
+/// A policy may come to refuse a label that the Secrets already have, from the Identity or from others, and the
+/// Identity may still want it, or no longer.
 #[rstest]
 #[tokio::test]
 async fn a_stored_label_holds_up_no_rotation_and_no_removal_of_a_mark(

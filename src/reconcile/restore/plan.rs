@@ -121,8 +121,8 @@ pub enum NotRebound {
     /// The token in the Secret has ended or was revoked.
     #[error("the token in its Secret has ended or was revoked")]
     Ended,
-    /// The token in the Secret acts as another principal than the client's present one.
-    #[error("it acts as another principal than the present one of its client")]
+    /// The token in the Secret acts as another principal than the client does now.
+    #[error("it acts as another principal than its client does now")]
     PrincipalChanged,
     /// The operator has issued a token for the owner since the restore.
     #[error("the operator has issued another token since the restore: was it running?")]

@@ -34,8 +34,8 @@ pub enum Step {
 /// Plans for a Secret that is named like a key Secret of `identity`, which does not exist. `seen` is when this process
 /// last knew that the Identity exists.
 ///
-/// A mark counts only if it is younger than that, and was confirmed all the time since: a mark that could not be removed
-/// when the Identity came back must not shorten the next waiting time.
+/// A mark counts only if it is younger than that, and was confirmed all the time since: a mark that could not be
+/// removed when the Identity came back must not shorten the next waiting time.
 pub fn plan(
     secret: &SecretObject,
     identity: &ObjectKey,
@@ -141,8 +141,8 @@ mod tests {
         assert_eq!(step(half), now, "a mark that no operator confirmed");
     }
 
-    /// A policy may refuse to remove the mark when the Identity comes back. At its next deletion the keys stay as long as
-    /// after the first one, also if another operator leads by then.
+    /// A policy may refuse to remove the mark when the Identity comes back. At its next deletion the keys stay as long
+    /// as after the first one, also if another operator leads by then.
     #[test]
     fn a_mark_that_was_left_behind_counts_no_more() {
         let (old, hour_ago) = ("2026-01-01T00:00:00Z", "2026-02-03T23:30:00Z");

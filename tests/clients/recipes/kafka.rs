@@ -28,7 +28,7 @@ log.dirs=DATA
 #[test]
 fn kafka_takes_access_tokens_of_both_types() {
     let mut world = World::start();
-    // The page says that the audience alone tells ID tokens apart here.
+    // These two are accepted: as the page says, only the audience tells access tokens from other tokens.
     world.tokens.remove("id_token_for_the_api").unwrap();
     world.tokens.remove("logout_token").unwrap();
     let said = ask_broker(&world, "CLIENTS", &recipe("kafka"));

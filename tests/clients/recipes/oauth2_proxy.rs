@@ -10,7 +10,7 @@ use crate::support::{free_port, get, recipe};
 #[test]
 fn oauth2_proxy_accepts_access_tokens_of_both_types() {
     let mut world = World::start();
-    // The page says that the audience alone tells ID tokens apart here.
+    // These two are accepted: as the page says, only the audience tells access tokens from other tokens.
     world.tokens.remove("id_token_for_the_api").unwrap();
     world.tokens.remove("logout_token").unwrap();
     let program = install::oauth2_proxy();

@@ -11,7 +11,7 @@ use crate::support::recipe;
 #[test]
 fn spring_accepts_tokens_of_type_jwt_by_two_properties() {
     let mut world = World::start();
-    // The page says that the audience alone tells ID tokens apart here.
+    // These two are accepted: as the page says, only the audience tells access tokens from other tokens.
     world.tokens.remove("id_token_for_the_api").unwrap();
     world.tokens.remove("logout_token").unwrap();
     let [plain, _] = classes();

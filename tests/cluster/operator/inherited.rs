@@ -1,5 +1,5 @@
-//! Objects have the labels that a policy of the cluster requires: an Identity's objects inherit them, and the Secrets of
-//! clients and tokens get them from templates.
+//! Objects have the labels that a policy of the cluster requires: an Identity's objects inherit them, and the Secrets
+//! of clients and tokens get them from templates.
 
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
@@ -235,8 +235,8 @@ async fn everything_of_an_identity_has_the_labels_that_a_policy_demands(
     assert_eq!(secrets.get("main-signing").await.unwrap().data, before);
 }
 
-/// The policy comes after the Secret. Everything that the operator writes from then on needs the label, also what it writes
-/// before it can write the next token.
+/// The policy comes after the Secret. Everything that the operator writes from then on needs the label, also what it
+/// writes before it can write the next token.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_rotation_continues_when_the_template_has_the_label_that_a_policy_demands() {
     let cluster = Cluster::private();

@@ -62,7 +62,7 @@ impl Issuance {
                     Some(_) => Reason::Rotating,
                     None => Reason::Issuing,
                 };
-                let words = "a write to the Secret may still be in flight: the operator waits until it must have ended";
+                let words = "a write to the Secret may still be in flight: the operator waits until it has certainly ended";
                 vec![Problem::error(reason, "", words)]
             }
             Self::Settled(_) => Vec::new(),
@@ -149,8 +149,8 @@ pub struct KeysFound<'a> {
     pub refused: Option<&'a Problem>,
 }
 
-/// Returns the live object with the wanted status of an Identity. `pods` is what runs it; `None` means that the pass did
-/// not check.
+/// Returns the live object with the wanted status of an Identity. `pods` is what runs it; `None` means that the pass
+/// did not check.
 pub fn identity(
     live: &Value,
     directory: &Directory,
