@@ -150,7 +150,7 @@ fn skipped_object(object: &ManifestObject, patch: &Patch) -> Fault {
     }
 }
 
-/// Says how to check what a kustomization makes.
+/// Returns how to check the output of a kustomization.
 pub(super) fn how_to_check(kustomization: &Path) -> String {
     match kustomization.to_str().and_then(shell_word) {
         Some(folder) => format!(

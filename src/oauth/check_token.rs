@@ -52,7 +52,7 @@ pub fn challenge_of_unknown(issuer: &str) -> String {
     bearer::challenge(issuer, None, "")
 }
 
-/// The most bytes of scopes that a gateway receives: common proxies accept no longer header. A reference token may have
+/// The most bytes of scopes that a gateway receives: common proxies refuse a longer header. A reference token may have
 /// more.
 const MAX_SCOPES: usize = 8 * 1024;
 

@@ -286,7 +286,7 @@ mod tests {
 
     use super::*;
 
-    /// Opens connections of an address, each of which has sent so many bytes.
+    /// Opens connections of an address, each of which has sent this many bytes.
     fn connect(port: &Arc<Port>, address: u8, count: usize, sent: usize) -> Vec<Place> {
         let peer = IpAddr::from([10, 0, 0, address]);
         let enter = |_| {

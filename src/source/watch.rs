@@ -303,8 +303,8 @@ mod tests {
         std::fs::write(&path, scope("one")).unwrap();
         while directory.pending.is_empty() {
             tokio::time::sleep(TOGETHER / 10).await;
-            // It is polled once, so it does not get as far as reading. A time limit could pass together with
-            // `TOGETHER`.
+            // A single poll does not get as far as reading. With a time limit it could, if `TOGETHER` passed at the
+            // same time.
             assert!(directory.changed().now_or_never().is_none());
         }
         assert_eq!(description(&next(&mut directory).await), "one");

@@ -17,7 +17,8 @@ use serde_json::value::RawValue;
 
 use super::{Algorithm, UnknownAlgorithm};
 
-/// The longest token in bytes that is read, and so the longest that is issued. Many proxies accept no longer header.
+/// The length in bytes of the longest token that is read, and so of the longest that is issued. Many proxies refuse a
+/// longer header.
 pub const MAX_LENGTH: usize = 8 * 1024;
 
 /// The length in bytes of the largest signature: RSA with 4096 bits.

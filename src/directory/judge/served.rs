@@ -1,4 +1,4 @@
-//! Objects that are served, each with its record at hand. Only the rules of `judge` make one.
+//! Objects that are served, each with its record. Only the rules of `judge` create these values.
 
 use std::sync::Arc;
 

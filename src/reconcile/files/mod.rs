@@ -67,7 +67,7 @@ struct Inner {
     versions: AtomicU64,
     own: OwnWrites,
     listener: OnceLock<Box<dyn CredentialListener>>,
-    /// Locked from reading the present state to the write that depends on it.
+    /// Locked from the read of the current state to the write that depends on it.
     writing: Mutex<()>,
     /// Locked while this process uses the folder.
     _lock: File,

@@ -18,7 +18,7 @@ use crate::resources::{
 pub(super) const UPGRADE: &str = "upgrade";
 /// The value after the Identity's spec caused it.
 pub(super) const SPEC: &str = "spec";
-/// The value after a scaling while newer pods waited: the upgrade still waits, although pods are starting.
+/// The value after a change of `replicas` during which newer pods waited. The upgrade still waits, although pods start.
 const SCALE: &str = "scale";
 
 /// Why pods are to be replaced.

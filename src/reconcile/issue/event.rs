@@ -1,4 +1,4 @@
-//! What a pass did, in the words of issuing. Events and lines of the audit log are made of it.
+//! What a pass did, in the words of issuing. Events and lines of the audit log are derived from it.
 
 use super::step::{Emptying, Push, Retirement};
 use super::view::{Settled, Target};
@@ -22,7 +22,7 @@ pub enum IssueEvent {
     },
     /// A token for a Secret that was deleted.
     SecretRecreated { token_id: String, epoch: i64 },
-    /// An older token got an end.
+    /// An older token was retired.
     Retired {
         token_id: String,
         not_after: Option<Moment>,

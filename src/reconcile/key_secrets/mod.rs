@@ -72,7 +72,7 @@ pub(super) fn identity_of(secret: &ObjectKey) -> Option<ObjectKey> {
     Some(ObjectKey::new(&secret.namespace, name))
 }
 
-/// The present keys of an Identity.
+/// The current keys of an Identity.
 #[derive(Debug)]
 pub struct Keys {
     /// The published signing keys, or why there are none.
@@ -261,7 +261,7 @@ pub(super) async fn mark<C: Cluster>(
     written.map(drop)
 }
 
-/// Sets what a Secret inherits, if its present metadata differs.
+/// Sets what a Secret inherits, if its metadata differs.
 async fn relabel<C: Cluster>(
     cluster: &C,
     found: &SecretObject,
@@ -421,7 +421,7 @@ async fn ensure_signing<C: Cluster>(
         }
     };
     match written {
-        // The present keys stay in use, and the caller reports why.
+        // The current keys stay in use, and the caller reports why.
         Err(error) if error.is_refusal() && found.is_some() => {
             refused.get_or_insert(error);
             Ok(Ok(signing(&set, wish, set.next_change(now), now)))

@@ -152,7 +152,7 @@ async fn a_stored_label_holds_up_no_rotation_and_no_removal_of_a_mark(
     );
 }
 
-/// The present keys are served on, and the caller tells that they could not be replaced.
+/// The current keys stay in use, and the caller reports that they could not be replaced.
 #[tokio::test]
 async fn keys_that_cannot_be_replaced_stay_in_use_and_that_is_told() {
     let mut state = State::new();

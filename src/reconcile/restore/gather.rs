@@ -28,7 +28,7 @@ pub struct Gather {
     rest: Rest,
 }
 
-/// The present objects of an Identity.
+/// The existing objects of an Identity.
 #[derive(Debug)]
 pub struct Gathered {
     /// The Identity, clients and tokens.

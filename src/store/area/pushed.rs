@@ -19,7 +19,7 @@ impl Tx {
 
 impl Store {
     /// Records a request. Returns `false`, and records nothing, if the client already has `most` open ones. Requests
-    /// that arrive at the same moment on several replicas may exceed it by their number.
+    /// that arrive on several replicas at the same time may exceed this number.
     ///
     /// # Errors
     /// A fault of the database.

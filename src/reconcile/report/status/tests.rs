@@ -286,7 +286,7 @@ fn each_class_of_reason_makes_the_conditions_that_tools_wait_for() {
         (Reason::SecretConflict, "False", "False", "True"),
         (Reason::SecretAccessDenied, "False", "False", "True"),
         (Reason::Issuing, "False", "True", "False"),
-        // The present token works while the next one waits for a place.
+        // The current token works while the next one waits for a place.
         (Reason::Rotating, "True", "True", "False"),
         (Reason::Disabled, "True", "False", "False"),
     ] {
