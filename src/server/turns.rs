@@ -70,7 +70,8 @@ enum Rest {
 }
 
 /// Waits for the turn of a request, and reads its body meanwhile. Once more than `most` bytes came, which is enough to
-/// refuse the body, it keeps no further frame. Dropping the returned [`Held`] ends the memory charge for the kept frames.
+/// refuse the body, it keeps no further frame. Dropping the returned [`Held`] ends the memory charge for the kept
+/// frames.
 pub(super) async fn wait(
     activity: Arc<Activity>,
     head: Box<Parts>,
