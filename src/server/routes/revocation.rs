@@ -89,7 +89,7 @@ async fn record(call: Call, revocation: Revocation) -> Result<Response, Refusal>
     // to the API server, and leave open whether the token is revoked.
     let carried_out = async move { (carry_out(call, revocation).await, under_way) };
     let carried_out = tokio::spawn(carried_out.in_current_span()).await;
-    // Keeps the place meanwhile.
+    // The revocation keeps its place while the request waits for a turn.
     turn.take_again().await;
     carried_out.map_or(Err(Refusal::Unavailable), |(answer, _)| answer)
 }
