@@ -266,6 +266,11 @@ mod tests {
             "the Identity does not allow it"
         );
         assert_eq!(secret.annotation("c"), Some("1"));
+        // The list of data names keys that the Secret has, and it has none yet.
+        assert_eq!(
+            secret.annotation(ANNOTATION_TEMPLATE),
+            Some(r#"{"labels":["team"],"annotations":["c"]}"#)
+        );
         assert_eq!(texts(&secret, &["url", "token"]), [None, None]);
         assert!(secret.is_placeholder());
         // Filled later, it is as if it had been filled at once; what the template no longer names is removed.
