@@ -1,6 +1,7 @@
 //! Manifests from files, directories and standard input, and the [`Directory`] that they result in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -102,16 +103,28 @@ fn skip(patches: Vec<(Patch, Manifest)>, manifests: &mut Vec<Manifest>) -> Vec<P
     let id = |object: &ManifestObject| (object.kind, object.key.clone());
     let objects = manifests.iter().flat_map(|manifest| &manifest.objects);
     let mut defined: BTreeSet<_> = objects.map(id).collect();
+    let namespaces = manifests.iter().flat_map(|manifest| &manifest.namespaces);
+    let mut known: BTreeSet<_> = namespaces.map(|(name, _)| name.clone()).collect();
     let mut skipped = Vec::new();
     for (patch, manifest) in patches {
         let complete = manifest.objects.iter().filter(|it| is_complete(it));
-        let is_only_definition = complete.clone().any(|it| !defined.contains(&id(it)));
+        let named = manifest.namespaces.iter().map(|(name, _)| name);
+        // A Namespace needs only a name, so it is always complete.
+        let is_only_definition = complete.clone().any(|it| !defined.contains(&id(it)))
+            || named.clone().any(|name| !known.contains(name));
         if is_only_definition || !manifest.is_whole() {
             defined.extend(complete.map(id));
+            known.extend(named.cloned());
             manifests.push(manifest);
             continue;
         }
-        let faults: Vec<Fault> = complete.map(|it| skipped_object(it, &patch)).collect();
+        let objects = complete.map(|it| {
+            let place = it.place("/metadata/name", "");
+            skipped_object(&format!("{} {}", it.kind, it.key), place, &patch)
+        });
+        let namespaces =
+            named.map(|name| skipped_object(&format!("Namespace {name}"), 0..0, &patch));
+        let faults: Vec<Fault> = objects.chain(namespaces).collect();
         if !faults.is_empty() {
             manifests.push(Manifest {
                 objects: Vec::new(),
@@ -133,25 +146,33 @@ fn is_complete(object: &ManifestObject) -> bool {
     severities.all(|severity| severity == Severity::Warning)
 }
 
-fn skipped_object(object: &ManifestObject, patch: &Patch) -> Fault {
-    let pointer = "/metadata/name";
+/// Returns the warning about a complete object, as `Kind namespace/name`, in a patch.
+fn skipped_object(object: &str, span: Range<usize>, patch: &Patch) -> Fault {
     let message = format!(
-        "{} {} is complete, but not checked, since a kustomization names this file as a patch: {}",
-        object.kind,
-        object.key,
+        "{object} is complete, but not checked, since a kustomization names this file as a patch: {}",
         how_to_check(&patch.kustomization)
     );
     Fault {
         severity: Severity::Warning,
         reason: Reason::ValueConflict,
-        span: object.place(pointer, &message),
+        span,
         message,
         related: None,
     }
 }
 
-/// Returns how to check the output of a kustomization.
+/// Returns how to check the output of a kustomization. Kustomize takes `github.com/a/b` for a remote repository even if
+/// such a folder exists, so a relative path begins with a dot.
 pub(super) fn how_to_check(kustomization: &Path) -> String {
+    let is_marked = matches!(
+        kustomization.components().next(),
+        Some(Component::RootDir | Component::Prefix(_) | Component::CurDir | Component::ParentDir)
+    );
+    let kustomization = if is_marked {
+        kustomization.to_owned()
+    } else {
+        Path::new(".").join(kustomization)
+    };
     match kustomization.to_str().and_then(shell_word) {
         Some(folder) => format!(
             "to check the objects as patched, run `kustomize build {folder} | symbolon check -`"

@@ -254,6 +254,73 @@ fn a_kustomization_hides_no_object_that_can_be_applied_alone() {
     }
 }
 
+/// Labels of Namespaces decide who gets access.
+#[test]
+fn a_kustomization_hides_no_namespace() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(root.path().join(name), text).unwrap();
+    let platform = std::fs::read_to_string("examples/quickstart/1-platform.yaml").unwrap();
+    let selector = "selector: {matchLabels: {team: trusted}}";
+    let platform = platform
+        .replace("from: List", "from: Selector")
+        .replace("names: [shop]", selector);
+    assert!(platform.contains(selector), "{platform}");
+    write("1-platform.yaml", &platform);
+    write(
+        "client.yaml",
+        "apiVersion: symbolon.dev/v1alpha1\nkind: OAuthClient\nmetadata: {name: backend, namespace: shop}\nspec: {identityRef: {name: main, namespace: platform}, grantTypes: [ClientCredentials], scopes: [orders.read]}\n",
+    );
+    let namespace =
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {team: trusted}}\n";
+    write("ns.yaml", namespace);
+    write("kustomization.yaml", "patches: [{path: ns.yaml}]\n");
+    let folder = root.path().to_str().unwrap();
+    let strict = check(&[folder, "--strict"], "");
+    assert_eq!(status(&strict), 0, "{}", text(&strict));
+    let report = check(&[folder, "-o", "json"], "");
+    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+    assert_eq!(report["skipped"], Value::Null, "{report}");
+    // Another file defines it too, so which of the two counts is not known.
+    write("other.yaml", namespace);
+    let strict = check(&[folder, "--strict"], "");
+    assert_eq!(status(&strict), 1, "{}", text(&strict));
+    assert!(
+        text(&strict).contains("Namespace shop is complete, but not checked"),
+        "{}",
+        text(&strict)
+    );
+}
+
+/// Kustomize takes `github.com/a/b` for a remote repository, even if the folder exists.
+#[test]
+fn a_suggested_folder_is_never_a_remote_repository() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("github.com/evil/repo");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(
+        folder.join("kustomization.yaml"),
+        "patches: [{path: p.yaml}]\n",
+    )
+    .unwrap();
+    let part = "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {name: a}\n";
+    std::fs::write(folder.join("p.yaml"), part).unwrap();
+    for named in [
+        "github.com/evil/repo",
+        "./github.com/evil/repo",
+        "github.com/evil/repo/p.yaml",
+        "./github.com/evil/repo/p.yaml",
+    ] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_symbolon"))
+            .args(["check", named])
+            .current_dir(root.path())
+            .output()
+            .unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        let wanted = "run `kustomize build ./github.com/evil/repo | symbolon check -`";
+        assert!(errors.contains(wanted), "{named}: {errors}");
+    }
+}
+
 /// Without the kustomization it is not known which of the two counts.
 #[test]
 fn a_complete_patch_of_another_object_is_a_warning_and_fails_a_strict_check() {
