@@ -117,6 +117,8 @@ pub enum Asked {
     Idle(Option<(u8, u8)>),
     /// No request: the pass waits for another operator's write.
     Wait,
+    /// The pass reads all objects again, after a write that only looks like one of a recreation.
+    StartOver,
     Placeholder,
     DeleteSecret,
     Fence,
@@ -503,7 +505,9 @@ impl Real {
                 assert!(seen.credential.is_some() || seen.successes > 0);
                 self.small_credential(seen, &credential)
             }
-            other => panic!("not a request of the protocol: {other:?}"),
+            // A revocation or a retirement during a recreation keeps the announcement.
+            Request::GetCredential if seen.successes > 0 => Asked::StartOver,
+            other => panic!("not a request of the protocol: {other:?} after {seen:?}"),
         }
     }
 
