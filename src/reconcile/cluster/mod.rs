@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod fence;
+pub(super) mod forms;
 pub(super) mod inherited;
 pub mod kube_api;
 pub mod reports;

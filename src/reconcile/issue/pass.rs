@@ -21,6 +21,7 @@ use super::writes::{forms, put};
 use crate::directory::{ObjectKey, Problem, Reason, Standing, entry_ends};
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::cluster::api::ApiError;
+use crate::reconcile::cluster::forms::write_first;
 use crate::reconcile::cluster::secret::SecretObject;
 use crate::resources::{Cause, Credential, Moment};
 use crate::tokens::Entropy;
@@ -421,29 +422,23 @@ impl<C: Cluster> Pass<'_, C> {
         is_first: bool,
     ) -> Result<Credential, IssueError> {
         let cluster = self.issuer.cluster;
-        let mut refused = None;
-        for metadata in forms(credential, self.stored.as_ref().filter(|_| !is_first)) {
+        let write = |metadata| {
             let credential = Credential {
                 metadata,
                 ..credential.clone()
             };
-            let written = if is_first {
-                cluster.create_credential(&credential).await
-            } else {
-                cluster.replace_credential(&credential).await
-            };
-            match written {
-                // A refused write certainly did not take effect, so the next one may follow.
-                Err(error) if error.is_refusal() => drop(refused.get_or_insert(error)),
-                Ok(stored) => {
-                    self.refused = refused.map(credential_failed).or(self.refused.take());
-                    return Ok(stored);
+            async move {
+                if is_first {
+                    cluster.create_credential(&credential).await
+                } else {
+                    cluster.replace_credential(&credential).await
                 }
-                Err(error) => return Err(credential_failed(error)),
             }
-        }
-        let error = refused.unwrap_or(ApiError::Conflict);
-        Err(credential_failed(error))
+        };
+        let forms = forms(credential, self.stored.as_ref().filter(|_| !is_first));
+        let (stored, refused) = write_first(forms, write).await.map_err(credential_failed)?;
+        self.refused = refused.map(credential_failed).or(self.refused.take());
+        Ok(stored)
     }
 
     /// Charges the namespace's budget; on refusal returns how the pass ends.

@@ -1,13 +1,12 @@
-//! Writes that the API server may refuse because of labels or annotations: no label holds up a revocation or a
-//! rotation.
-//!
-//! A refused write certainly did not take effect, so another one with the same precondition may follow at once.
+//! The forms in which a pass writes Credentials and Secrets, for an API server that refuses labels or annotations
+//! ([`forms`](crate::reconcile::cluster::forms)).
 
 use kube::api::ObjectMeta;
 
 use super::templated;
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::cluster::api::ApiError;
+use crate::reconcile::cluster::forms::write_secret;
 use crate::reconcile::cluster::inherited::Keeps;
 use crate::reconcile::cluster::secret::SecretObject;
 use crate::resources::Credential;
@@ -37,17 +36,8 @@ pub(super) async fn put<C: Cluster>(
     secret: &SecretObject,
     is_new: bool,
 ) -> Result<SecretObject, ApiError> {
-    let mut refused = None;
-    for secret in std::iter::once(secret.clone()).chain(templated::without_marks(secret)) {
-        let written = if is_new {
-            cluster.create_secret(&secret).await
-        } else {
-            cluster.replace_secret(&secret).await
-        };
-        match written {
-            Err(error) if error.is_refusal() => drop(refused.get_or_insert(error)),
-            written => return written,
-        }
-    }
-    Err(refused.unwrap_or(ApiError::Conflict))
+    let lean = templated::without_marks(secret);
+    let forms = std::iter::once(secret.clone()).chain(lean);
+    let (stored, _) = write_secret(cluster, forms, is_new).await?;
+    Ok(stored)
 }

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use super::cluster::Cluster;
 use super::cluster::api::ApiError;
+use super::cluster::forms::write_secret;
 use super::cluster::inherited::{self, Keeps};
 use super::cluster::secret::SecretObject;
 use crate::directory::tables::record::IdentityRecord;
@@ -221,27 +222,11 @@ async fn write<C: Cluster>(
     change: impl Fn(SecretObject) -> SecretObject,
     refused: &mut Option<ApiError>,
 ) -> Result<SecretObject, ApiError> {
-    let mut first = None;
-    for form in forms {
-        let secret = change(form);
-        let written = if is_new {
-            cluster.create_secret(&secret).await
-        } else {
-            cluster.replace_secret(&secret).await
-        };
-        match written {
-            // A refused write certainly did not take effect, so the next one may follow.
-            Err(error) if error.is_refusal() => drop(first.get_or_insert(error)),
-            Err(error) => return Err(error),
-            Ok(stored) => {
-                if let Some(error) = first {
-                    refused.get_or_insert(error);
-                }
-                return Ok(stored);
-            }
-        }
+    let (stored, first) = write_secret(cluster, forms.into_iter().map(change), is_new).await?;
+    if let Some(error) = first {
+        refused.get_or_insert(error);
     }
-    Err(first.unwrap_or(ApiError::Conflict))
+    Ok(stored)
 }
 
 /// Records in a key Secret since when its Identity is gone, and that it still is at `now`.
