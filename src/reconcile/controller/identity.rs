@@ -41,7 +41,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         lock(&self.orphans).saw_identity(key, now());
         // A refusal is shown in the status, and the pass is retried: a quota or a policy may change at any time.
         let (keys, refusal) = match self.keys(&directory, object).await {
-            Ok((keys, refusal)) => (keys, refusal),
+            Ok(found) => found,
             Err(error) => match refused(&error) {
                 Some(problem) => {
                     lock(&self.macs).note_refused(key, true);
@@ -126,14 +126,11 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         else {
             // Another namespace may belong to another installation.
             let accepts = directory.settings().accepts_identities_of(&key.namespace);
-            return Ok((
-                None,
-                if accepts {
-                    key_secrets::unmark_all(&self.cluster, key).await?
-                } else {
-                    None
-                },
-            ));
+            if !accepts {
+                return Ok((None, None));
+            }
+            let refused = key_secrets::unmark_all(&self.cluster, key).await?;
+            return Ok((None, refused));
         };
         let as_of = lock(&self.macs).as_of();
         let keys = key_secrets::ensure(
@@ -201,16 +198,10 @@ const SECRETS: &str = "cannot read or write the Identity's Secrets";
 fn refused(error: &ApiError) -> Option<Problem> {
     match error {
         ApiError::Forbidden(message) => Some(access_denied(message, METADATA)),
-        ApiError::Invalid(message) => Some(write_refused(message)),
+        ApiError::Invalid(message) => {
+            let message = secret_refused(message, METADATA);
+            Some(Problem::error(Reason::SecretAccessDenied, "", message))
+        }
         _ => None,
     }
-}
-
-/// The problem of a Secret that the API server or one of its admission rules considers invalid.
-fn write_refused(message: &str) -> Problem {
-    Problem::error(
-        Reason::SecretAccessDenied,
-        "",
-        secret_refused(message, METADATA),
-    )
 }

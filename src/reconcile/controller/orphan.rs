@@ -42,6 +42,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         if !may_go {
             return Ok(Reconciled::Gone);
         }
+        let warn_of = |reason, note| {
+            let live = serde_json::to_value(&credential).unwrap_or_default();
+            self.notices.publish(Notice::new(&live, reason, true, note));
+        };
         let all = self.directory().credentials().count();
         let namespace = &credential.spec.owner.namespace;
         if !lock(&self.orphans).sweep.may_delete(namespace, all, now()) {
@@ -49,16 +53,13 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             let note = format!(
                 "Too many Credentials have lost their owners, among them those in namespace {namespace}. The operator deletes a limited number every hour."
             );
-            let live = serde_json::to_value(&credential).unwrap_or_default();
-            self.notices
-                .publish(Notice::new(&live, EventReason::SweepPaused, true, note));
+            warn_of(EventReason::SweepPaused, note);
             return Ok(Reconciled::Gone);
         }
-        let metadata = credential.metadata;
-        let told = serde_json::to_value(&metadata).unwrap_or_default();
+        let metadata = &credential.metadata;
         let only = Precondition {
-            uid: metadata.uid.unwrap_or_default(),
-            resource_version: metadata.resource_version.unwrap_or_default(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            resource_version: metadata.resource_version.clone().unwrap_or_default(),
         };
         match self.cluster.delete_credential(key, &only).await {
             Ok(()) => info!(%key, "deleted the Credential of a deleted owner"),
@@ -68,13 +69,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Err(error) => {
                 // No owner is left whose condition could tell.
                 if error.is_refusal() {
-                    let live =
-                        serde_json::json!({"kind": Kind::Credential.as_str(), "metadata": told});
                     let note = format!(
                         "The operator may not delete this Credential, whose owner is gone: {error}."
                     );
-                    self.notices
-                        .publish(Notice::new(&live, EventReason::Refused, true, note));
+                    warn_of(EventReason::Refused, note);
                 }
                 return Err(ReconcileError::Api("cannot delete the Credential", error));
             }

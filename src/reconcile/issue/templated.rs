@@ -48,16 +48,19 @@ impl Named {
         }
     }
 
-    /// Returns the names that the Secret remembers. Others can write the annotation too, so names that no template can
-    /// set are left out.
-    fn remembered(secret: &SecretObject, desired: &Desired) -> Self {
-        let text = secret.annotation(ANNOTATION_TEMPLATE);
-        let mut named: Self = text
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default();
-        let (kind, alias) = (desired.owner.kind, desired.key_alias.as_deref());
+    /// Returns the names in the Secret's annotation; `None` if it cannot be decoded. Others can write it too, so labels
+    /// and annotations that no template can set are left out.
+    fn parsed(secret: &SecretObject) -> Option<Self> {
+        let mut named: Self = serde_json::from_str(secret.annotation(ANNOTATION_TEMPLATE)?).ok()?;
         named.labels.retain(|name| !is_reserved(name));
         named.annotations.retain(|name| !is_reserved(name));
+        Some(named)
+    }
+
+    /// Returns the names that the Secret remembers, without keys that no template can set.
+    fn remembered(secret: &SecretObject, desired: &Desired) -> Self {
+        let mut named = Self::parsed(secret).unwrap_or_default();
+        let (kind, alias) = (desired.owner.kind, desired.key_alias.as_deref());
         named.data.retain(|key| !is_own(kind, alias, key));
         named
     }
@@ -131,15 +134,12 @@ pub(super) fn fill_metadata(secret: &mut SecretObject, desired: &Desired) {
 /// Returns the Secret without the labels and annotations of its owner's template, for when the API server refuses them;
 /// `None` if it has none. No label may hold up a rotation.
 pub(super) fn without_marks(secret: &SecretObject) -> Option<SecretObject> {
-    let text = secret.annotation(ANNOTATION_TEMPLATE)?;
-    let named: Named = serde_json::from_str(text).ok()?;
+    let named = Named::parsed(secret)?;
     let mut lean = secret.clone();
-    // Others can write the annotation too.
-    let is_free = |name: &&String| !is_reserved(name);
-    for name in named.labels.iter().filter(is_free) {
+    for name in &named.labels {
         lean.set_label(name, None);
     }
-    for name in named.annotations.iter().filter(is_free) {
+    for name in &named.annotations {
         lean.set_annotation(name, None);
     }
     if lean == *secret {

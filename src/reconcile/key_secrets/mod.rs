@@ -3,7 +3,7 @@
 //!
 //! They are created where they are missing. The signing keys follow their [`schedule`](crate::keys::schedule) by
 //! read-modify-write, so that of two leaders only one creates the next key. A mac key is never replaced here, and
-//! neither is anything in a Secret that is immutable or not the operator's: someone must look at invalid content. The
+//! neither is the data of a Secret that is immutable or not the operator's: someone must look at invalid content. The
 //! Secrets belong to the Identity by name, without an owner reference, so that an Identity that was pruned by mistake
 //! comes back with its keys. Not here: the schedule itself, and the sweep after a deleted Identity.
 
@@ -131,21 +131,17 @@ pub async fn ensure<C: Cluster>(
     entropy: &mut (dyn Entropy + Send),
 ) -> Result<Keys, ApiError> {
     let mut refused = None;
-    let mac = ensure_mac(cluster, identity, &asked.inherited, entropy, &mut refused).await;
-    // The signing keys rotate even if the other Secret cannot be written.
-    let (mac, refusal) = match mac {
-        Err(error) if error.is_refusal() => (None, Some(error)),
-        mac => (Some(mac?), None),
+    let mac = match ensure_mac(cluster, identity, &asked.inherited, entropy, &mut refused).await {
+        Err(error) if !error.is_refusal() => return Err(error),
+        mac => mac,
     };
+    // The signing keys rotate even if the other Secret cannot be written.
     let signing = ensure_signing(cluster, identity, asked, now, &mut refused).await?;
-    match mac {
-        Some(mac) => Ok(Keys {
-            signing,
-            mac,
-            refused,
-        }),
-        None => Err(refusal.unwrap_or(ApiError::Conflict)),
-    }
+    Ok(Keys {
+        signing,
+        mac: mac?,
+        refused,
+    })
 }
 
 /// Removes the marks from the key Secrets of an Identity that exists but is not served. Returns why that was refused,
@@ -223,9 +219,7 @@ async fn write<C: Cluster>(
     refused: &mut Option<ApiError>,
 ) -> Result<SecretObject, ApiError> {
     let (stored, first) = write_secret(cluster, forms.into_iter().map(change), is_new).await?;
-    if let Some(error) = first {
-        refused.get_or_insert(error);
-    }
+    *refused = refused.take().or(first);
     Ok(stored)
 }
 
@@ -275,7 +269,16 @@ async fn ensure_mac<C: Cluster>(
 ) -> Result<Result<Arc<MacKey>, Problem>, ApiError> {
     let key = mac_secret(identity);
     let Some(found) = cluster.secret(&key).await? else {
-        return make_mac(cluster, identity, inherited, entropy, refused).await;
+        let bytes = MacKey::generate(entropy);
+        let change = |secret| with_data(secret, MAC, &*bytes);
+        let made = match create(cluster, &key, identity, inherited, change, refused).await {
+            // Another process created it first: use that key.
+            Err(ApiError::AlreadyExists) => {
+                cluster.secret(&key).await?.ok_or(ApiError::Conflict)?
+            }
+            created => created?,
+        };
+        return Ok(mac_of(&key, &made));
     };
     let found = unmark(cluster, found, refused).await?;
     let mac = mac_of(&key, &found);
@@ -316,28 +319,6 @@ fn mac_of(key: &ObjectKey, secret: &SecretObject) -> Result<Arc<MacKey>, Problem
     let bytes = secret.bytes(MAC).unwrap_or_default();
     let mac = MacKey::from_bytes(&bytes).map_err(|error| unusable(key, MAC, &error.to_string()))?;
     Ok(Arc::new(mac))
-}
-
-async fn make_mac<C: Cluster>(
-    cluster: &C,
-    identity: &ObjectKey,
-    inherited: &InheritedMetadata,
-    entropy: &mut (dyn Entropy + Send),
-    refused: &mut Option<ApiError>,
-) -> Result<Result<Arc<MacKey>, Problem>, ApiError> {
-    let key = mac_secret(identity);
-    let bytes = MacKey::generate(entropy);
-    let change = |secret| with_data(secret, MAC, &*bytes);
-    match create(cluster, &key, identity, inherited, change, refused).await {
-        Ok(created) => Ok(mac_of(&key, &created)),
-        // Another process created it first: use that key.
-        Err(ApiError::AlreadyExists) => match read_mac(cluster, identity).await? {
-            FoundMac::Key(mac) => Ok(Ok(mac)),
-            FoundMac::Unusable(problem) => Ok(Err(problem)),
-            FoundMac::Missing => Err(ApiError::Conflict),
-        },
-        Err(error) => Err(error),
-    }
 }
 
 /// Creates a key Secret, without what it should inherit if the API server refuses that.

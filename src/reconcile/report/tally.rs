@@ -72,9 +72,7 @@ impl Tally {
 }
 
 fn ready_reason(object: &Value) -> Option<Reason> {
-    let conditions = object["status"]["conditions"].as_array()?;
-    let ready = conditions.iter().find(|it| it["type"] == "Ready")?;
-    let reason = ready["reason"].as_str()?;
+    let reason = super::status::condition(object, "Ready")?["reason"].as_str()?;
     Reason::ALL.into_iter().find(|it| it.as_str() == reason)
 }
 

@@ -129,14 +129,15 @@ pub fn noted(mut wanted: Value, note: &str) -> Value {
     wanted
 }
 
+/// Returns a condition of an object.
+pub(super) fn condition<'v>(object: &'v Value, kind: &str) -> Option<&'v Value> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    conditions.iter().find(|it| it["type"] == kind)
+}
+
 /// Whether a new status shows another message of `Ready` than the live one.
 pub fn is_message_new(live: &Value, wanted: &Value) -> bool {
-    let message = |object: &Value| {
-        let conditions = object["status"]["conditions"].as_array();
-        let mut conditions = conditions.into_iter().flatten();
-        let ready = conditions.find(|condition| condition["type"] == "Ready");
-        ready.map(|ready| ready["message"].clone())
-    };
+    let message = |object| Some(&condition(object, "Ready")?["message"]);
     message(live) != message(wanted)
 }
 
@@ -554,8 +555,7 @@ pub fn new_obstacle(before: &Value, after: &Value) -> Option<Obstacle> {
 }
 
 fn obstacle(object: &Value) -> Option<Obstacle> {
-    let conditions = object["status"]["conditions"].as_array()?;
-    let condition = |kind: &str| conditions.iter().find(|it| it["type"] == kind);
+    let condition = |kind: &str| condition(object, kind);
     let is = |kind: &str, status: &str| condition(kind).is_some_and(|it| it["status"] == status);
     if !is("Ready", "False") || is("Reconciling", "True") {
         return None;
