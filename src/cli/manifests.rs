@@ -10,7 +10,6 @@ use serde_json::Value;
 
 use super::terminal;
 use crate::characters::shell_word;
-use crate::directory::problem::suggest::one_line;
 use crate::directory::{Change, Directory, ObjectKey, Reason, Settings, Severity, admit, schema};
 use crate::resources::Kind;
 use crate::source::files::{self, Folder};
@@ -107,18 +106,22 @@ fn skip(patches: Vec<(Patch, Manifest)>, manifests: &mut Vec<Manifest>) -> Vec<P
     let mut known: BTreeSet<_> = namespaces.map(|(name, _)| name.clone()).collect();
     let mut skipped = Vec::new();
     for (patch, manifest) in patches {
-        let complete = manifest.objects.iter().filter(|it| is_complete(it));
+        let complete: Vec<_> = manifest
+            .objects
+            .iter()
+            .filter(|it| is_complete(it))
+            .collect();
         let named = manifest.namespaces.iter().map(|(name, _)| name);
         // A Namespace needs only a name, so it is always complete.
-        let is_only_definition = complete.clone().any(|it| !defined.contains(&id(it)))
+        let is_only_definition = complete.iter().any(|it| !defined.contains(&id(it)))
             || named.clone().any(|name| !known.contains(name));
         if is_only_definition || !manifest.is_whole() {
-            defined.extend(complete.map(id));
+            defined.extend(complete.into_iter().map(id));
             known.extend(named.cloned());
             manifests.push(manifest);
             continue;
         }
-        let objects = complete.map(|it| {
+        let objects = complete.iter().map(|it| {
             let place = it.place("/metadata/name", "");
             skipped_object(&format!("{} {}", it.kind, it.key), place, &patch)
         });
@@ -185,7 +188,7 @@ pub(super) fn how_to_check(kustomization: &Path) -> String {
 fn tell_skipped(patches: &[Patch]) {
     let mut of_folder: BTreeMap<&Path, Vec<String>> = BTreeMap::new();
     for patch in patches {
-        let file = one_line(&patch.file.display().to_string()).into_owned();
+        let file = patch.file.display().to_string();
         of_folder
             .entry(&patch.kustomization)
             .or_default()

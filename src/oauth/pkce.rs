@@ -19,8 +19,14 @@ pub struct Challenge(String);
 
 /// The error for a text that is not a challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the code_challenge must be the base64url of a SHA-256 hash, without padding")]
+#[error("{}", NotAChallenge::TEXT)]
 pub struct NotAChallenge;
+
+impl NotAChallenge {
+    /// The error as text.
+    pub const TEXT: &str =
+        "the code_challenge is not the base64url of a SHA-256 hash, without padding";
+}
 
 impl Challenge {
     /// Reads a `code_challenge`.

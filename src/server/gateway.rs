@@ -24,7 +24,7 @@ pub(super) const IDENTITY: [HeaderName; 4] = [SUBJECT, KIND, CLIENT_ID, SCOPE];
 pub(super) const TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 
 /// The headers besides `Authorization` in which a caller may present a token.
-const KEYS: [&str; 2] = ["x-api-key", "api-key"];
+pub(super) const KEYS: [&str; 2] = ["x-api-key", "api-key"];
 
 /// A gateway of the Identity.
 #[derive(Debug)]

@@ -4,7 +4,6 @@
 //! up until their deadline. So their number is limited in total, for the clients of one namespace, and for one client:
 //! a client that floods this endpoint leaves places to its namespace, and a namespace leaves places to the others.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Limits;
@@ -16,14 +15,8 @@ pub(super) struct Revocations {
     most: usize,
     most_of_namespace: usize,
     most_of_client: usize,
-    counts: Mutex<Counts>,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    all: usize,
-    /// By client, in its namespace. Namespaces and clients without a revocation under way have no entry.
-    namespaces: HashMap<Arc<str>, HashMap<Arc<str>, usize>>,
+    /// The clients of the revocations under way, one entry for each revocation.
+    clients: Mutex<Vec<ObjectKey>>,
 }
 
 /// A revocation under way. It stops counting when this is dropped.
@@ -39,30 +32,22 @@ impl Revocations {
             most: limits.revocations,
             most_of_namespace: limits.revocations_per_namespace,
             most_of_client: limits.revocations_per_client,
-            counts: Mutex::default(),
+            clients: Mutex::default(),
         }
     }
 
     /// Counts a revocation that a client requests. Returns `None` if too many are under way: in total, of its
     /// namespace, or of the client.
     pub fn begin(self: &Arc<Self>, client: &ObjectKey) -> Option<UnderWay> {
-        let mut counts = self.counts();
-        let of_namespace = counts.namespaces.get(&client.namespace);
-        let of_client = of_namespace.and_then(|clients| clients.get(&client.name));
-        let (of_namespace, of_client) = (
-            of_namespace.map_or(0, |clients| clients.values().sum()),
-            of_client.copied().unwrap_or_default(),
-        );
-        let is_within = counts.all < self.most
+        let mut clients = self.clients();
+        let is_neighbour = |other: &&ObjectKey| other.namespace == client.namespace;
+        let of_namespace = clients.iter().filter(is_neighbour).count();
+        let of_client = clients.iter().filter(|other| *other == client).count();
+        let is_within = clients.len() < self.most
             && of_namespace < self.most_of_namespace
             && of_client < self.most_of_client;
         is_within.then(|| {
-            counts.all += 1;
-            let clients = counts
-                .namespaces
-                .entry(client.namespace.clone())
-                .or_default();
-            *clients.entry(client.name.clone()).or_default() += 1;
+            clients.push(client.clone());
             UnderWay {
                 revocations: Arc::clone(self),
                 client: client.clone(),
@@ -71,22 +56,14 @@ impl Revocations {
     }
 
     fn end(&self, client: &ObjectKey) {
-        let mut counts = self.counts();
-        counts.all -= 1;
-        let Some(clients) = counts.namespaces.get_mut(&client.namespace) else {
-            return;
-        };
-        if let Some(count) = clients.get_mut(&client.name) {
-            *count -= 1;
-        }
-        clients.retain(|_, count| *count > 0);
-        if clients.is_empty() {
-            counts.namespaces.remove(&client.namespace);
+        let mut clients = self.clients();
+        if let Some(place) = clients.iter().position(|other| other == client) {
+            clients.swap_remove(place);
         }
     }
 
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn clients(&self) -> MutexGuard<'_, Vec<ObjectKey>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -135,8 +112,6 @@ mod tests {
         assert!(revocations.begin(&client).is_none());
         drop(held);
         assert!(revocations.begin(&client).is_some());
-        let counts = revocations.counts();
-        assert_eq!(counts.all, 0);
-        assert!(counts.namespaces.is_empty());
+        assert!(revocations.clients().is_empty());
     }
 }

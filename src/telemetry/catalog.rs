@@ -43,7 +43,7 @@ pub struct Described {
     pub name: String,
     /// The type.
     pub kind: Type,
-    /// The label names; the values of each label are a closed set.
+    /// The names of the labels.
     pub labels: &'static [&'static str],
     /// The help text.
     pub help: &'static str,

@@ -1,4 +1,5 @@
-//! Labels of metrics as types: a label's values are a closed set, so a value that does not exist cannot be counted.
+//! Labels of metrics as types: only a value of the label's type can be counted. Most types are closed sets; names of
+//! objects are not.
 
 use std::borrow::Cow;
 use std::fmt::Debug;

@@ -25,21 +25,19 @@ pub(super) fn render(report: &Report) -> Value {
     if report.untold() > 0 {
         summary["untold"] = report.untold().into();
     }
-    if report.skipped.is_empty() {
-        return json!({ "summary": summary, "problems": problems });
-    }
-    summary["skipped"] = report.skipped.len().into();
-    let skipped: Vec<Value> = report
-        .listed_skipped()
-        .map(|(patch, message)| {
+    let mut document = json!({ "summary": summary, "problems": problems });
+    if !report.skipped.is_empty() {
+        let skipped = report.listed_skipped().map(|(patch, message)| {
             json!({
                 "file": patch.file.display().to_string(),
                 "kustomization": patch.kustomization.display().to_string(),
                 "message": message,
             })
-        })
-        .collect();
-    json!({ "summary": summary, "problems": problems, "skipped": skipped })
+        });
+        document["skipped"] = skipped.collect();
+        document["summary"]["skipped"] = report.skipped.len().into();
+    }
+    document
 }
 
 fn problem(finding: &Finding) -> Value {

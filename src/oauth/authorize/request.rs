@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::{ResponseMode, ReturnTo};
 use super::claims::ClaimsRequest;
 use super::error::{Code, Fault};
-use crate::oauth::pkce::Challenge;
+use crate::oauth::pkce::{Challenge, NotAChallenge};
 use crate::oauth::{Form, redirect_uri};
 
 /// The largest number of values in a parameter that is a list. Further ones are ignored.
@@ -149,7 +149,7 @@ pub fn check(
     let response_type = form.get("response_type").map(ResponseType::parse);
     let known_type = response_type.flatten();
     let default_mode = known_type.map_or(ResponseMode::Query, ResponseType::default_mode);
-    let mode = mode_of(form, known_type);
+    let mode = mode_of(form, known_type, default_mode);
     let return_to = ReturnTo {
         redirect_uri,
         mode: mode.unwrap_or(default_mode),
@@ -181,7 +181,7 @@ pub fn check(
         }
         fields(form, client, response_type, return_to.clone())
     };
-    checked().map_err(|fault| Refused::Client(return_to.clone(), fault))
+    checked().map_err(|fault| Refused::Client(return_to, fault))
 }
 
 /// Returns where the answer goes.
@@ -199,9 +199,12 @@ fn redirect_uri_of(form: &Form<'_>, client: &Registration<'_>) -> Result<String,
     }
 }
 
-/// Returns the mode that the request names, or the one of its type.
-fn mode_of(form: &Form<'_>, kind: Option<ResponseType>) -> Result<ResponseMode, Fault> {
-    let default = kind.map_or(ResponseMode::Query, ResponseType::default_mode);
+/// Returns the mode that the request names, or the default of its type.
+fn mode_of(
+    form: &Form<'_>,
+    kind: Option<ResponseType>,
+    default: ResponseMode,
+) -> Result<ResponseMode, Fault> {
     let Some(named) = form.get("response_mode") else {
         return Ok(default);
     };
@@ -298,9 +301,9 @@ fn challenge_of(form: &Form<'_>, client: &Registration<'_>) -> Result<Option<Cha
     if form.get("code_challenge_method") != Some("S256") {
         return Err(Fault::invalid("use the code_challenge_method S256"));
     }
-    Challenge::parse(text).map(Some).map_err(|_| {
-        Fault::invalid("the code_challenge is not the base64url of a SHA-256 hash, without padding")
-    })
+    Challenge::parse(text)
+        .map(Some)
+        .map_err(|_| Fault::invalid(NotAChallenge::TEXT))
 }
 
 fn prompts_of(form: &Form<'_>) -> Result<Prompts, Fault> {

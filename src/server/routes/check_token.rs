@@ -14,7 +14,9 @@ use crate::directory::tables::record::GatewayRecord;
 use crate::oauth::enforcement::{Denial, Passed};
 use crate::oauth::{Endpoint, Refusal, bearer};
 use crate::server::enforcement::enforce;
-use crate::server::gateway::{self, CLIENT_ID, Gateway, IDENTITY, KIND, SCOPE, SUBJECT, TO_REMOVE};
+use crate::server::gateway::{
+    self, CLIENT_ID, Gateway, IDENTITY, KEYS, KIND, SCOPE, SUBJECT, TO_REMOVE,
+};
 use crate::server::metrics::Checked;
 use crate::server::reply;
 use crate::server::request::{Call, Serving, values};
@@ -40,7 +42,7 @@ fn answer(call: &Call, serving: &Serving, now: Timestamp) -> Result<Response, Re
         .get(gateway_name(&site.path, call.head.uri.path()));
     let record = gateway.map(|gateway| &gateway.record);
     let headers = &call.head.headers;
-    let api_keys = values(headers, "x-api-key").chain(values(headers, "api-key"));
+    let api_keys = KEYS.into_iter().flat_map(|name| values(headers, name));
     let sent = bearer::extract(call.authorization(), api_keys);
     let verdict = enforce(call, serving, record, sent, now, pass)?;
     Ok(verdict.unwrap_or_else(|denial| denied(site, gateway, denial)))

@@ -27,6 +27,7 @@ find_programs() {
       die "the tests of the store need PostgreSQL: install it (Debian: postgresql), or set SYMBOLON_TEST_POSTGRES to the URL of an empty database"
     # apt may download as another user, who must be able to reach the folder.
     work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
     say "downloading PostgreSQL into $cache/postgres, once"
     # The libraries that a slim system lacks; those that it has are harmless.
     packages="postgresql-$version postgresql-client-$version libpq5 libicu72 libllvm14 libxml2 libxslt1.1 libldap-2.5-0
@@ -46,7 +47,6 @@ find_programs() {
     mv "$work/root" "$cache/postgres.new"
     chmod -R go+rX "$cache/postgres.new"
     mv "$cache/postgres.new" "$cache/postgres"
-    rm -rf "$work"
   fi
   flock -u 9
   echo "$cache/postgres/usr/lib/postgresql/$version/bin"
