@@ -14,12 +14,9 @@ pub mod session;
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 /// Returns the time `after` from `from`. A time beyond the calendar becomes [`Timestamp::MAX`].
 pub(crate) fn later(from: Timestamp, after: Duration) -> Timestamp {
-    SignedDuration::try_from(after)
-        .ok()
-        .and_then(|after| from.checked_add(after).ok())
-        .unwrap_or(Timestamp::MAX)
+    from.checked_add(after).unwrap_or(Timestamp::MAX)
 }

@@ -51,14 +51,6 @@ pub struct KeyMaterial {
     pub bytes: Zeroizing<[u8; 32]>,
 }
 
-struct Length;
-
-impl hkdf::KeyType for Length {
-    fn len(&self) -> usize {
-        32
-    }
-}
-
 /// Derives the key for one purpose by HKDF-SHA256 (RFC 5869).
 fn derived(material: &KeyMaterial, purpose: &'static str) -> hmac::Key {
     let extracted =
@@ -66,7 +58,7 @@ fn derived(material: &KeyMaterial, purpose: &'static str) -> hmac::Key {
     let mut key = Zeroizing::new([0; 32]);
     // HKDF fails only for outputs over 8160 bytes.
     let filled = extracted
-        .expand(&[purpose.as_bytes()], Length)
+        .expand(&[purpose.as_bytes()], hmac::HMAC_SHA256)
         .and_then(|output| output.fill(&mut *key));
     debug_assert!(filled.is_ok());
     hmac::Key::new(hmac::HMAC_SHA256, &*key)

@@ -9,8 +9,8 @@ use super::{Store, StoreError};
 
 /// The largest number of rows that one transaction deletes, so that no other transaction waits for long.
 pub(super) const BATCH: i64 = 500;
-/// How many pages of a SQLite file are given back at once.
-const PAGES: u32 = 200;
+/// Gives back some free pages of a SQLite file.
+const SHRINK: &str = "PRAGMA incremental_vacuum(200)";
 
 /// Each table, what deletes its expired rows, and what finds its oldest one. The order respects references: rows of a
 /// later table are kept while one of an earlier table needs them.
@@ -55,7 +55,7 @@ pub struct Deleted {
 pub struct Overdue {
     /// The table.
     pub table: &'static str,
-    /// How long the row has been expired; zero if there is none.
+    /// How long the row has been expired; zero if no row has expired.
     pub age: Duration,
 }
 
@@ -80,11 +80,8 @@ impl Store {
             deleted.more |= rows >= BATCH.unsigned_abs();
         }
         if self.can_shrink() {
-            let shrink = format!("PRAGMA incremental_vacuum({PAGES})");
-            self.write_single(move |tx| {
-                Box::pin(async move { tx.control(&shrink).await.map(drop) })
-            })
-            .await?;
+            self.write_single(|tx| Box::pin(async move { tx.control(SHRINK).await.map(drop) }))
+                .await?;
         }
         Ok(deleted)
     }

@@ -87,7 +87,7 @@ pub enum StoreError {
     /// Too many transactions wait. The request can be retried.
     #[error("the store is busy: too many transactions wait")]
     Busy,
-    /// A transaction took too long and was rolled back. The request can be retried.
+    /// A transaction took too long. It was rolled back, unless its commit was already on the way.
     #[error("the store is slow: a transaction took longer than {0:?}")]
     Slow(std::time::Duration),
     /// The store is closed.

@@ -22,14 +22,14 @@ impl Faults {
 
     /// Called at each step.
     pub(super) fn strike(&self) -> Result<(), StoreError> {
-        let before = self.0.fetch_sub(1, Ordering::SeqCst);
-        if before == 1 {
-            return Err(StoreError::Injected);
+        // Unless it is armed, it stays at zero.
+        let count = |left: i64| (left > 0).then(|| left - 1);
+        match self
+            .0
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, count)
+        {
+            Ok(1) => Err(StoreError::Injected),
+            _ => Ok(()),
         }
-        if before <= 0 {
-            // Not armed: stay at zero.
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-        Ok(())
     }
 }

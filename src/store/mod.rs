@@ -25,5 +25,5 @@ mod tx;
 pub use cleanup::{Deleted, Overdue};
 pub use error::{Fault, StoreError};
 pub use handle::{Holder, Store};
-pub use postgres::{Settings, UnknownSchemaName};
+pub use postgres::Settings;
 pub use tx::{Outcome, Tx};

@@ -1,7 +1,7 @@
 //! PostgreSQL, for many replicas.
 //!
 //! Correctness needs no sequence, advisory lock or NOTIFY, and READ COMMITTED is enough: each decision is one
-//! conditional statement. Nothing depends on the session, so a pooler such as PgBouncer may stand between.
+//! conditional statement. Nothing depends on the session, so a pooler such as PgBouncer can be used.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -42,7 +42,7 @@ struct SchemaName(String);
 #[error(
     "the name of a schema has 1 to 63 characters, each of a-z, 0-9 or _, starts with a letter and not with pg_"
 )]
-pub struct UnknownSchemaName;
+struct UnknownSchemaName;
 
 impl FromStr for SchemaName {
     type Err = UnknownSchemaName;

@@ -51,7 +51,6 @@ pub struct Tx {
     pub(super) link: Link,
     texts: Arc<Texts>,
     mode: Mode,
-    writes: u32,
     has_written: bool,
     #[cfg(test)]
     pub(super) faults: super::faults::Faults,
@@ -84,7 +83,6 @@ impl Tx {
             link,
             texts: Arc::clone(texts),
             mode,
-            writes: 0,
             has_written: false,
             #[cfg(test)]
             faults: faults.clone(),
@@ -93,7 +91,7 @@ impl Tx {
 
     /// Starts the next piece of work on the same connection.
     pub(super) fn reset(&mut self, mode: Mode) {
-        (self.mode, self.writes, self.has_written) = (mode, 0, false);
+        (self.mode, self.has_written) = (mode, false);
     }
 
     /// Executes a statement and returns its rows.
@@ -102,24 +100,27 @@ impl Tx {
         statement: Statement,
         values: [Value; N],
     ) -> Result<Vec<Row>, StoreError> {
-        if statement.writes() {
-            self.writes += 1;
-            match self.mode {
-                Mode::Read => return Err(StoreError::Misused("a read changes rows")),
-                Mode::Single if self.writes > 1 => {
-                    return Err(StoreError::Misused("more than one statement changes rows"));
-                }
-                _ => {}
+        let writes = statement.writes();
+        match self.mode {
+            Mode::Read if writes => return Err(StoreError::Misused("a read changes rows")),
+            Mode::Single if writes && self.has_written => {
+                return Err(StoreError::Misused("more than one statement changes rows"));
             }
+            _ => {}
         }
         #[cfg(test)]
         self.faults.strike()?;
-        let rows = self.fetch(self.texts.of(statement), values.into()).await?;
-        self.has_written |= statement.writes();
-        Ok(rows)
+        // Set before the statement runs: if its caller gives up, it may still take effect.
+        self.has_written |= writes;
+        let rows = self.fetch(self.texts.of(statement), values.into()).await;
+        if rows.is_err() && self.mode == Mode::Single {
+            // A statement that fails undoes itself.
+            self.has_written = false;
+        }
+        rows
     }
 
-    /// Whether a statement has changed rows.
+    /// Whether a statement has changed rows, or was abandoned and may have.
     pub(super) const fn has_written(&self) -> bool {
         self.has_written
     }

@@ -40,8 +40,7 @@ impl Tx {
         owner: &str,
         now: Timestamp,
     ) -> Result<Account, StoreError> {
-        let never = Timestamp::UNIX_EPOCH.into();
-        let values = [id.into(), owner.into(), now.into(), never];
+        let values = [id.into(), owner.into(), now.into()];
         self.run(Statement::ACCOUNT_ADD, values).await?;
         let present = self.account_of(owner).await?;
         present.ok_or(StoreError::Misused(

@@ -19,7 +19,8 @@ fn micros(duration: Duration) -> Value {
 }
 
 impl Store {
-    /// Reserves one attempt for each subject, or for no subject at all. Returns whether the attempt is admitted.
+    /// Reserves one attempt for each subject; if one is refused, none is reserved. Returns whether the attempt is
+    /// admitted.
     ///
     /// # Errors
     /// A fault of the database.

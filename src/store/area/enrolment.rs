@@ -17,14 +17,14 @@ pub struct Enrolment {
     pub expires_at: Timestamp,
     /// What the account belongs to.
     pub owner: String,
-    /// The ID of the account, if there is none yet.
+    /// The ID for the account, if it does not exist yet.
     pub account: AccountId,
     /// The hash of the new password, a PHC string.
     pub password: String,
 }
 
 impl Store {
-    /// Uses a link: creates the account if there is none, sets the password, and ends every session and grant of the
+    /// Uses a link: creates the account if it does not exist, sets the password, and ends every session and grant of the
     /// account. Returns `None`, and changes nothing, if the link has expired, was used before, or was issued before the
     /// last revocation of the account.
     ///

@@ -57,7 +57,7 @@ async fn rows_go_when_nothing_needs_them_any_more(world: &World) {
     assert_eq!(counts(world.dump().await), [1, 1, 1, 1]);
     round(660).await.unwrap();
     assert_eq!(counts(world.dump().await), [0, 1, 1, 1]);
-    // The session has lapsed, but its grant lives: deleting the session must not revive or end it.
+    // The session is revoked, and its grant with it. The rows stay until the grant expires, and the token is refused.
     world
         .store
         .end_session(coded.grant.session, at(NOW + 700))

@@ -341,7 +341,7 @@ async fn a_pushed_request_gives_one_code(world: &World) {
         .iter()
         .filter(|row| row.starts_with("grants"))
         .count();
-    assert_eq!(grants, 1, "who was second left nothing");
+    assert_eq!(grants, 1, "the refused requests left no grant");
     assert!(present("shop", NOW + 300).await.is_none(), "used");
     let unused = request("shop");
     assert!(
@@ -444,7 +444,7 @@ async fn an_attempt_is_reserved_for_all_subjects_or_none(world: &World) {
     assert_eq!(
         store.attempts([1; 32]).await.unwrap(),
         before,
-        "the network did not pay"
+        "the other subject keeps its attempt"
     );
     // A success pays nothing.
     store.refund_attempt(both()).await.unwrap();

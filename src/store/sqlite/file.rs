@@ -166,13 +166,7 @@ pub(super) fn failed(path: &Path, source: sqlx::Error) -> StoreError {
 /// Creates the file with mode 0600, or restricts an existing one: SQLite would follow the umask, and gives the files
 /// beside it the mode of this one. Returns whether the file is empty.
 fn own_file(path: &Path) -> std::io::Result<bool> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(PRIVATE)
-        .custom_flags(AT_ONCE)
-        .open(path)?;
+    let file = open_private(path)?;
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(std::io::Error::other("not a regular file"));
@@ -183,6 +177,17 @@ fn own_file(path: &Path) -> std::io::Result<bool> {
     Ok(found.len() == 0)
 }
 
+/// Opens a file for writing, or creates it for its owner alone.
+fn open_private(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(PRIVATE)
+        .custom_flags(AT_ONCE)
+        .open(path)
+}
+
 /// Locks the store. The volume itself is no lock: two pods on one node can mount it.
 async fn lock(path: &Path, patience: Duration) -> Result<File, StoreError> {
     let mut name = path.to_owned().into_os_string();
@@ -191,14 +196,7 @@ async fn lock(path: &Path, patience: Duration) -> Result<File, StoreError> {
         path: PathBuf::from(&name),
         source,
     };
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(PRIVATE)
-        .custom_flags(AT_ONCE)
-        .open(&name)
-        .map_err(fault)?;
+    let file = open_private(Path::new(&name)).map_err(fault)?;
     let began = Instant::now();
     let mut told = None;
     loop {
