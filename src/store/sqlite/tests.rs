@@ -218,8 +218,11 @@ async fn opening_a_fifo_or_a_device_fails_at_once() {
     let folder = tempfile::tempdir().unwrap();
     for (name, in_the_way) in [("a.db", "a.db"), ("b.db", "b.db.lock")] {
         let fifo = folder.path().join(in_the_way);
-        // Not a program: a forked child would hold the locks of tests that run in parallel until it executes.
-        crate::state_file::testing::fifo(&fifo);
+        // Do not use a program for this: a forked child would hold the locks of tests that run in parallel until it
+        // executes.
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
         let refused = open(&folder.path().join(name)).await.err();
         assert!(matches!(refused, Some(StoreError::File { .. })), "{name}");
     }
