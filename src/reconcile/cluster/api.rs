@@ -18,6 +18,9 @@ pub enum ApiError {
     /// Not done: the API server considers the object invalid.
     #[error("refused as invalid: {0}")]
     Invalid(String),
+    /// Not done: an admission webhook that the API server must ask does not answer. It asks before it stores anything.
+    #[error("an admission webhook does not answer: {0}")]
+    WebhookDown(String),
     /// The outcome is unknown: no usable answer came in time.
     #[error("outcome unknown: {0}")]
     Unknown(String),

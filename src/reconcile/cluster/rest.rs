@@ -24,6 +24,9 @@ const LONGEST_MESSAGE: usize = 512;
 const TOO_LARGE: &str =
     "the object is too large to be read: remove data, labels or annotations from it";
 
+/// What the API server says if a webhook does not answer and its `failurePolicy` is `Fail`.
+const FAILED_WEBHOOK: &str = "failed calling webhook";
+
 /// A request as kube builds it.
 pub(in crate::reconcile) type Built = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
 
@@ -221,7 +224,7 @@ fn refusal(status: StatusCode, body: &Value) -> ApiError {
         (500, _) if message.starts_with("failed to create typed patch object") => {
             ApiError::Invalid(message)
         }
-        // The message matters, above all if a webhook does not answer.
+        (500, _) if message.contains(FAILED_WEBHOOK) => ApiError::WebhookDown(message),
         (500..=599, _) if !message.is_empty() => {
             ApiError::Unknown(format!("status {status}: {message}"))
         }
@@ -423,6 +426,13 @@ mod tests {
                 503,
                 &json!({"message": "later"}),
                 ApiError::Unavailable("later".into()),
+            ),
+            (
+                500,
+                &json!({"message": "Internal error occurred: failed calling webhook \"w.example.com\": failed to call webhook"}),
+                ApiError::WebhookDown(
+                    "Internal error occurred: failed calling webhook \"w.example.com\": failed to call webhook".into(),
+                ),
             ),
             (
                 500,

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     Controller, ReconcileError, Reconciled, access_denied, api, lock, now, owners_under, pods,
-    secret_refused,
+    secret_refused, webhook_down,
 };
 use crate::directory::tables::record::{IdentityRecord, Object};
 use crate::directory::{Directory, ObjectKey, Problem, Reason};
@@ -202,6 +202,7 @@ fn refused(error: &ApiError) -> Option<Problem> {
             let message = secret_refused(message, METADATA);
             Some(Problem::error(Reason::SecretAccessDenied, "", message))
         }
+        ApiError::WebhookDown(message) => Some(webhook_down("Secrets of the keys", message)),
         _ => None,
     }
 }

@@ -560,6 +560,14 @@ fn access_denied(message: &str, field: &str) -> Problem {
     Problem::error(Reason::SecretAccessDenied, "", message)
 }
 
+/// The problem of an object that cannot be written because an admission webhook does not answer. The operator retries.
+fn webhook_down(object: &str, message: &str) -> Problem {
+    let message = format!(
+        "the operator cannot write the {object} and keeps retrying: {message}; ask the administrators of the cluster to repair the webhook"
+    );
+    Problem::error(Reason::Pending, "", message)
+}
+
 /// Returns the message about a Secret that the API server or one of its admission rules considers invalid. `field` is
 /// where the user sets labels and annotations of the Secret.
 fn secret_refused(message: &str, field: &str) -> String {

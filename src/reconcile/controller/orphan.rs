@@ -127,7 +127,11 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 if since == now {
                     info!(%key, "marked the key Secret of a deleted Identity, will delete it in 72 hours unless the Identity comes back");
                 }
-                key_secrets::mark(&self.cluster, &secret, since, now).await
+                let marked = key_secrets::mark(&self.cluster, &secret, since, now).await;
+                if marked.is_ok() {
+                    return Ok(Reconciled::Settled(keys::after_mark(since, now)));
+                }
+                marked
             }
             Step::Delete => {
                 info!(%key, "deleting the key Secret of a deleted Identity");

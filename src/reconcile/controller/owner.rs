@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Controller, ReconcileError, Reconciled, access_denied, api, is_deleting, key_of, lock, now,
-    secret_refused,
+    secret_refused, webhook_down,
 };
 use crate::directory::{Directory, ObjectKey, Problem, Reason, Standing};
 use crate::reconcile::cluster::Cluster;
@@ -305,8 +305,17 @@ fn refusal(kind: OwnerKind, error: &IssueError) -> Option<Problem> {
         IssueError::Apply(object, cause) => (*object, "write", cause),
         IssueError::Contended => return None,
     };
-    let (ApiError::Forbidden(words) | ApiError::Invalid(words)) = cause else {
-        return None;
+    let words = match cause {
+        ApiError::Forbidden(words) | ApiError::Invalid(words) => words,
+        ApiError::WebhookDown(words) => {
+            let object = if object == "Secret" {
+                object.to_owned()
+            } else {
+                format!("{object} of this object")
+            };
+            return Some(webhook_down(&object, words));
+        }
+        _ => return None,
     };
     let is_forbidden = matches!(cause, ApiError::Forbidden(_));
     Some(match (object, verb) {
@@ -397,7 +406,11 @@ mod tests {
     fn every_refused_read_and_write_is_told_with_the_words_of_the_policy() {
         let words = || "no such team".to_owned();
         for object in ["Credential", "Secret", "owner"] {
-            for cause in [ApiError::Forbidden(words()), ApiError::Invalid(words())] {
+            for cause in [
+                ApiError::Forbidden(words()),
+                ApiError::Invalid(words()),
+                ApiError::WebhookDown(words()),
+            ] {
                 for error in [
                     IssueError::Gather(object, cause.clone()),
                     IssueError::Apply(object, cause.clone()),

@@ -54,10 +54,7 @@ pub fn plan(
     let age = now.duration_since(confirmed);
     // A time far in the future would keep the Secret for ever, or hide a gap.
     let is_unbroken = since <= confirmed && -CLOCK_SKEW <= age && age <= LONGEST_GAP;
-    let ends = [
-        since.checked_add(IDENTITY_MISSING),
-        confirmed.checked_add(CONFIRM_EVERY),
-    ];
+    let ends = ends(since, confirmed);
     match ends {
         _ if !is_unbroken || seen.is_some_and(|seen| since < seen) => Step::Mark(now),
         [Ok(end), _] if end <= now => Step::Delete,
@@ -65,6 +62,19 @@ pub fn plan(
         [Ok(end), Ok(confirm)] => Step::Wait(end.min(confirm)),
         _ => Step::Mark(now),
     }
+}
+
+/// Returns when to look again after a mark was written: also if a webhook removed it, so not at once.
+pub fn after_mark(since: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    ends(since, now).into_iter().flatten().min()
+}
+
+/// Returns when the Secret may be deleted, and when its mark must be confirmed.
+fn ends(since: Timestamp, confirmed: Timestamp) -> [Result<Timestamp, jiff::Error>; 2] {
+    [
+        since.checked_add(IDENTITY_MISSING),
+        confirmed.checked_add(CONFIRM_EVERY),
+    ]
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use symbolon::reconcile::fleet::Installation;
-use symbolon::resources::ManagedKind;
+use symbolon::resources::{Kind, ManagedKind};
 
 use super::fleet::{IMAGE, Kubelet, identity, installation, objects, start};
-use super::world::{World, condition};
+use super::world::{Running, World, condition};
 use crate::harness::{Cluster, eventually};
 
 fn scoped(world: &World<'_>, more: &[String]) -> Installation {
@@ -146,16 +146,26 @@ async fn additions_to_selectors_and_rights_are_removed() {
 }
 
 /// Creates a webhook for these operations on a resource in the platform's namespace. It never responds.
-#[expect(clippy::unwrap_used, reason = "a test may panic")]
 async fn guard(world: &World<'_>, operations: &[&str], group: &str, resource: &str) {
-    let platform = world.platform.name();
+    guard_in(world, world.platform.name(), operations, group, resource).await;
+}
+
+/// Does the same in another namespace.
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+async fn guard_in(
+    world: &World<'_>,
+    namespace: &str,
+    operations: &[&str],
+    group: &str,
+    resource: &str,
+) {
     let down = json!({
-        "metadata": {"name": platform},
+        "metadata": {"name": world.platform.name()},
         "webhooks": [{
             "name": "down.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
             "failurePolicy": "Fail", "timeoutSeconds": 1,
             "clientConfig": {"url": "https://127.0.0.1:1/"},
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": platform}},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
             "rules": [{"apiGroups": [group], "apiVersions": ["*"],
                 "operations": operations, "resources": [resource]}],
         }],
@@ -272,6 +282,39 @@ async fn a_webhook_that_is_down_blocks_only_its_own_objects() {
     unguard(&world).await;
     world.identity_is("main", "Ready").await;
     assert!(world.made(ManagedKind::Ingress).await.is_some());
+}
+
+/// A Secret that a webhook holds up would otherwise be missing without a reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_is_down_is_told_in_the_condition_of_each_object_that_waits_for_a_secret() {
+    let world = World::new(Cluster::shared()).await;
+    guard(&world, &["CREATE", "UPDATE"], "", "secrets").await;
+    let _running = Running::start(&world).await;
+    let told = world.identity_is("main", "Pending").await;
+    assert_names_webhook(&told);
+    unguard(&world).await;
+    world.token_ready("nightly").await;
+
+    let team = world.team.name();
+    guard_in(&world, team, &["CREATE", "UPDATE"], "", "secrets").await;
+    world.apply_token("second", "").await;
+    let kind = Kind::ServiceAccessToken;
+    let told = world.ready(kind, "second", "False", "Pending").await;
+    assert_names_webhook(&told);
+    unguard(&world).await;
+    world.token_ready("second").await;
+}
+
+fn assert_names_webhook(object: &Value) {
+    let message = condition(object, "Ready")["message"].as_str();
+    let message = message.unwrap_or_default();
+    for words in [
+        "keeps retrying",
+        "failed calling webhook",
+        "down.example.com",
+    ] {
+        assert!(message.contains(words), "{message}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
