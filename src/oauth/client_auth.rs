@@ -179,8 +179,7 @@ struct Failing<'a> {
 impl Failing<'_> {
     fn several(self, client_id: Option<&str>) -> Failure {
         Failure {
-            error: OAuthError::new(
-                ErrorCode::InvalidRequest,
+            error: OAuthError::invalid_request(
                 "use one way to authenticate: the Authorization header or the body",
             ),
             reason: Reason::SeveralMethods,

@@ -5,15 +5,15 @@
 /// An error code of OAuth 2.0 and its extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
-    /// RFC 6749 section 5.2.
+    /// RFC 6749 sections 4.1.2.1 and 5.2.
     InvalidRequest,
     /// RFC 6749 section 5.2.
     InvalidClient,
-    /// RFC 6749 section 5.2.
+    /// RFC 6749 sections 4.1.2.1 and 5.2. On a page, the client is unknown.
     UnauthorizedClient,
     /// RFC 6749 section 5.2.
     UnsupportedGrantType,
-    /// RFC 6749 section 5.2.
+    /// RFC 6749 sections 4.1.2.1 and 5.2.
     InvalidScope,
     /// RFC 8707 section 2.
     InvalidTarget,
@@ -23,10 +23,28 @@ pub enum ErrorCode {
     InvalidToken,
     /// RFC 6750 section 3.1.
     InsufficientScope,
-    /// RFC 6749 section 4.1.2.1, here sent with 503 (RFC 7009 section 2.2.1).
+    /// RFC 6749 section 4.1.2.1; without a redirect, sent with 503 (RFC 7009 section 2.2.1).
     TemporarilyUnavailable,
-    /// RFC 6749 section 4.1.2.1, here sent with 500.
+    /// RFC 6749 section 4.1.2.1; without a redirect, sent with 500.
     ServerError,
+    /// RFC 6749 section 4.1.2.1: the person or the server refused.
+    AccessDenied,
+    /// RFC 6749 section 4.1.2.1.
+    UnsupportedResponseType,
+    /// OpenID Connect Core section 3.1.2.6: `prompt=none`, but there is no session.
+    LoginRequired,
+    /// OpenID Connect Core section 3.1.2.6: `prompt=none`, but there is no consent.
+    ConsentRequired,
+    /// OpenID Connect Core section 3.1.2.6: `prompt=none`, but another page must be shown.
+    InteractionRequired,
+    /// OpenID Connect Core section 3.1.2.6.
+    RequestNotSupported,
+    /// OpenID Connect Core section 3.1.2.6.
+    RequestUriNotSupported,
+    /// OpenID Connect Core section 3.1.2.6.
+    RegistrationNotSupported,
+    /// OpenID Connect Unmet Authentication Requirements 1.0.
+    UnmetAuthenticationRequirements,
 }
 
 impl ErrorCode {
@@ -44,10 +62,19 @@ impl ErrorCode {
             Self::InsufficientScope => "insufficient_scope",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::ServerError => "server_error",
+            Self::AccessDenied => "access_denied",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::LoginRequired => "login_required",
+            Self::ConsentRequired => "consent_required",
+            Self::InteractionRequired => "interaction_required",
+            Self::RequestNotSupported => "request_not_supported",
+            Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::RegistrationNotSupported => "registration_not_supported",
+            Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
         }
     }
 
-    /// Returns the HTTP status.
+    /// Returns the HTTP status of an answer that is not a redirect to the client.
     pub const fn status(self) -> u16 {
         match self {
             Self::InvalidRequest
@@ -55,7 +82,16 @@ impl ErrorCode {
             | Self::UnsupportedGrantType
             | Self::InvalidScope
             | Self::InvalidTarget
-            | Self::UnsupportedTokenType => 400,
+            | Self::UnsupportedTokenType
+            | Self::AccessDenied
+            | Self::UnsupportedResponseType
+            | Self::LoginRequired
+            | Self::ConsentRequired
+            | Self::InteractionRequired
+            | Self::RequestNotSupported
+            | Self::RequestUriNotSupported
+            | Self::RegistrationNotSupported
+            | Self::UnmetAuthenticationRequirements => 400,
             Self::InvalidClient | Self::InvalidToken => 401,
             Self::InsufficientScope => 403,
             Self::ServerError => 500,
@@ -78,6 +114,11 @@ impl OAuthError {
     /// Creates an error answer.
     pub const fn new(code: ErrorCode, description: &'static str) -> Self {
         Self { code, description }
+    }
+
+    /// Creates an `invalid_request`.
+    pub const fn invalid_request(description: &'static str) -> Self {
+        Self::new(ErrorCode::InvalidRequest, description)
     }
 
     /// Renders the body of RFC 6749 section 5.2.

@@ -9,7 +9,7 @@ use std::fmt;
 
 use zeroize::Zeroize as _;
 
-use super::{ErrorCode, OAuthError};
+use super::OAuthError;
 
 /// The most parameters in one request.
 const MAX_PARAMETERS: usize = 64;
@@ -64,10 +64,10 @@ impl<'a> Form<'a> {
         };
         let (name, value) = (decode(name)?, decode(value)?);
         if self.pairs.len() == MAX_PARAMETERS {
-            return Err(invalid("too many parameters"));
+            return Err(OAuthError::invalid_request("too many parameters"));
         }
         if name != REPEATABLE && self.pairs.iter().any(|(known, _)| *known == name) {
-            return Err(invalid("a parameter is repeated"));
+            return Err(OAuthError::invalid_request("a parameter is repeated"));
         }
         self.pairs.push((name, value));
         Ok(())
@@ -99,7 +99,8 @@ impl<'a> Form<'a> {
     /// # Errors
     /// `invalid_request` with `description`.
     pub fn require(&self, name: &str, description: &'static str) -> Result<&str, OAuthError> {
-        self.get(name).ok_or(invalid(description))
+        self.get(name)
+            .ok_or(OAuthError::invalid_request(description))
     }
 }
 
@@ -145,7 +146,9 @@ pub fn check_query(query: Option<&str>) -> Result<(), OAuthError> {
         decode(name.as_bytes()).is_ok_and(|name| NEVER_IN_A_QUERY.contains(&name.as_ref()))
     };
     if query.split('&').any(forbidden) {
-        return Err(invalid("send parameters in the body, not in the URL"));
+        return Err(OAuthError::invalid_request(
+            "send parameters in the body, not in the URL",
+        ));
     }
     Ok(())
 }
@@ -157,7 +160,7 @@ pub fn check_query(query: Option<&str>) -> Result<(), OAuthError> {
 pub fn decode(text: &[u8]) -> Result<Cow<'_, str>, OAuthError> {
     let encoded = text.iter().any(|byte| matches!(byte, b'%' | b'+'));
     let decoded = if encoded {
-        let bytes = unescape(text).ok_or(invalid(
+        let bytes = unescape(text).ok_or(OAuthError::invalid_request(
             "a percent sign is not followed by two hexadecimal digits",
         ))?;
         String::from_utf8(bytes).map(Cow::Owned).map_err(|error| {
@@ -168,7 +171,9 @@ pub fn decode(text: &[u8]) -> Result<Cow<'_, str>, OAuthError> {
     };
     match decoded {
         Ok(text) if !text.contains('\0') => Ok(text),
-        _ => Err(invalid("the parameters are not UTF-8 text")),
+        _ => Err(OAuthError::invalid_request(
+            "the parameters are not UTF-8 text",
+        )),
     }
 }
 
@@ -192,15 +197,12 @@ fn unescape(text: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-const fn invalid(description: &'static str) -> OAuthError {
-    OAuthError::new(ErrorCode::InvalidRequest, description)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use rstest::rstest;
 
+    use super::super::ErrorCode;
     use super::*;
 
     fn get(body: &str, name: &str) -> Result<Option<String>, OAuthError> {
@@ -274,7 +276,11 @@ mod tests {
         assert_eq!(form.require("token", "token is missing"), Ok("abc"));
         for name in ["empty", "other"] {
             let missing = form.require(name, "token is missing").unwrap_err();
-            assert_eq!(missing, invalid("token is missing"), "{name}");
+            assert_eq!(
+                missing,
+                OAuthError::invalid_request("token is missing"),
+                "{name}"
+            );
         }
     }
 

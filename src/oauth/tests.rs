@@ -620,6 +620,31 @@ fn each_error_has_its_registered_code_and_status() {
             503,
         ),
         (ErrorCode::ServerError, "server_error", 500),
+        (ErrorCode::AccessDenied, "access_denied", 400),
+        (
+            ErrorCode::UnsupportedResponseType,
+            "unsupported_response_type",
+            400,
+        ),
+        (ErrorCode::LoginRequired, "login_required", 400),
+        (ErrorCode::ConsentRequired, "consent_required", 400),
+        (ErrorCode::InteractionRequired, "interaction_required", 400),
+        (ErrorCode::RequestNotSupported, "request_not_supported", 400),
+        (
+            ErrorCode::RequestUriNotSupported,
+            "request_uri_not_supported",
+            400,
+        ),
+        (
+            ErrorCode::RegistrationNotSupported,
+            "registration_not_supported",
+            400,
+        ),
+        (
+            ErrorCode::UnmetAuthenticationRequirements,
+            "unmet_authentication_requirements",
+            400,
+        ),
     ] {
         assert_eq!((code.as_str(), code.status()), (name, status));
     }

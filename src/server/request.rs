@@ -26,7 +26,7 @@ use crate::directory::AcceptedClient;
 use crate::oauth::access_token::Inactive;
 use crate::oauth::client_auth::{self, Method};
 use crate::oauth::form::{check_query, is_form};
-use crate::oauth::{Endpoint, ErrorCode, Form, OAuthError, Refusal};
+use crate::oauth::{Endpoint, Form, OAuthError, Refusal};
 use crate::telemetry::Unverified;
 use crate::telemetry::audit::{self, Origin};
 
@@ -127,8 +127,7 @@ impl Call {
         check_query(self.head.uri.query())?;
         let media_type = self.head.headers.get(CONTENT_TYPE);
         if !is_form(media_type.and_then(|value| value.to_str().ok())) {
-            return Err(OAuthError::new(
-                ErrorCode::InvalidRequest,
+            return Err(OAuthError::invalid_request(
                 "send the parameters as application/x-www-form-urlencoded",
             )
             .into());
@@ -297,7 +296,7 @@ pub(super) fn check_host(request: &Request) -> Result<(), Refusal> {
     let Some(host) = hosts.next().map(HeaderValue::as_bytes) else {
         return Ok(());
     };
-    let refused = |why| Err(OAuthError::new(ErrorCode::InvalidRequest, why).into());
+    let refused = |why| Err(OAuthError::invalid_request(why).into());
     if hosts.next().is_some() {
         return refused("send one Host header");
     }

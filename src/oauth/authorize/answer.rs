@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::error::Fault;
+use crate::oauth::OAuthError;
 
 /// How the parameters of an answer reach the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -58,12 +58,12 @@ pub enum Answer {
 
 impl ReturnTo {
     /// Builds the answer that refuses the request.
-    pub fn refuse(&self, issuer: &str, fault: Fault) -> Answer {
+    pub fn refuse(&self, issuer: &str, error: OAuthError) -> Answer {
         self.answer(
             issuer,
             vec![
-                ("error", fault.code.as_str().to_owned()),
-                ("error_description", fault.description.to_owned()),
+                ("error", error.code.as_str().to_owned()),
+                ("error_description", error.description.to_owned()),
             ],
         )
     }
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn an_error_names_the_issuer_too() {
         let to = return_to("https://a.example/cb", ResponseMode::Query, None);
-        let answer = to.refuse(ISSUER, Fault::invalid("nonce is missing"));
+        let answer = to.refuse(ISSUER, OAuthError::invalid_request("nonce is missing"));
         let wanted = "https://a.example/cb?error=invalid_request&error_description=nonce+is+missing&iss=https%3A%2F%2Fid.example.com%2Fid";
         assert_eq!(answer, Answer::Redirect(wanted.to_owned()));
     }

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::error::Fault;
+use crate::oauth::OAuthError;
 
 /// The longest parameter, in bytes.
 const MAX_LENGTH: usize = 4096;
 /// The largest number of claims that one request may name.
 const MAX_CLAIMS: usize = 64;
 
-const MALFORMED: Fault =
-    Fault::invalid("claims must be a JSON object with the members id_token and userinfo");
+const MALFORMED: OAuthError = OAuthError::invalid_request(
+    "claims must be a JSON object with the members id_token and userinfo",
+);
 
 /// The claims that a request names, by the place where the client wants them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,9 +43,9 @@ impl ClaimsRequest {
     ///
     /// # Errors
     /// `invalid_request` if it is not a JSON object of this form, or too large.
-    pub fn parse(text: &str) -> Result<Self, Fault> {
+    pub fn parse(text: &str) -> Result<Self, OAuthError> {
         if text.len() > MAX_LENGTH {
-            return Err(Fault::invalid("claims is too long"));
+            return Err(OAuthError::invalid_request("claims is too long"));
         }
         let sent: Map<String, Value> = serde_json::from_str(text).map_err(|_| MALFORMED)?;
         let request = Self {
@@ -52,7 +53,7 @@ impl ClaimsRequest {
             userinfo: wishes(sent.get("userinfo"))?,
         };
         if request.id_token.len() + request.userinfo.len() > MAX_CLAIMS {
-            return Err(Fault::invalid("claims names too many claims"));
+            return Err(OAuthError::invalid_request("claims names too many claims"));
         }
         Ok(request)
     }
@@ -72,7 +73,7 @@ impl ClaimsRequest {
 }
 
 /// Reads one member of the parameter. Its unknown members are ignored (section 5.5).
-fn wishes(sent: Option<&Value>) -> Result<BTreeMap<String, Wish>, Fault> {
+fn wishes(sent: Option<&Value>) -> Result<BTreeMap<String, Wish>, OAuthError> {
     match sent {
         None | Some(Value::Null) => Ok(BTreeMap::new()),
         Some(Value::Object(sent)) => sent
@@ -84,7 +85,7 @@ fn wishes(sent: Option<&Value>) -> Result<BTreeMap<String, Wish>, Fault> {
 }
 
 /// Reads what is asked of one claim (section 5.5.1).
-fn wish(sent: &Value) -> Result<Wish, Fault> {
+fn wish(sent: &Value) -> Result<Wish, OAuthError> {
     let sent = match sent {
         Value::Null => return Ok(Wish::default()),
         Value::Object(sent) => sent,

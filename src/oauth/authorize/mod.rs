@@ -6,9 +6,7 @@
 
 pub mod answer;
 pub mod claims;
-pub mod error;
 pub mod request;
 
 pub use answer::{Answer, ResponseMode, ReturnTo};
-pub use error::{Code, Fault};
 pub use request::{AuthorizationRequest, Refused, Registration, ResponseType};

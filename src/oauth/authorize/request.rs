@@ -8,9 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{ResponseMode, ReturnTo};
 use super::claims::ClaimsRequest;
-use super::error::{Code, Fault};
 use crate::oauth::pkce::{Challenge, NotAChallenge};
-use crate::oauth::{Form, redirect_uri};
+use crate::oauth::{ErrorCode, Form, OAuthError, redirect_uri};
 
 /// The largest number of values in a parameter that is a list. Further ones are ignored.
 const MAX_LISTED: usize = 16;
@@ -131,9 +130,9 @@ pub const OPENID: &str = "openid";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// On a page of the server: it is not certain that the redirect URI is the client's.
-    Page(Fault),
+    Page(OAuthError),
     /// By an answer to the client.
-    Client(ReturnTo, Fault),
+    Client(ReturnTo, OAuthError),
 }
 
 /// Checks a request of a known client. `is_pushed` says that the client pushed it to the PAR endpoint.
@@ -157,17 +156,17 @@ pub fn check(
     };
     let checked = || {
         let response_type = match response_type {
-            None => return Err(Fault::invalid("response_type is missing")),
+            None => return Err(OAuthError::invalid_request("response_type is missing")),
             Some(Some(kind)) if client.response_types.contains(&kind) => kind,
             Some(Some(_)) => {
-                return Err(Fault::new(
-                    Code::UnauthorizedClient,
+                return Err(OAuthError::new(
+                    ErrorCode::UnauthorizedClient,
                     "this client may not use this response_type",
                 ));
             }
             Some(None) => {
-                return Err(Fault::new(
-                    Code::UnsupportedResponseType,
+                return Err(OAuthError::new(
+                    ErrorCode::UnsupportedResponseType,
                     "use the response_type code, or code id_token",
                 ));
             }
@@ -175,27 +174,27 @@ pub fn check(
         mode?;
         unsupported(form)?;
         if client.needs_par && !is_pushed {
-            return Err(Fault::invalid(
+            return Err(OAuthError::invalid_request(
                 "this client must push its requests to the PAR endpoint",
             ));
         }
         fields(form, client, response_type, return_to.clone())
     };
-    checked().map_err(|fault| Refused::Client(return_to, fault))
+    checked().map_err(|error| Refused::Client(return_to, error))
 }
 
 /// Returns where the answer goes.
-fn redirect_uri_of(form: &Form<'_>, client: &Registration<'_>) -> Result<String, Fault> {
+fn redirect_uri_of(form: &Form<'_>, client: &Registration<'_>) -> Result<String, OAuthError> {
     let registered = client.redirect_uris.iter().copied();
     match (form.get("redirect_uri"), client.redirect_uris) {
         (Some(uri), _) if redirect_uri::is_registered(registered, uri) => Ok(uri.to_owned()),
-        (Some(_), _) => Err(Fault::invalid(
+        (Some(_), _) => Err(OAuthError::invalid_request(
             "the redirect_uri is not registered for this client",
         )),
         // OpenID Connect Core section 3.1.2.1 requires the parameter. RFC 6749 requires it only if several are
         // registered.
         (None, [only]) if !scopes_of(form).any(|scope| scope == OPENID) => Ok((*only).to_owned()),
-        (None, _) => Err(Fault::invalid("redirect_uri is missing")),
+        (None, _) => Err(OAuthError::invalid_request("redirect_uri is missing")),
     }
 }
 
@@ -204,7 +203,7 @@ fn mode_of(
     form: &Form<'_>,
     kind: Option<ResponseType>,
     default: ResponseMode,
-) -> Result<ResponseMode, Fault> {
+) -> Result<ResponseMode, OAuthError> {
     let Some(named) = form.get("response_mode") else {
         return Ok(default);
     };
@@ -213,37 +212,39 @@ fn mode_of(
         .find(|mode| mode.as_str() == named);
     match known {
         // A query ends in logs and in the Referer header (Multiple Response Types section 5).
-        Some(ResponseMode::Query) if kind == Some(ResponseType::CodeIdToken) => Err(
-            Fault::invalid("an ID token is not sent in a query: use fragment or form_post"),
-        ),
+        Some(ResponseMode::Query) if kind == Some(ResponseType::CodeIdToken) => {
+            Err(OAuthError::invalid_request(
+                "an ID token is not sent in a query: use fragment or form_post",
+            ))
+        }
         Some(mode) => Ok(mode),
-        None => Err(Fault::invalid(
+        None => Err(OAuthError::invalid_request(
             "use the response_mode query, fragment or form_post",
         )),
     }
 }
 
 /// Refuses the parameters that discovery declares unsupported.
-fn unsupported(form: &Form<'_>) -> Result<(), Fault> {
+fn unsupported(form: &Form<'_>) -> Result<(), OAuthError> {
     for (name, code, description) in [
         (
             "request",
-            Code::RequestNotSupported,
+            ErrorCode::RequestNotSupported,
             "send the parameters themselves, or push them to the PAR endpoint",
         ),
         (
             "request_uri",
-            Code::RequestUriNotSupported,
+            ErrorCode::RequestUriNotSupported,
             "only a request_uri of the PAR endpoint is supported",
         ),
         (
             "registration",
-            Code::RegistrationNotSupported,
+            ErrorCode::RegistrationNotSupported,
             "clients are registered beforehand",
         ),
     ] {
         if form.get(name).is_some() {
-            return Err(Fault::new(code, description));
+            return Err(OAuthError::new(code, description));
         }
     }
     Ok(())
@@ -254,11 +255,11 @@ fn fields(
     client: &Registration<'_>,
     response_type: ResponseType,
     return_to: ReturnTo,
-) -> Result<AuthorizationRequest, Fault> {
+) -> Result<AuthorizationRequest, OAuthError> {
     let owned = |name| form.get(name).map(str::to_owned);
     let nonce = owned("nonce");
     if response_type == ResponseType::CodeIdToken && nonce.is_none() {
-        return Err(Fault::invalid("nonce is missing"));
+        return Err(OAuthError::invalid_request("nonce is missing"));
     }
     let request = AuthorizationRequest {
         return_to,
@@ -279,19 +280,22 @@ fn fields(
             .map_or(Ok(ClaimsRequest::default()), ClaimsRequest::parse)?,
     };
     if response_type == ResponseType::CodeIdToken && !request.is_openid() {
-        return Err(Fault::new(
-            Code::InvalidScope,
+        return Err(OAuthError::new(
+            ErrorCode::InvalidScope,
             "an ID token needs the scope openid",
         ));
     }
     Ok(request)
 }
 
-fn challenge_of(form: &Form<'_>, client: &Registration<'_>) -> Result<Option<Challenge>, Fault> {
+fn challenge_of(
+    form: &Form<'_>,
+    client: &Registration<'_>,
+) -> Result<Option<Challenge>, OAuthError> {
     let Some(text) = form.get("code_challenge") else {
         return match form.get("code_challenge_method") {
-            Some(_) => Err(Fault::invalid("code_challenge is missing")),
-            None if client.needs_pkce => Err(Fault::invalid(
+            Some(_) => Err(OAuthError::invalid_request("code_challenge is missing")),
+            None if client.needs_pkce => Err(OAuthError::invalid_request(
                 "code_challenge is missing: this client must use PKCE",
             )),
             None => Ok(None),
@@ -299,14 +303,16 @@ fn challenge_of(form: &Form<'_>, client: &Registration<'_>) -> Result<Option<Cha
     };
     // Without a method, the challenge is the plain verifier (RFC 7636 section 4.3).
     if form.get("code_challenge_method") != Some("S256") {
-        return Err(Fault::invalid("use the code_challenge_method S256"));
+        return Err(OAuthError::invalid_request(
+            "use the code_challenge_method S256",
+        ));
     }
     Challenge::parse(text)
         .map(Some)
-        .map_err(|_| Fault::invalid(NotAChallenge::TEXT))
+        .map_err(|_| OAuthError::invalid_request(NotAChallenge::TEXT))
 }
 
-fn prompts_of(form: &Form<'_>) -> Result<Prompts, Fault> {
+fn prompts_of(form: &Form<'_>) -> Result<Prompts, OAuthError> {
     let mut prompts = Prompts::default();
     let mut number = 0;
     for prompt in words(form.get("prompt")) {
@@ -320,21 +326,23 @@ fn prompts_of(form: &Form<'_>) -> Result<Prompts, Fault> {
         }
     }
     if prompts.none && number > 1 {
-        return Err(Fault::invalid("prompt=none excludes every other prompt"));
+        return Err(OAuthError::invalid_request(
+            "prompt=none excludes every other prompt",
+        ));
     }
     Ok(prompts)
 }
 
-fn max_age_of(form: &Form<'_>) -> Result<Option<u64>, Fault> {
+fn max_age_of(form: &Form<'_>) -> Result<Option<u64>, OAuthError> {
     let Some(text) = form.get("max_age") else {
         return Ok(None);
     };
     // The parser of integers also accepts a sign.
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|_| is_number);
-    number
-        .map(Some)
-        .ok_or(Fault::invalid("max_age is not a number of seconds"))
+    number.map(Some).ok_or(OAuthError::invalid_request(
+        "max_age is not a number of seconds",
+    ))
 }
 
 fn scopes_of<'f>(form: &'f Form<'_>) -> impl Iterator<Item = &'f str> {

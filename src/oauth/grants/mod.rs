@@ -27,10 +27,9 @@ impl Grant {
     /// # Errors
     /// `invalid_request` if none is named, `unsupported_grant_type` if it is unknown (RFC 6749 section 5.2).
     pub fn requested(form: &Form<'_>) -> Result<Self, OAuthError> {
-        let name = form.get("grant_type").ok_or(OAuthError::new(
-            ErrorCode::InvalidRequest,
-            "grant_type is missing",
-        ))?;
+        let name = form
+            .get("grant_type")
+            .ok_or(OAuthError::invalid_request("grant_type is missing"))?;
         Self::ALL
             .into_iter()
             .find(|grant| grant.as_str() == name)

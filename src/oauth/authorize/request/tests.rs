@@ -97,31 +97,31 @@ fn the_only_redirect_uri_may_be_omitted_without_openid() {
 }
 
 #[rstest]
-#[case::no_type(&["response_type"], Code::InvalidRequest)]
-#[case::implicit(&["response_type=token"], Code::UnsupportedResponseType)]
-#[case::id_token_alone(&["response_type=id_token"], Code::UnsupportedResponseType)]
-#[case::hybrid_with_token(&["response_type=code id_token token", "nonce=n"], Code::UnsupportedResponseType)]
-#[case::repeated_word(&["response_type=code code"], Code::UnsupportedResponseType)]
-#[case::no_nonce(&["response_type=code id_token"], Code::InvalidRequest)]
-#[case::hybrid_in_a_query(&["response_type=code id_token", "nonce=n", "response_mode=query"], Code::InvalidRequest)]
-#[case::hybrid_without_openid(&["response_type=code id_token", "nonce=n", "scope=profile"], Code::InvalidScope)]
-#[case::unknown_mode(&["response_mode=query.jwt"], Code::InvalidRequest)]
-#[case::no_challenge(&["code_challenge", "code_challenge_method"], Code::InvalidRequest)]
-#[case::method_without_challenge(&["code_challenge"], Code::InvalidRequest)]
-#[case::plain(&["code_challenge_method=plain"], Code::InvalidRequest)]
-#[case::plain_by_default(&["code_challenge_method"], Code::InvalidRequest)]
-#[case::no_hash(&["code_challenge=abc"], Code::InvalidRequest)]
-#[case::none_and_login(&["prompt=none login"], Code::InvalidRequest)]
-#[case::none_and_unknown(&["prompt=none x"], Code::InvalidRequest)]
-#[case::negative_age(&["max_age=-1"], Code::InvalidRequest)]
-#[case::signed_age(&["max_age=+1"], Code::InvalidRequest)]
-#[case::fractional_age(&["max_age=1.5"], Code::InvalidRequest)]
-#[case::age_beyond_all_bounds(&["max_age=99999999999999999999"], Code::InvalidRequest)]
-#[case::malformed_claims(&["claims=x"], Code::InvalidRequest)]
-#[case::request_object(&["request=eyJ"], Code::RequestNotSupported)]
-#[case::request_by_reference(&["request_uri=https://app.example.com/r"], Code::RequestUriNotSupported)]
-#[case::registration(&["registration={}"], Code::RegistrationNotSupported)]
-fn any_other_fault_goes_to_the_client(#[case] changes: &[&str], #[case] code: Code) {
+#[case::no_type(&["response_type"], ErrorCode::InvalidRequest)]
+#[case::implicit(&["response_type=token"], ErrorCode::UnsupportedResponseType)]
+#[case::id_token_alone(&["response_type=id_token"], ErrorCode::UnsupportedResponseType)]
+#[case::hybrid_with_token(&["response_type=code id_token token", "nonce=n"], ErrorCode::UnsupportedResponseType)]
+#[case::repeated_word(&["response_type=code code"], ErrorCode::UnsupportedResponseType)]
+#[case::no_nonce(&["response_type=code id_token"], ErrorCode::InvalidRequest)]
+#[case::hybrid_in_a_query(&["response_type=code id_token", "nonce=n", "response_mode=query"], ErrorCode::InvalidRequest)]
+#[case::hybrid_without_openid(&["response_type=code id_token", "nonce=n", "scope=profile"], ErrorCode::InvalidScope)]
+#[case::unknown_mode(&["response_mode=query.jwt"], ErrorCode::InvalidRequest)]
+#[case::no_challenge(&["code_challenge", "code_challenge_method"], ErrorCode::InvalidRequest)]
+#[case::method_without_challenge(&["code_challenge"], ErrorCode::InvalidRequest)]
+#[case::plain(&["code_challenge_method=plain"], ErrorCode::InvalidRequest)]
+#[case::plain_by_default(&["code_challenge_method"], ErrorCode::InvalidRequest)]
+#[case::no_hash(&["code_challenge=abc"], ErrorCode::InvalidRequest)]
+#[case::none_and_login(&["prompt=none login"], ErrorCode::InvalidRequest)]
+#[case::none_and_unknown(&["prompt=none x"], ErrorCode::InvalidRequest)]
+#[case::negative_age(&["max_age=-1"], ErrorCode::InvalidRequest)]
+#[case::signed_age(&["max_age=+1"], ErrorCode::InvalidRequest)]
+#[case::fractional_age(&["max_age=1.5"], ErrorCode::InvalidRequest)]
+#[case::age_beyond_all_bounds(&["max_age=99999999999999999999"], ErrorCode::InvalidRequest)]
+#[case::malformed_claims(&["claims=x"], ErrorCode::InvalidRequest)]
+#[case::request_object(&["request=eyJ"], ErrorCode::RequestNotSupported)]
+#[case::request_by_reference(&["request_uri=https://app.example.com/r"], ErrorCode::RequestUriNotSupported)]
+#[case::registration(&["registration={}"], ErrorCode::RegistrationNotSupported)]
+fn any_other_fault_goes_to_the_client(#[case] changes: &[&str], #[case] code: ErrorCode) {
     let Err(Refused::Client(to, fault)) = checked(changes, &PUBLIC) else {
         panic!("accepted, or shown on a page");
     };
@@ -166,7 +166,7 @@ fn a_client_uses_only_its_response_types() {
     else {
         panic!("accepted");
     };
-    assert_eq!(fault.code, Code::UnauthorizedClient);
+    assert_eq!(fault.code, ErrorCode::UnauthorizedClient);
 }
 
 #[test]
