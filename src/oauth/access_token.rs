@@ -17,7 +17,7 @@ const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
 /// A well-formed token; a JWT's signature is already verified.
 #[derive(Clone, Copy, Debug)]
-pub enum Presented<'a> {
+pub enum PresentedToken<'a> {
     /// An opaque token.
     Reference(reference::Presented<'a>),
     /// The claims of a JWT that this Identity signed.
@@ -108,12 +108,12 @@ impl<'a> Active<'a> {
 pub fn judge<'a>(
     directory: &'a Directory,
     identity: &ObjectKey,
-    presented: &'a Presented<'a>,
+    presented: &'a PresentedToken<'a>,
     now: Timestamp,
 ) -> Result<Active<'a>, Inactive> {
     match presented {
-        Presented::Reference(token) => judge_reference(directory, identity, token, now),
-        Presented::Jwt(claims) => judge_jwt(directory, identity, claims, now),
+        PresentedToken::Reference(token) => judge_reference(directory, identity, token, now),
+        PresentedToken::Jwt(claims) => judge_jwt(directory, identity, claims, now),
     }
 }
 

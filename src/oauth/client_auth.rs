@@ -47,7 +47,7 @@ impl Method {
 
 /// Why client authentication failed: for logs and metrics, never for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
+pub enum FailureReason {
     /// The request has no credentials.
     NoCredentials,
     /// The request has several credentials, or they contradict each other.
@@ -60,7 +60,7 @@ pub enum Reason {
     Invalid(Invalid),
 }
 
-impl Reason {
+impl FailureReason {
     /// Returns the name used in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -79,7 +79,7 @@ pub struct Failure {
     /// The error to answer with.
     pub error: OAuthError,
     /// The reason.
-    pub reason: Reason,
+    pub reason: FailureReason,
     /// The client ID that was sent.
     pub claimed: Option<Claimed>,
 }
@@ -124,7 +124,7 @@ pub fn authenticate<'d, 'h>(
     match (header, in_body, form.get("client_id")) {
         (Some(header), _, in_form) => {
             let basic = Basic::parse(header).map_err(|reason| failed.refused(reason, in_form))?;
-            let malformed = || failed.refused(Reason::Malformed, in_form);
+            let malformed = || failed.refused(FailureReason::Malformed, in_form);
             let (client_id, secret) = basic.split().ok_or_else(malformed)?;
             // If the caller swapped the two, the first is the secret.
             let (client_id, secret) = (Wiped(client_id), Wiped(secret));
@@ -136,11 +136,11 @@ pub fn authenticate<'d, 'h>(
         (None, Some(secret), Some(client_id)) => {
             Ok((check(client_id, secret)?, Method::ClientSecretPost))
         }
-        (None, Some(_), None) => Err(failed.refused(Reason::Malformed, None)),
+        (None, Some(_), None) => Err(failed.refused(FailureReason::Malformed, None)),
         (None, None, client_id) if form.get("client_assertion").is_some() => {
-            Err(failed.refused(Reason::UnsupportedMethod, client_id))
+            Err(failed.refused(FailureReason::UnsupportedMethod, client_id))
         }
-        (None, None, client_id) => Err(failed.refused(Reason::NoCredentials, client_id)),
+        (None, None, client_id) => Err(failed.refused(FailureReason::NoCredentials, client_id)),
     }
 }
 
@@ -150,9 +150,11 @@ fn verify<'d>(
     client_id: &str,
     secret: &str,
     now: Timestamp,
-) -> Result<AuthenticatedClient<'d>, Reason> {
+) -> Result<AuthenticatedClient<'d>, FailureReason> {
     let found = match reference::parse(secret) {
-        Ok(presented) if presented.kind != Kind::ClientSecret => return Err(Reason::Malformed),
+        Ok(presented) if presented.kind != Kind::ClientSecret => {
+            return Err(FailureReason::Malformed);
+        }
         Ok(presented) => directory
             .client_authenticated(identity, client_id, &presented, now)
             // A token that another installation issued may be imported here as a client secret.
@@ -162,11 +164,11 @@ fn verify<'d>(
                     .map_err(|_| refusal)
             }),
         Err(_) => {
-            let hash = imported::presented(secret).ok_or(Reason::Malformed)?;
+            let hash = imported::presented(secret).ok_or(FailureReason::Malformed)?;
             directory.client_with_imported_secret(identity, client_id, &hash, now)
         }
     };
-    found.map_err(Reason::Invalid)
+    found.map_err(FailureReason::Invalid)
 }
 
 /// Builds failures; it can look up client IDs.
@@ -182,12 +184,12 @@ impl Failing<'_> {
             error: OAuthError::invalid_request(
                 "use one way to authenticate: the Authorization header or the body",
             ),
-            reason: Reason::SeveralMethods,
+            reason: FailureReason::SeveralMethods,
             claimed: client_id.map(|client_id| self.claimed(client_id)),
         }
     }
 
-    fn refused(self, reason: Reason, client_id: Option<&str>) -> Failure {
+    fn refused(self, reason: FailureReason, client_id: Option<&str>) -> Failure {
         Failure {
             error: OAuthError::new(ErrorCode::InvalidClient, "client authentication failed"),
             reason,
@@ -219,12 +221,14 @@ impl Drop for Wiped<'_> {
 struct Basic(Zeroizing<Vec<u8>>);
 
 impl Basic {
-    fn parse(header: &[u8]) -> Result<Self, Reason> {
-        let encoded = credentials(header, "Basic").ok_or(Reason::UnsupportedMethod)?;
+    fn parse(header: &[u8]) -> Result<Self, FailureReason> {
+        let encoded = credentials(header, "Basic").ok_or(FailureReason::UnsupportedMethod)?;
         if encoded.len() > MAX_BASIC {
-            return Err(Reason::Malformed);
+            return Err(FailureReason::Malformed);
         }
-        let decoded = STANDARD.decode(encoded).map_err(|_| Reason::Malformed)?;
+        let decoded = STANDARD
+            .decode(encoded)
+            .map_err(|_| FailureReason::Malformed)?;
         Ok(Self(Zeroizing::new(decoded)))
     }
 

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::client_auth::Method;
 use super::endpoint::{Endpoint, Listed};
-use super::grants::Grant;
+use super::grants::SupportedGrant;
 use crate::tokens::Algorithm;
 
 /// The two metadata documents.
@@ -39,7 +39,10 @@ impl Serialize for Metadata<'_> {
                 members.serialize_entry(&member, &Method::ALL.map(Method::as_str))?;
             }
         }
-        members.serialize_entry("grant_types_supported", &Grant::ALL.map(Grant::as_str))?;
+        members.serialize_entry(
+            "grant_types_supported",
+            &SupportedGrant::ALL.map(SupportedGrant::as_str),
+        )?;
         // Both specifications require the member; there is no authorization endpoint yet.
         members.serialize_entry("response_types_supported", &[""; 0])?;
         members.end()

@@ -28,7 +28,7 @@ pub enum Endpoint {
 
 /// The paths of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum EndpointPath {
     /// One path below the issuer.
     BelowIssuer(&'static str),
     /// One path at the root, which the issuer's path follows (RFC 8414 section 3.1).
@@ -78,7 +78,7 @@ pub enum Listed {
 /// The entry of an endpoint.
 struct Entry {
     name: &'static str,
-    place: Place,
+    place: EndpointPath,
     methods: Methods,
     listed: Listed,
 }
@@ -91,7 +91,7 @@ impl Endpoint {
     const fn entry(self) -> Entry {
         use Listed::{No, Url, WithAuthMethods};
         use Methods::{Any, Post, Probe, Read};
-        use Place::{BeforeIssuer, BelowIssuer, Elsewhere, Subtree};
+        use EndpointPath::{BeforeIssuer, BelowIssuer, Elsewhere, Subtree};
         let (name, place, methods, listed) = match self {
             Self::OpenIdConfiguration => ("discovery", BelowIssuer("/.well-known/openid-configuration"), Read, No),
             Self::AuthorizationServer => ("discovery", BeforeIssuer("/.well-known/oauth-authorization-server"), Read, No),
@@ -113,7 +113,7 @@ impl Endpoint {
     }
 
     /// Returns the paths.
-    pub const fn place(self) -> Place {
+    pub const fn place(self) -> EndpointPath {
         self.entry().place
     }
 
@@ -130,9 +130,11 @@ impl Endpoint {
     /// Returns the path at an issuer with this path, which has no closing slash. [`Endpoint::Other`] has none.
     pub fn path(self, issuer_path: &str) -> String {
         match self.place() {
-            Place::BelowIssuer(path) | Place::Subtree(path) => format!("{issuer_path}{path}"),
-            Place::BeforeIssuer(path) => format!("{path}{issuer_path}"),
-            Place::Elsewhere => String::new(),
+            EndpointPath::BelowIssuer(path) | EndpointPath::Subtree(path) => {
+                format!("{issuer_path}{path}")
+            }
+            EndpointPath::BeforeIssuer(path) => format!("{path}{issuer_path}"),
+            EndpointPath::Elsewhere => String::new(),
         }
     }
 
@@ -145,11 +147,11 @@ impl Endpoint {
     /// Returns what follows the endpoint in a path: empty, or a path that starts with a slash. `None` if the path does
     /// not lead to this endpoint.
     pub fn rest_of<'p>(self, issuer_path: &str, path: &'p str) -> Option<&'p str> {
-        let (Place::BelowIssuer(own) | Place::Subtree(own)) = self.place() else {
+        let (EndpointPath::BelowIssuer(own) | EndpointPath::Subtree(own)) = self.place() else {
             return None;
         };
         let rest = path.strip_prefix(issuer_path)?.strip_prefix(own)?;
-        let is_below = matches!(self.place(), Place::Subtree(_)) && rest.starts_with('/');
+        let is_below = matches!(self.place(), EndpointPath::Subtree(_)) && rest.starts_with('/');
         (rest.is_empty() || is_below).then_some(rest)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::access_token::{self, Active, Inactive, Presented};
+use super::access_token::{self, Active, Inactive, PresentedToken};
 use super::bearer::Unusable;
 use crate::directory::tables::record::GatewayRecord;
 use crate::directory::{Directory, GrantedScope, Invalid, ObjectKey};
@@ -70,7 +70,7 @@ pub fn check<'a>(
     directory: &'a Directory,
     identity: &ObjectKey,
     gateway: &GatewayRecord,
-    presented: &'a Presented<'a>,
+    presented: &'a PresentedToken<'a>,
     now: Timestamp,
 ) -> Result<Passed<'a>, Denial> {
     let token =

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::access_token::{self, Active, Inactive, Presented};
+use super::access_token::{self, Active, Inactive, PresentedToken};
 use super::scope;
 use crate::directory::tables::record::EntryRecord;
 use crate::directory::{AcceptedClient, CredentialRecord, Directory, GrantedScope, audiences_of};
@@ -62,7 +62,7 @@ impl Serialize for Audiences {
 pub fn introspect<'a>(
     directory: &'a Directory,
     caller: &AcceptedClient<'a>,
-    presented: &'a Presented<'a>,
+    presented: &'a PresentedToken<'a>,
     now: Timestamp,
 ) -> Result<Introspection<'a>, Inactive> {
     let identity = &caller.identity.object.key;

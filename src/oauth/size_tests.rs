@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::access_token::Presented;
-use super::grants::client_credentials::{Issue, decide};
+use super::access_token::PresentedToken;
+use super::grants::client_credentials::{UnsignedToken, decide};
 use super::introspection::introspect;
 use super::{ErrorCode, Form, OAuthError, enforcement, resource, scope};
 use crate::directory::tables::record::GatewayRecord;
@@ -81,7 +81,7 @@ fn client<'a>(world: &'a World, client_id: &str) -> AcceptedClient<'a> {
         .unwrap()
 }
 
-fn issue(world: &World, body: &str) -> Result<Issue, OAuthError> {
+fn issue(world: &World, body: &str) -> Result<UnsignedToken, OAuthError> {
     let form = Form::parse(body.as_bytes()).unwrap();
     decide(
         &world.directory,
@@ -93,7 +93,7 @@ fn issue(world: &World, body: &str) -> Result<Issue, OAuthError> {
 }
 
 /// Signs the token with the longest possible signature.
-fn written(issue: &Issue) -> String {
+fn written(issue: &UnsignedToken) -> String {
     let header = jwt::encode_header(
         Algorithm::EdDSA,
         TokenType::AtJwt,
@@ -231,7 +231,7 @@ fn the_client_status_and_check_warn_before_a_request_is_refused() {
 fn the_answer_about_a_reference_token_is_bounded() {
     let mut world = world(128, 7);
     let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "wide", now());
-    let presented = Presented::Reference(reference::parse(token.expose()).unwrap());
+    let presented = PresentedToken::Reference(reference::parse(token.expose()).unwrap());
     // 8 KiB of audiences are 16 of 512 bytes. Every scope has the short audience of the gateway too, and the API's own
     // two need no room.
     for (caller, listed) in [("blue.wide", 15 + 1), ("platform.api", 16 + 2)] {
@@ -281,7 +281,7 @@ fn gateway(world: &World) -> &GatewayRecord {
 fn answers_about_usual_tokens_are_complete_and_in_order() {
     let mut world = world(20, 0);
     let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "wide", now());
-    let presented = Presented::Reference(reference::parse(token.expose()).unwrap());
+    let presented = PresentedToken::Reference(reference::parse(token.expose()).unwrap());
     let gateway = gateway(&world);
     let passed = enforcement::check(&world.directory, &identity(), gateway, &presented, now());
     let all: Vec<String> = (0..64).map(|number| scope_of(number, 20)).collect();

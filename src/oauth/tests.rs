@@ -7,13 +7,13 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 
-use super::access_token::{Inactive, Presented, judge};
+use super::access_token::{Inactive, PresentedToken, judge};
 use super::bearer::Unusable;
 use super::check_token::{challenge, challenge_of_unknown};
-use super::client_auth::{Method, Reason, authenticate};
+use super::client_auth::{FailureReason, Method, authenticate};
 use super::enforcement::Denial;
-use super::grants::Grant;
-use super::grants::client_credentials::{Issue, decide};
+use super::grants::SupportedGrant;
+use super::grants::client_credentials::{UnsignedToken, decide};
 use super::introspection::introspect;
 use super::revocation::{self, Decision};
 use super::{ErrorCode, Form, OAuthError, enforcement, resource, scope};
@@ -58,7 +58,7 @@ fn client<'a>(world: &'a World, client_id: &str) -> AcceptedClient<'a> {
         .unwrap()
 }
 
-fn issue(world: &World, client_id: &str, body: &str) -> Result<Issue, OAuthError> {
+fn issue(world: &World, client_id: &str, body: &str) -> Result<UnsignedToken, OAuthError> {
     let form = Form::parse(body.as_bytes()).unwrap();
     let client = client(world, client_id);
     decide(
@@ -139,61 +139,65 @@ fn a_failed_authentication_has_a_reason_for_the_log() {
     let basic = |text: String| format!("Basic {}", STANDARD.encode(text));
     let right = basic(format!("blue.shop:{secret}"));
     let post = |id: &str, secret: &str| format!("client_id={id}&client_secret={secret}");
-    let refused = Reason::Invalid(Invalid::WrongSecret);
+    let refused = FailureReason::Invalid(Invalid::WrongSecret);
     for (header, body, reason) in [
         (Some(right.clone()), String::new(), None),
         (None, post("blue.shop", secret), None),
         (
             Some(right.clone()),
             post("blue.shop", secret),
-            Some(Reason::SeveralMethods),
+            Some(FailureReason::SeveralMethods),
         ),
         (
             Some(right.clone()),
             "client_id=other".into(),
-            Some(Reason::SeveralMethods),
+            Some(FailureReason::SeveralMethods),
         ),
-        (None, String::new(), Some(Reason::NoCredentials)),
+        (None, String::new(), Some(FailureReason::NoCredentials)),
         (
             None,
             "client_id=blue.shop".into(),
-            Some(Reason::NoCredentials),
+            Some(FailureReason::NoCredentials),
         ),
         (
             None,
             format!("client_secret={secret}"),
-            Some(Reason::Malformed),
+            Some(FailureReason::Malformed),
         ),
         (
             Some("Bearer x".into()),
             String::new(),
-            Some(Reason::UnsupportedMethod),
+            Some(FailureReason::UnsupportedMethod),
         ),
         (
             None,
             "client_assertion=x".into(),
-            Some(Reason::UnsupportedMethod),
+            Some(FailureReason::UnsupportedMethod),
         ),
-        (Some("Basic".into()), String::new(), Some(Reason::Malformed)),
+        (
+            Some("Basic".into()),
+            String::new(),
+            Some(FailureReason::Malformed),
+        ),
         (
             Some(format!("Basic {}", "A".repeat(4096))),
             String::new(),
-            Some(Reason::Malformed),
+            Some(FailureReason::Malformed),
         ),
         (
             Some(basic("no colon".into())),
             String::new(),
-            Some(Reason::Malformed),
+            Some(FailureReason::Malformed),
         ),
         (
             Some(basic("blue.shop:%zz".into())),
             String::new(),
-            Some(Reason::Malformed),
+            Some(FailureReason::Malformed),
         ),
         (
             Some(basic(format!("blue.shop:{token}"))),
             String::new(),
-            Some(Reason::Malformed),
+            Some(FailureReason::Malformed),
         ),
         (
             Some(basic(format!("blue.wide:{secret}"))),
@@ -236,7 +240,7 @@ fn credentials_that_are_sent_in_two_ways_are_refused() {
         let headers = headers.iter().map(|header| header.as_bytes());
         let failure = authenticate(&world.directory, &identity(), headers, &form, now());
         let failure = failure.err().unwrap();
-        assert_eq!(failure.reason, Reason::SeveralMethods, "{body}");
+        assert_eq!(failure.reason, FailureReason::SeveralMethods, "{body}");
         assert_eq!(failure.error.code, ErrorCode::InvalidRequest, "{body}");
     }
 }
@@ -264,7 +268,13 @@ fn claims(world: &World) -> AccessTokenClaims {
 }
 
 fn outcome(world: &World, claims: &AccessTokenClaims, now: Timestamp) -> Option<Inactive> {
-    judge(&world.directory, &identity(), &Presented::Jwt(claims), now).err()
+    judge(
+        &world.directory,
+        &identity(),
+        &PresentedToken::Jwt(claims),
+        now,
+    )
+    .err()
 }
 
 #[rstest]
@@ -307,7 +317,7 @@ fn an_access_token_of_another_issuer_or_principal_is_refused() {
 fn a_client_secret_is_not_an_access_token() {
     let mut world = world();
     let secret = world.issue(OwnerKind::OAuthClient, "blue", "shop", now());
-    let presented = Presented::Reference(reference::parse(secret.expose()).unwrap());
+    let presented = PresentedToken::Reference(reference::parse(secret.expose()).unwrap());
     let inactive = judge(&world.directory, &identity(), &presented, now()).err();
     assert_eq!(inactive, Some(Inactive::WrongKind));
 }
@@ -330,7 +340,7 @@ spec:
     );
     let audiences = |body: &str| {
         let claims = issue(&world, "blue.shop", body).unwrap().claims;
-        let presented = Presented::Jwt(&claims);
+        let presented = PresentedToken::Jwt(&claims);
         let active = judge(&world.directory, &identity(), &presented, now()).unwrap();
         let scope = &active.scopes[0];
         [API, OTHER, GREEN].map(|audience| active.is_for(scope, audience))
@@ -379,22 +389,22 @@ fn the_form_of_a_resource_is_checked_before_it_is_looked_up() {
 
 #[test]
 fn grants_have_their_registered_names() {
-    let names = Grant::ALL.map(Grant::as_str);
+    let names = SupportedGrant::ALL.map(SupportedGrant::as_str);
     assert_eq!(names, ["client_credentials"]);
 }
 
 #[rstest]
-#[case::supported("grant_type=client_credentials", Ok(Grant::ClientCredentials))]
+#[case::supported("grant_type=client_credentials", Ok(SupportedGrant::ClientCredentials))]
 #[case::another("grant_type=password", Err(ErrorCode::UnsupportedGrantType))]
 #[case::another_case("grant_type=Client_Credentials", Err(ErrorCode::UnsupportedGrantType))]
 #[case::empty("grant_type=", Err(ErrorCode::InvalidRequest))]
 #[case::none("scope=a", Err(ErrorCode::InvalidRequest))]
 fn a_token_request_names_a_supported_grant(
     #[case] body: &str,
-    #[case] grant: Result<Grant, ErrorCode>,
+    #[case] grant: Result<SupportedGrant, ErrorCode>,
 ) {
     let form = Form::parse(body.as_bytes()).unwrap();
-    let requested = Grant::requested(&form).map_err(|error| error.code);
+    let requested = SupportedGrant::requested(&form).map_err(|error| error.code);
     assert_eq!(requested, grant);
 }
 
@@ -407,12 +417,12 @@ fn methods_of_authentication_have_their_registered_names() {
 #[test]
 fn each_reason_of_a_failed_authentication_has_its_name() {
     for (reason, name) in [
-        (Reason::NoCredentials, "no_credentials"),
-        (Reason::SeveralMethods, "several_methods"),
-        (Reason::UnsupportedMethod, "unsupported_method"),
-        (Reason::Malformed, "malformed"),
+        (FailureReason::NoCredentials, "no_credentials"),
+        (FailureReason::SeveralMethods, "several_methods"),
+        (FailureReason::UnsupportedMethod, "unsupported_method"),
+        (FailureReason::Malformed, "malformed"),
         (
-            Reason::Invalid(Invalid::WrongSecret),
+            FailureReason::Invalid(Invalid::WrongSecret),
             Invalid::WrongSecret.as_str(),
         ),
     ] {
@@ -480,7 +490,7 @@ fn a_gateway_requires_all_its_scopes_at_its_audience(
         audience: audience.into(),
         scopes: required.iter().map(|scope| (*scope).into()).collect(),
     };
-    let presented = Presented::Jwt(&claims);
+    let presented = PresentedToken::Jwt(&claims);
     let passed = enforcement::check(&world.directory, &identity(), &gateway, &presented, now());
     let told = passed.map(|passed| passed.told(&gateway));
     assert_eq!(told, outcome.map(str::to_owned));
@@ -499,7 +509,7 @@ spec: {identityRef: {name: main}, grantTypes: [], resourceServer: {audiences: [h
 ",
     );
     let claims = claims(&world);
-    let presented = Presented::Jwt(&claims);
+    let presented = PresentedToken::Jwt(&claims);
     for (caller, is_shown) in [
         ("platform.api", true),
         ("blue.shop", true),

@@ -15,9 +15,9 @@ use strum::{IntoStaticStr, VariantArray};
 use crate::directory::Sizes;
 use crate::directory::counts::census::{self, Census, WITHIN};
 use crate::oauth::access_token::Inactive;
-use crate::oauth::client_auth::Reason;
+use crate::oauth::client_auth::FailureReason;
 use crate::oauth::enforcement::Denial;
-use crate::oauth::grants::Grant;
+use crate::oauth::grants::SupportedGrant;
 use crate::oauth::{Endpoint, ErrorCode};
 use crate::resources::Kind;
 use crate::store::Fault;
@@ -171,13 +171,13 @@ type TokenState = census::State;
 label! {
     "endpoint": Endpoint::name,
     "status": Class::into,
-    "grant": Grant::as_str,
+    "grant": SupportedGrant::as_str,
     "algorithm": Algorithm::as_str,
     "error": ErrorCode::as_str,
     "outcome": Introspected::as_str,
     "outcome": Checked::as_str,
     "outcome": RevocationOutcome::into,
-    "reason": Reason::as_str,
+    "reason": FailureReason::as_str,
     "cause": Shed::into,
     "cause": LeftOut::into,
     "cause": Fault::as_str,
@@ -224,12 +224,12 @@ struct Requests {
 
 /// What some requests and connections count.
 struct Events {
-    issued: By<(Grant, Algorithm), Counter>,
+    issued: By<(SupportedGrant, Algorithm), Counter>,
     refused: By<ErrorCode, Counter>,
     introspections: By<Introspected, Counter>,
     checks: By<Checked, Counter>,
     revocations: By<RevocationOutcome, Counter>,
-    auth_failures: By<Reason, Counter>,
+    auth_failures: By<FailureReason, Counter>,
     shed: By<Shed, Counter>,
     audit_suppressed: Counter,
     uses_left_out: By<LeftOut, Counter>,
@@ -485,7 +485,7 @@ impl Metrics {
     }
 
     /// Counts an issued token.
-    pub fn issued(&self, grant: Grant, algorithm: Algorithm) {
+    pub fn issued(&self, grant: SupportedGrant, algorithm: Algorithm) {
         self.events.issued.inc((grant, algorithm));
     }
 
@@ -510,7 +510,7 @@ impl Metrics {
     }
 
     /// Counts a failed client authentication.
-    pub fn auth_failed(&self, reason: Reason) {
+    pub fn auth_failed(&self, reason: FailureReason) {
         self.events.auth_failures.inc(reason);
     }
 
@@ -567,8 +567,8 @@ mod tests {
         let metrics = Metrics::default();
         metrics.answered(Endpoint::Token, 200, Duration::from_micros(300));
         metrics.answered(Endpoint::Token, 401, Duration::from_micros(30));
-        metrics.issued(Grant::ClientCredentials, Algorithm::RS256);
-        metrics.auth_failed(Reason::Invalid(Invalid::UnknownToken));
+        metrics.issued(SupportedGrant::ClientCredentials, Algorithm::RS256);
+        metrics.auth_failed(FailureReason::Invalid(Invalid::UnknownToken));
         let scrape = Scrape {
             objects: Sizes {
                 identities: 1,

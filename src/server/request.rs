@@ -20,7 +20,7 @@ use super::origin::origin;
 use super::places::Caller;
 use super::snapshot::{Site, Snapshot};
 use super::state::State;
-use super::token::{Token, is_jwt};
+use super::token::{ParsedToken, is_jwt};
 use super::turns::Taken;
 use crate::directory::AcceptedClient;
 use crate::oauth::access_token::Inactive;
@@ -85,8 +85,8 @@ impl Serving {
     ///
     /// # Errors
     /// [`Refusal::Unavailable`] for a JWT before any key was loaded: it cannot be judged.
-    pub fn token<'t>(&self, token: &'t str) -> Result<Result<Token<'t>, Inactive>, Refusal> {
-        match Token::parse(token, self.0.ring()) {
+    pub fn token<'t>(&self, token: &'t str) -> Result<Result<ParsedToken<'t>, Inactive>, Refusal> {
+        match ParsedToken::parse(token, self.0.ring()) {
             Err(_) if is_jwt(token) && !self.0.had_keys() => Err(Refusal::Unavailable),
             parsed => Ok(parsed),
         }

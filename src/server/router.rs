@@ -19,7 +19,7 @@ use super::snapshot::{Document, Site};
 use super::state::State;
 use super::{reply, routes};
 use crate::oauth::Refusal;
-use crate::oauth::endpoint::{Endpoint, Methods, Place};
+use crate::oauth::endpoint::{Endpoint, EndpointPath, Methods};
 use crate::telemetry::traces;
 
 /// The routes of the issuer that is served. They are built once, and again only when its path changes.
@@ -47,11 +47,13 @@ fn router(path: &str) -> Router {
         let handler = handler(*endpoint);
         let own = endpoint.path(path);
         match endpoint.place() {
-            Place::BelowIssuer(_) | Place::BeforeIssuer(_) => routes.route(&own, handler),
-            Place::Subtree(_) => [format!("{own}/{{*rest}}"), format!("{own}/"), own]
+            EndpointPath::BelowIssuer(_) | EndpointPath::BeforeIssuer(_) => {
+                routes.route(&own, handler)
+            }
+            EndpointPath::Subtree(_) => [format!("{own}/{{*rest}}"), format!("{own}/"), own]
                 .iter()
                 .fold(routes, |routes, path| routes.route(path, handler.clone())),
-            Place::Elsewhere => routes.fallback_service(handler),
+            EndpointPath::Elsewhere => routes.fallback_service(handler),
         }
     })
 }
@@ -91,7 +93,7 @@ fn check(app: &State, endpoint: Endpoint, request: &Request) -> Result<Option<Re
     let uri = request.uri();
     let length = uri.path().len() + uri.query().map_or(0, str::len);
     // In a subtree the length does not matter: proxies append the caller's path, which is ignored.
-    if !matches!(endpoint.place(), Place::Subtree(_)) && length > app.limits().uri {
+    if !matches!(endpoint.place(), EndpointPath::Subtree(_)) && length > app.limits().uri {
         return Err(Refusal::UriTooLong);
     }
     Ok(None)

@@ -2,7 +2,7 @@
 //! `oauth`.
 
 use crate::keys::{KeyRing, VerifiedToken};
-use crate::oauth::access_token::{Inactive, Presented};
+use crate::oauth::access_token::{Inactive, PresentedToken};
 use crate::tokens::reference;
 
 /// Every JWT contains dots, and no reference token does.
@@ -12,12 +12,12 @@ pub(super) fn is_jwt(token: &str) -> bool {
 
 /// A parsed token. The signature of a JWT is verified.
 #[derive(Debug)]
-pub(super) enum Token<'a> {
+pub(super) enum ParsedToken<'a> {
     Reference(reference::Presented<'a>),
     Jwt(Box<VerifiedToken>),
 }
 
-impl<'a> Token<'a> {
+impl<'a> ParsedToken<'a> {
     /// Parses untrusted text.
     ///
     /// # Errors
@@ -34,10 +34,10 @@ impl<'a> Token<'a> {
     }
 
     /// Returns the token in the form that `oauth` takes.
-    pub fn presented(&self) -> Presented<'_> {
+    pub fn presented(&self) -> PresentedToken<'_> {
         match self {
-            Self::Reference(token) => Presented::Reference(*token),
-            Self::Jwt(token) => Presented::Jwt(&token.claims),
+            Self::Reference(token) => PresentedToken::Reference(*token),
+            Self::Jwt(token) => PresentedToken::Jwt(&token.claims),
         }
     }
 

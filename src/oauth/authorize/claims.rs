@@ -21,15 +21,15 @@ const MALFORMED: OAuthError = OAuthError::invalid_request(
 pub struct ClaimsRequest {
     /// Claims for the ID token.
     #[serde(default)]
-    pub id_token: BTreeMap<String, Wish>,
+    pub id_token: BTreeMap<String, RequestedClaim>,
     /// Claims for the userinfo endpoint.
     #[serde(default)]
-    pub userinfo: BTreeMap<String, Wish>,
+    pub userinfo: BTreeMap<String, RequestedClaim>,
 }
 
-/// What is asked of one claim.
+/// A requested claim, and what the client asks of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wish {
+pub struct RequestedClaim {
     /// Whether the client says that it needs the claim.
     #[serde(default)]
     pub essential: bool,
@@ -49,8 +49,8 @@ impl ClaimsRequest {
         }
         let sent: Map<String, Value> = serde_json::from_str(text).map_err(|_| MALFORMED)?;
         let request = Self {
-            id_token: wishes(sent.get("id_token"))?,
-            userinfo: wishes(sent.get("userinfo"))?,
+            id_token: requested_claims(sent.get("id_token"))?,
+            userinfo: requested_claims(sent.get("userinfo"))?,
         };
         if request.id_token.len() + request.userinfo.len() > MAX_CLAIMS {
             return Err(OAuthError::invalid_request("claims names too many claims"));
@@ -61,9 +61,9 @@ impl ClaimsRequest {
     /// Returns the values of `acr` of which the ID token must have one; `None` if the client does not declare this
     /// essential (section 5.5.1.1).
     pub fn essential_acr(&self) -> Option<impl Iterator<Item = &str>> {
-        let wish = self.id_token.get("acr")?;
-        let values = wish.values.iter().filter_map(Value::as_str);
-        (wish.essential && !wish.values.is_empty()).then_some(values)
+        let acr = self.id_token.get("acr")?;
+        let values = acr.values.iter().filter_map(Value::as_str);
+        (acr.essential && !acr.values.is_empty()).then_some(values)
     }
 
     /// Returns the subject of the person who must have signed in (section 5.5.1).
@@ -73,21 +73,21 @@ impl ClaimsRequest {
 }
 
 /// Reads one member of the parameter. Its unknown members are ignored (section 5.5).
-fn wishes(sent: Option<&Value>) -> Result<BTreeMap<String, Wish>, OAuthError> {
+fn requested_claims(sent: Option<&Value>) -> Result<BTreeMap<String, RequestedClaim>, OAuthError> {
     match sent {
         None | Some(Value::Null) => Ok(BTreeMap::new()),
         Some(Value::Object(sent)) => sent
             .iter()
-            .map(|(name, sent)| Ok((name.clone(), wish(sent)?)))
+            .map(|(name, sent)| Ok((name.clone(), requested_claim(sent)?)))
             .collect(),
         Some(_) => Err(MALFORMED),
     }
 }
 
-/// Reads what is asked of one claim (section 5.5.1).
-fn wish(sent: &Value) -> Result<Wish, OAuthError> {
+/// Reads the request for one claim (section 5.5.1).
+fn requested_claim(sent: &Value) -> Result<RequestedClaim, OAuthError> {
     let sent = match sent {
-        Value::Null => return Ok(Wish::default()),
+        Value::Null => return Ok(RequestedClaim::default()),
         Value::Object(sent) => sent,
         _ => return Err(MALFORMED),
     };
@@ -99,7 +99,7 @@ fn wish(sent: &Value) -> Result<Wish, OAuthError> {
         None => &[][..],
         Some(values) => values.as_array().ok_or(MALFORMED)?,
     };
-    Ok(Wish {
+    Ok(RequestedClaim {
         essential,
         values: sent
             .get("value")
@@ -125,7 +125,7 @@ mod tests {
         });
         let request = ClaimsRequest::parse(&text.to_string()).unwrap();
         assert!(request.userinfo["given_name"].essential);
-        assert_eq!(request.userinfo["nickname"], Wish::default());
+        assert_eq!(request.userinfo["nickname"], RequestedClaim::default());
         assert!(request.id_token["auth_time"].essential);
         assert!(request.essential_acr().is_none(), "voluntary");
     }

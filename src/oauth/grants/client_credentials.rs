@@ -16,7 +16,7 @@ use crate::tokens::{AccessTokenClaims, Algorithm, Entropy, TokenId};
 
 /// A token to be issued, complete except for its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Issue {
+pub struct UnsignedToken {
     /// The token's claims.
     pub claims: AccessTokenClaims,
     /// The algorithm that the client is configured with; `None` for the Identity's default.
@@ -40,7 +40,7 @@ pub fn decide(
     form: &Form<'_>,
     now: Timestamp,
     entropy: &mut dyn Entropy,
-) -> Result<Issue, OAuthError> {
+) -> Result<UnsignedToken, OAuthError> {
     let record = client.client.record;
     if !record.may_use(GrantType::ClientCredentials) {
         return Err(OAuthError::new(
@@ -62,7 +62,7 @@ pub fn decide(
         .iter()
         .map(|scope| scope.value().as_ref().to_owned())
         .collect();
-    Ok(Issue {
+    Ok(UnsignedToken {
         scope: scope::join(&scopes),
         algorithm: record.algorithm.map(Algorithm::from),
         typ: client.access_token_type(),

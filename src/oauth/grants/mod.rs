@@ -6,12 +6,12 @@ use super::{ErrorCode, Form, OAuthError};
 
 /// A supported grant (RFC 6749 section 1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grant {
+pub enum SupportedGrant {
     /// RFC 6749 section 4.4.
     ClientCredentials,
 }
 
-impl Grant {
+impl SupportedGrant {
     /// Every grant, as listed in discovery.
     pub const ALL: [Self; 1] = [Self::ClientCredentials];
 

@@ -11,7 +11,7 @@ use crate::oauth::{Form, Refusal};
 use crate::server::metrics::{RevocationOutcome, Shed};
 use crate::server::reply;
 use crate::server::request::Call;
-use crate::server::token::Token;
+use crate::server::token::ParsedToken;
 use crate::telemetry::audit;
 use crate::tokens::TokenId;
 
@@ -50,10 +50,10 @@ fn decide(call: &Call, body: &[u8], now: Timestamp) -> Result<Option<Revocation>
     let token = form.require("token", "token is missing")?;
     let snapshot = serving.snapshot();
     let decision = match serving.token(token)? {
-        Ok(Token::Reference(token)) => {
+        Ok(ParsedToken::Reference(token)) => {
             revocation::reference_token(snapshot.directory(), &caller, &token, now)
         }
-        Ok(Token::Jwt(token)) => {
+        Ok(ParsedToken::Jwt(token)) => {
             revocation::access_token(&caller, &token.claims, now)?;
             Decision::Nothing
         }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::directory::AcceptedClient;
 use crate::oauth::client_auth::Method;
-use crate::oauth::grants::{Grant, client_credentials};
+use crate::oauth::grants::{SupportedGrant, client_credentials};
 use crate::oauth::{ErrorCode, Form, OAuthError, Refusal};
 use crate::server::reply;
 use crate::server::request::{Call, Serving};
@@ -40,9 +40,9 @@ fn grant(
     now: Timestamp,
 ) -> Result<Response, Refusal> {
     let snapshot = serving.snapshot();
-    let grant = Grant::requested(form)?;
+    let grant = SupportedGrant::requested(form)?;
     let issue = match grant {
-        Grant::ClientCredentials => {
+        SupportedGrant::ClientCredentials => {
             client_credentials::decide(snapshot.directory(), client, form, now, &mut SystemEntropy)?
         }
     };
@@ -76,8 +76,8 @@ fn grant(
 
 /// Returns the response body (RFC 6749 section 5.1). Nothing needs escaping: a JWT is base64url, and a scope has no
 /// quotation mark.
-fn render(token: &str, issue: &client_credentials::Issue) -> String {
-    let client_credentials::Issue {
+fn render(token: &str, issue: &client_credentials::UnsignedToken) -> String {
+    let client_credentials::UnsignedToken {
         expires_in, scope, ..
     } = issue;
     format!(

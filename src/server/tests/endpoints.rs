@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use axum::http::Method;
 
 use super::*;
-use crate::oauth::endpoint::{Endpoint, Listed, Methods, Place};
+use crate::oauth::endpoint::{Endpoint, EndpointPath, Listed, Methods};
 
 const ISSUER: &str = "https://id.example.com/id";
 
 /// Returns a path of the endpoint.
 fn path(endpoint: Endpoint) -> String {
     match endpoint.place() {
-        Place::Elsewhere => "/id/nowhere".to_owned(),
+        EndpointPath::Elsewhere => "/id/nowhere".to_owned(),
         _ => endpoint.path("/id"),
     }
 }
@@ -46,7 +46,11 @@ async fn every_endpoint_is_routed_and_counted_by_its_name() {
         let (requests, durations) = counted(&fixture, endpoint).await;
         let reply = send(&fixture, Method::GET, endpoint).await;
         let is_found = reply.status != StatusCode::NOT_FOUND;
-        assert_eq!(is_found, endpoint.place() != Place::Elsewhere, "{reply}");
+        assert_eq!(
+            is_found,
+            endpoint.place() != EndpointPath::Elsewhere,
+            "{reply}"
+        );
         assert_eq!(
             counted(&fixture, endpoint).await,
             (requests + 1, durations + 1),
@@ -121,8 +125,9 @@ async fn both_metadata_documents_list_exactly_the_listed_endpoints() {
 fn the_documentation_names_every_endpoint() {
     let page = include_str!("../../../docs/endpoints.md");
     for endpoint in Endpoint::ALL {
-        let (Place::BelowIssuer(path) | Place::BeforeIssuer(path) | Place::Subtree(path)) =
-            endpoint.place()
+        let (EndpointPath::BelowIssuer(path)
+        | EndpointPath::BeforeIssuer(path)
+        | EndpointPath::Subtree(path)) = endpoint.place()
         else {
             continue;
         };
