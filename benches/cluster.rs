@@ -45,7 +45,7 @@ use symbolon::resources::{
     ServiceAccessToken,
 };
 use symbolon::server::Publisher;
-use symbolon::source::kubernetes::{Options, Reach, Seen, Sink, Source, Subject};
+use symbolon::source::kubernetes::{Options, Reach, Sink, Source, WatchChange, WatchedKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Cluster, TestNamespace};
@@ -261,13 +261,13 @@ async fn bare_token(api: &KubeApi, namespace: &str, name: &str) {
 struct Hand(Arc<Controller<KubeApi>>);
 
 impl Sink for Hand {
-    fn take(&self, batch: Vec<Seen>) {
+    fn take(&self, batch: Vec<WatchChange>) {
         let mut changes = Vec::new();
         for seen in batch {
             match seen {
-                Seen::Object { change, version } => changes.push((change, version)),
-                Seen::Managed(seen) => self.0.managed_changed(&seen),
-                Seen::Secret(secret) => {
+                WatchChange::Object { change, version } => changes.push((change, version)),
+                WatchChange::Managed(seen) => self.0.managed_changed(&seen),
+                WatchChange::Secret(secret) => {
                     let version = if secret.gone { "" } else { &*secret.version };
                     let controller = secret
                         .controller
@@ -281,7 +281,7 @@ impl Sink for Hand {
     }
 }
 
-fn options(namespace: &str, subjects: impl Iterator<Item = Subject>) -> Options {
+fn options(namespace: &str, subjects: impl Iterator<Item = WatchedKind>) -> Options {
     let reach = Reach::Namespaces(vec![namespace.to_owned()]);
     Options {
         subjects: subjects.map(|subject| (subject, reach.clone())).collect(),
@@ -344,10 +344,10 @@ async fn issuing(cluster: &Cluster, tokens: usize) {
             }
         });
         let controller = Arc::new(controller);
-        let kinds = Kind::ALL.into_iter().map(Subject::Kind).chain([
-            Subject::Namespaces,
-            Subject::ManagedSecrets,
-            Subject::ImportedSecrets,
+        let kinds = Kind::ALL.into_iter().map(WatchedKind::Kind).chain([
+            WatchedKind::Namespaces,
+            WatchedKind::ManagedSecrets,
+            WatchedKind::ImportedSecrets,
         ]);
         let source = Source::start(
             &client,
@@ -384,11 +384,11 @@ async fn issuing(cluster: &Cluster, tokens: usize) {
 struct Publish(Publisher);
 
 impl Sink for Publish {
-    fn take(&self, batch: Vec<Seen>) {
+    fn take(&self, batch: Vec<WatchChange>) {
         let known = self.0.current();
         let changes = batch.into_iter().filter_map(|seen| match seen {
-            Seen::Object { change, .. } => Some(change),
-            Seen::Secret(_) | Seen::Managed(_) => None,
+            WatchChange::Object { change, .. } => Some(change),
+            WatchChange::Secret(_) | WatchChange::Managed(_) => None,
         });
         let mut news = changes
             .filter(|change| known.directory().is_news(change))
@@ -422,8 +422,8 @@ async fn latency(cluster: &Cluster, clients: usize) {
     ));
     let kinds = Kind::ALL
         .into_iter()
-        .map(Subject::Kind)
-        .chain([Subject::Namespaces]);
+        .map(WatchedKind::Kind)
+        .chain([WatchedKind::Namespaces]);
     let began = Instant::now();
     let source = Source::start(&client, &options(namespace.name(), kinds), &publish);
     source.listed(Duration::from_mins(2)).await.unwrap();

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::{reference, terminal};
 use crate::resources::{Kind, crd, crds, to_yaml};
-use crate::state_file::{Dir, Mode};
+use crate::state_file::{Dir, FileMode};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Some((folder, path)) => {
                 let file = format!("{}.yaml", kind.plural());
                 // A link at this path is replaced, not followed.
-                let written = folder.write(Path::new(&file), yaml.as_bytes(), Mode::Public);
+                let written = folder.write(Path::new(&file), yaml.as_bytes(), FileMode::Public);
                 written.with_context(|| format!("cannot write {}", path.join(file).display()))?;
             }
             None => terminal::print(&format!("---\n{yaml}\n"))?,

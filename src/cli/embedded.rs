@@ -16,7 +16,7 @@ use crate::reconcile::controller;
 use crate::server::{self, App, NotReady};
 
 /// A running server inside the operator.
-pub(super) struct Embedded {
+pub(super) struct EmbeddedServer {
     app: App,
     /// Ends the server and its watches.
     shutdown: CancellationToken,
@@ -25,8 +25,8 @@ pub(super) struct Embedded {
     serving: JoinHandle<()>,
 }
 
-impl Embedded {
-    /// Starts the server. It ends when `asked` is cancelled, or by [`Embedded::stop`].
+impl EmbeddedServer {
+    /// Starts the server. It ends when `asked` is cancelled, or by [`EmbeddedServer::stop`].
     pub(super) async fn start(
         service: Service,
         listen: SocketAddr,
@@ -80,7 +80,7 @@ impl Embedded {
 }
 
 /// Returns the server's identity and readiness for the controller.
-pub(super) fn seen(app: App) -> controller::Embedded {
+pub(super) fn seen(app: App) -> controller::EmbeddedIdentity {
     let identity = app.identity().clone();
     // A draining server must not mark the Identity unready: the other pods still serve it.
     let not_ready = move || {
@@ -88,7 +88,7 @@ pub(super) fn seen(app: App) -> controller::Embedded {
         why.filter(|why| *why != NotReady::Draining)
             .map(|why| why.to_string())
     };
-    controller::Embedded::new(identity, not_ready)
+    controller::EmbeddedIdentity::new(identity, not_ready)
 }
 
 /// Returns why this process should get no requests for the embedded Identity. An Identity that does not exist yet or is

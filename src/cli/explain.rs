@@ -11,7 +11,7 @@ use super::manifests::{self, World};
 use super::{clock, terminal};
 use crate::directory::problem::suggest::one_line;
 use crate::directory::template::secret_metadata::InstallationMetadata;
-use crate::directory::{Directory, ObjectKey, Settings, Step, Verdict};
+use crate::directory::{Directory, ObjectKey, RuleVerdict, Settings, Verdict};
 use crate::resources::Kind;
 use crate::source::manifest::{Manifest, ManifestObject};
 
@@ -243,8 +243,8 @@ fn lifecycle(object: &ManifestObject) -> Vec<String> {
     told
 }
 
-fn text(kind: &str, key: &ObjectKey, steps: &[Step], life: &[String]) -> String {
-    let line = |step: &Step| {
+fn text(kind: &str, key: &ObjectKey, steps: &[RuleVerdict], life: &[String]) -> String {
+    let line = |step: &RuleVerdict| {
         let mark = match step.verdict {
             Verdict::Holds => "✓",
             Verdict::Refuses => "✗",

@@ -1,10 +1,10 @@
 //! The limit of open files. Each connection is an open file, so this limit bounds the connections.
 
-use crate::server::Limits;
+use crate::server::ServerLimits;
 
 /// Raises the soft limit of open files to the hard limit and returns the server's limits that fit into it.
-pub(super) fn limits() -> Limits {
-    raised().map_or_else(Limits::default, Limits::within)
+pub(super) fn limits() -> ServerLimits {
+    raised().map_or_else(ServerLimits::default, ServerLimits::within)
 }
 
 /// Returns the limit after raising it; `None` if there is no limit or the system does not report one.
@@ -45,6 +45,6 @@ mod tests {
         let files = limit
             .current
             .map_or(usize::MAX, |it| usize::try_from(it).unwrap());
-        assert_eq!(limits, Limits::within(files));
+        assert_eq!(limits, ServerLimits::within(files));
     }
 }

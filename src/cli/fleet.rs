@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::manifests;
 use crate::directory::ObjectKey;
 use crate::directory::template::secret_metadata::InstallationMetadata;
-use crate::reconcile::controller::{Embedded, Serving};
+use crate::reconcile::controller::{EmbeddedIdentity, Serving};
 use crate::reconcile::fleet::build::{Allowed, allowed_repository};
 use crate::reconcile::fleet::{Fleet, Installation, Monitors, Objects};
 use crate::resources::ManagedKind;
-use crate::source::kubernetes::{Reach, Subject};
+use crate::source::kubernetes::{Reach, WatchedKind};
 
 /// Stands for all namespaces.
 const EVERYWHERE: &str = "*";
@@ -116,7 +116,7 @@ impl FleetArgs {
         namespaces: &[String],
         default_identity: Option<&ObjectKey>,
         environment: Vec<(String, String)>,
-        embedded: Option<Embedded>,
+        embedded: Option<EmbeddedIdentity>,
     ) -> Serving {
         let fleet = self.image().map(|image| {
             let installation = Installation {
@@ -141,7 +141,7 @@ impl FleetArgs {
     }
 
     /// Returns the watches of objects that the operator creates for Identities. Without an image it creates none.
-    pub(super) fn subjects(&self, namespaces: &[String]) -> Vec<(Subject, Reach)> {
+    pub(super) fn subjects(&self, namespaces: &[String]) -> Vec<(WatchedKind, Reach)> {
         if self.image().is_none() {
             return Vec::new();
         }
@@ -193,7 +193,7 @@ pub(super) fn identities_reach(watched: &[String], accepted: &[String]) -> Reach
     }
 }
 
-fn subjects(watched: &[String], accepted: &[String]) -> Vec<(Subject, Reach)> {
+fn subjects(watched: &[String], accepted: &[String]) -> Vec<(WatchedKind, Reach)> {
     let is_scoped = !watched.is_empty();
     let identities = identities_reach(watched, accepted);
     let everywhere = match watched {
@@ -212,7 +212,7 @@ fn subjects(watched: &[String], accepted: &[String]) -> Vec<(Subject, Reach)> {
                 ManagedKind::RoleBinding if is_scoped => everywhere.clone(),
                 _ => identities.clone(),
             };
-            (Subject::Managed(kind), reach)
+            (WatchedKind::Managed(kind), reach)
         })
         .collect()
 }
@@ -247,7 +247,7 @@ mod tests {
         let watched = |namespaces: &[&str], identities: &[&str], kind| {
             let all = subjects(&names(namespaces), &names(identities));
             all.into_iter()
-                .find(|(subject, _)| *subject == Subject::Managed(kind))
+                .find(|(subject, _)| *subject == WatchedKind::Managed(kind))
                 .map(|(_, reach)| reach)
         };
         let only = |of: &[&str]| Some(Reach::Namespaces(names(of)));
@@ -278,7 +278,7 @@ mod tests {
     /// The kubelet must not kill a pod before its server has ended.
     #[test]
     fn the_grace_period_of_a_pod_is_longer_than_the_drain_of_its_server() {
-        let limits = crate::server::Limits::default();
+        let limits = crate::server::ServerLimits::default();
         let server = (limits.lame_duck + limits.drain).as_secs();
         assert_eq!(server, DRAIN_SECONDS);
         assert!(TERMINATION_GRACE_SECONDS > PRE_STOP_SECONDS + server);

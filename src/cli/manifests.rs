@@ -14,7 +14,7 @@ use crate::directory::{Change, Directory, ObjectKey, Reason, Settings, Severity,
 use crate::resources::Kind;
 use crate::source::files::{self, Folder};
 use crate::source::kustomization::Patch;
-use crate::source::manifest::{Fault, Manifest, ManifestObject};
+use crate::source::manifest::{Manifest, ManifestFault, ManifestObject};
 
 /// The maximum number of patches of a kustomization that a note names.
 const MAX_NAMED: usize = 50;
@@ -127,7 +127,7 @@ fn skip(patches: Vec<(Patch, Manifest)>, manifests: &mut Vec<Manifest>) -> Vec<P
         });
         let namespaces =
             named.map(|name| skipped_object(&format!("Namespace {name}"), 0..0, &patch));
-        let faults: Vec<Fault> = objects.chain(namespaces).collect();
+        let faults: Vec<ManifestFault> = objects.chain(namespaces).collect();
         if !faults.is_empty() {
             manifests.push(Manifest {
                 objects: Vec::new(),
@@ -150,12 +150,12 @@ fn is_complete(object: &ManifestObject) -> bool {
 }
 
 /// Returns the warning about a complete object, as `Kind namespace/name`, in a patch.
-fn skipped_object(object: &str, span: Range<usize>, patch: &Patch) -> Fault {
+fn skipped_object(object: &str, span: Range<usize>, patch: &Patch) -> ManifestFault {
     let message = format!(
         "{object} is complete, but not checked, since a kustomization names this file as a patch: {}",
         how_to_check(&patch.kustomization)
     );
-    Fault {
+    ManifestFault {
         severity: Severity::Warning,
         reason: Reason::ValueConflict,
         span,

@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::cluster::{self, Program};
-use super::embedded::{self, Embedded};
+use super::embedded::{self, EmbeddedServer};
 use super::fleet::{self, FleetArgs};
 use super::listen::bind;
 use super::serve::Service;
@@ -38,7 +38,9 @@ use crate::reconcile::report::events::Notices;
 use crate::reconcile::report::metrics::{OperatorMetrics, OperatorScrape};
 use crate::resources::Kind;
 use crate::server::{self, App};
-use crate::source::kubernetes::{Options, Refusals, SILENCE, Seen, Sink, Source, Subject};
+use crate::source::kubernetes::{
+    Options, Refusals, SILENCE, Sink, Source, WatchChange, WatchedKind,
+};
 use crate::telemetry::{self, LogForm, logs};
 
 /// How long reconciles in progress may take when the process ends.
@@ -115,13 +117,13 @@ type Operator = Controller<KubeApi>;
 struct Hand(Arc<Operator>);
 
 impl Sink for Hand {
-    fn take(&self, batch: Vec<Seen>) {
+    fn take(&self, batch: Vec<WatchChange>) {
         let mut changes = Vec::with_capacity(batch.len());
         for seen in batch {
             match seen {
-                Seen::Object { change, version } => changes.push((change, version)),
-                Seen::Managed(seen) => self.0.managed_changed(&seen),
-                Seen::Secret(secret) => {
+                WatchChange::Object { change, version } => changes.push((change, version)),
+                WatchChange::Managed(seen) => self.0.managed_changed(&seen),
+                WatchChange::Secret(secret) => {
                     // A Secret without our label counts as deleted: in both cases its owner is reconciled.
                     let version = if secret.gone { "" } else { &secret.version };
                     let controller = secret
@@ -147,7 +149,7 @@ async fn operate(args: Args) -> anyhow::Result<ExitCode> {
     let health = Health {
         term: Arc::default(),
         has_listed: Arc::default(),
-        embedded: embedded.as_ref().map(Embedded::app),
+        embedded: embedded.as_ref().map(EmbeddedServer::app),
         metrics,
     };
     serve_health(args.health_listen, health.clone()).await?;
@@ -173,7 +175,7 @@ async fn embed(
     args: &Args,
     client: &Client,
     asked: &CancellationToken,
-) -> anyhow::Result<Option<Embedded>> {
+) -> anyhow::Result<Option<EmbeddedServer>> {
     let Some(identity) = args.fleet.embedded_identity.clone() else {
         return Ok(None);
     };
@@ -187,7 +189,7 @@ async fn embed(
         program: Program::Operator,
         metrics: Arc::default(),
     };
-    Embedded::start(service, args.fleet.listen, client, asked)
+    EmbeddedServer::start(service, args.fleet.listen, client, asked)
         .await
         .map(Some)
 }
@@ -344,20 +346,20 @@ fn watch(client: &Client, args: &Args, controller: &Arc<Operator>) -> Source {
     let kinds = Kind::ALL
         .into_iter()
         .filter(|kind| *kind != Kind::Credential)
-        .map(Subject::Kind);
+        .map(WatchedKind::Kind);
     // A Credential is in the namespace of its Identity.
     let credentials = fleet::identities_reach(&watched, &args.fleet.identity_namespaces());
     let subjects = kinds.chain([
-        Subject::Namespaces,
-        Subject::ManagedSecrets,
-        Subject::ImportedSecrets,
+        WatchedKind::Namespaces,
+        WatchedKind::ManagedSecrets,
+        WatchedKind::ImportedSecrets,
     ]);
     // The operator reads Credentials live. Their watch only reports that they changed.
     let (_, mac) = channel::channel(None);
     let options = Options {
         subjects: subjects
             .map(|subject| (subject, reach.clone()))
-            .chain([(Subject::Kind(Kind::Credential), credentials)])
+            .chain([(WatchedKind::Kind(Kind::Credential), credentials)])
             .chain(args.fleet.subjects(&args.namespaces))
             .collect(),
         settings: Arc::new(settings(args)),

@@ -64,7 +64,7 @@ fn joined<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
 /// ours, and CI runners execute lines that begin with `::`.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
-pub(super) struct Lines(pub(super) Vec<String>);
+pub(super) struct MessageLines(pub(super) Vec<String>);
 
 /// Prints an error and its causes.
 pub(super) fn complain(error: &anyhow::Error) {
@@ -73,8 +73,8 @@ pub(super) fn complain(error: &anyhow::Error) {
 
 /// Returns the lines of an error. The first one names this program.
 fn complaint(error: &anyhow::Error) -> Vec<String> {
-    let mut lines = match error.downcast_ref::<Lines>() {
-        Some(Lines(lines)) => lines.clone(),
+    let mut lines = match error.downcast_ref::<MessageLines>() {
+        Some(MessageLines(lines)) => lines.clone(),
         None => vec![format!("{error:#}")],
     };
     if let Some(first) = lines.first_mut() {
@@ -264,7 +264,7 @@ mod tests {
             "symbolon: a\\u{a}::error::b: cannot\\u{a}open\n"
         );
         let lines = ["there is none", "a\n::error::b"].map(str::to_owned);
-        let error = Lines(lines.to_vec()).into();
+        let error = MessageLines(lines.to_vec()).into();
         assert_eq!(
             printed(error),
             "symbolon: there is none\n  a\\u{a}::error::b\n"

@@ -25,8 +25,8 @@ pub(crate) mod testing;
 mod tests;
 pub mod values;
 
-pub use counts::{Counts, Named};
-pub use explain::{Step, Verdict};
+pub use counts::{Counts, ReferenceCounts};
+pub use explain::{RuleVerdict, Verdict};
 pub use issued::end::{ends, entry_ends};
 pub use issued::revoked::{Revocation, is_token_revoked, revocation};
 pub use issued::seal::{is_sealed, sealed};

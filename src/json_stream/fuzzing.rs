@@ -9,10 +9,10 @@
 
 use serde_json::Value;
 
-use super::{Framing, Keep, MAX_KEPT, MAX_METADATA, Malformed, Piece, Scanner};
+use super::{Framing, Keep, MAX_KEPT, MAX_METADATA, MalformedResponse, Piece, Scanner};
 use crate::fuzzing::Input;
 
-type Read = Result<Vec<(u8, Vec<u8>, usize, bool)>, Malformed>;
+type Read = Result<Vec<(u8, Vec<u8>, usize, bool)>, MalformedResponse>;
 
 /// A response gives the same pieces however it is split into chunks. A piece is never longer than its source or than
 /// the limit. Each item of a list that `serde_json` accepts gives one piece, which is JSON unless it was cut. The first

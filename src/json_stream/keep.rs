@@ -94,7 +94,7 @@ impl Keep {
 
 /// The place of a value in a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ValuePlace {
     /// A list.
     List,
     /// The list's `items`.
@@ -115,44 +115,52 @@ pub(super) enum Place {
 
 /// What happens to a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum FieldAction {
     /// It is copied.
     Copy,
     /// It is skipped.
     Drop,
     /// Its fields are decided one by one, if it has fields.
-    Enter(Place),
+    Enter(ValuePlace),
 }
 
 impl Keep {
     /// Decides what happens to the field `name` of a value at `place`. A name with escapes counts as unknown: the API
     /// server escapes none of the names used here.
-    pub(super) fn fate(self, place: Place, name: &[u8]) -> Fate {
-        let copy_if = |is_kept: bool| if is_kept { Fate::Copy } else { Fate::Drop };
+    pub(super) fn fate(self, place: ValuePlace, name: &[u8]) -> FieldAction {
+        let copy_if = |is_kept: bool| {
+            if is_kept {
+                FieldAction::Copy
+            } else {
+                FieldAction::Drop
+            }
+        };
         match (place, name) {
-            (Place::List, b"items") => Fate::Enter(Place::Items),
-            (Place::List, name) => copy_if(name == b"metadata"),
-            (Place::Items, _) => Fate::Drop,
-            (Place::Event, b"object") => Fate::Enter(Place::Object),
+            (ValuePlace::List, b"items") => FieldAction::Enter(ValuePlace::Items),
+            (ValuePlace::List, name) => copy_if(name == b"metadata"),
+            (ValuePlace::Items, _) => FieldAction::Drop,
+            (ValuePlace::Event, b"object") => FieldAction::Enter(ValuePlace::Object),
             // A `Status` may come in place of an event.
-            (Place::Event, name) => copy_if(matches!(name, b"type" | b"code" | b"reason")),
-            (Place::Object, b"metadata") => Fate::Enter(Place::Metadata),
-            (Place::Object, b"status") => match self.status {
+            (ValuePlace::Event, name) => copy_if(matches!(name, b"type" | b"code" | b"reason")),
+            (ValuePlace::Object, b"metadata") => FieldAction::Enter(ValuePlace::Metadata),
+            (ValuePlace::Object, b"status") => match self.status {
                 Status::All => copy_if(self.body),
-                Status::OfCredentials => Fate::Enter(Place::Status),
+                Status::OfCredentials => FieldAction::Enter(ValuePlace::Status),
             },
-            (Place::Object, name) => {
+            (ValuePlace::Object, name) => {
                 copy_if(self.body || matches!(name, b"apiVersion" | b"kind" | b"code" | b"reason"))
             }
-            (Place::Status, name) => copy_if(self.body && matches!(name, b"uses" | b"revoked")),
-            (Place::Metadata, b"labels") => Fate::Enter(Place::Labels),
-            (Place::Metadata, b"annotations") => Fate::Enter(Place::Annotations),
-            (Place::Metadata, b"ownerReferences") => copy_if(self.owner_references),
-            (Place::Metadata, name) => {
+            (ValuePlace::Status, name) => {
+                copy_if(self.body && matches!(name, b"uses" | b"revoked"))
+            }
+            (ValuePlace::Metadata, b"labels") => FieldAction::Enter(ValuePlace::Labels),
+            (ValuePlace::Metadata, b"annotations") => FieldAction::Enter(ValuePlace::Annotations),
+            (ValuePlace::Metadata, b"ownerReferences") => copy_if(self.owner_references),
+            (ValuePlace::Metadata, name) => {
                 copy_if(is_name(name) || self.other_metadata && name != b"managedFields")
             }
-            (Place::Labels, name) => copy_if(is_kept(self.labels, name)),
-            (Place::Annotations, name) => {
+            (ValuePlace::Labels, name) => copy_if(is_kept(self.labels, name)),
+            (ValuePlace::Annotations, name) => {
                 copy_if(name == INITIAL_END || is_kept(self.annotations, name))
             }
         }
@@ -165,16 +173,16 @@ const SPARE: usize = 16 << 10;
 impl Keep {
     /// Returns how many bytes may be held after a part of a value at `place` is added. The fields that identify an
     /// object always fit.
-    pub(super) fn most_bytes(self, place: Place) -> usize {
+    pub(super) fn most_bytes(self, place: ValuePlace) -> usize {
         let most = |which| match which {
             Which::All => MAX_METADATA.min(self.bytes),
             Which::Ours => MAX_OURS,
         };
         match place {
-            Place::Labels => most(self.labels),
-            Place::Annotations => most(self.annotations),
-            Place::Metadata | Place::Event | Place::List => self.bytes + SPARE,
-            Place::Items | Place::Object | Place::Status => self.bytes,
+            ValuePlace::Labels => most(self.labels),
+            ValuePlace::Annotations => most(self.annotations),
+            ValuePlace::Metadata | ValuePlace::Event | ValuePlace::List => self.bytes + SPARE,
+            ValuePlace::Items | ValuePlace::Object | ValuePlace::Status => self.bytes,
         }
     }
 

@@ -19,7 +19,7 @@ mod tests;
 
 pub use keep::Keep;
 pub use page::PageSize;
-pub use scan::{Framing, Malformed, Piece, Scanner};
+pub use scan::{Framing, MalformedResponse, Piece, Scanner};
 
 /// The most bytes held of one object. Without labels, annotations and managed fields, no object that the API server
 /// accepts comes near this size.

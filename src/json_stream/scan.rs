@@ -4,7 +4,7 @@
 //! parser of a copied part checks its syntax; skipped parts are not checked at all. Written by hand, since it must take
 //! chunks, skip values without storing them, and limit what it holds of each object.
 
-use super::keep::{Fate, Keep, Place};
+use super::keep::{FieldAction, Keep, ValuePlace};
 
 /// The longest known field name in bytes; longer fields are skipped. Kubernetes allows at most 317 bytes.
 const LONGEST_NAME: usize = 512;
@@ -45,7 +45,7 @@ pub enum Piece<'a> {
 /// The response is not JSON of the requested form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the response is not JSON of the requested form")]
-pub struct Malformed;
+pub struct MalformedResponse;
 
 /// Scans one response.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub struct Scanner {
 /// A value whose fields are decided one by one.
 #[derive(Clone, Copy, Debug)]
 struct Level {
-    place: Place,
+    place: ValuePlace,
     /// Whether a field was copied.
     has_fields: bool,
     /// Where the field with this value starts in `out`.
@@ -82,7 +82,7 @@ enum State {
     /// Before the response, or before the next event.
     Start,
     /// Before a value.
-    Value(Fate),
+    Value(FieldAction),
     /// Before a name, or before the end if `is_first`.
     Name { is_first: bool },
     /// Within a name.
@@ -140,17 +140,17 @@ impl Scanner {
     /// Scans the next bytes and passes on the pieces that they complete.
     ///
     /// # Errors
-    /// [`Malformed`], but never for events: a malformed line is skipped.
+    /// [`MalformedResponse`], but never for events: a malformed line is skipped.
     pub fn push(
         &mut self,
         chunk: &[u8],
         sink: &mut impl FnMut(Piece<'_>),
-    ) -> Result<(), Malformed> {
+    ) -> Result<(), MalformedResponse> {
         let mut at = 0;
         while at < chunk.len() {
             match self.step(&chunk[at..], sink) {
                 Ok(taken) => at += taken,
-                Err(Malformed) if self.framing == Framing::Events => {
+                Err(MalformedResponse) if self.framing == Framing::Events => {
                     self.forget();
                     self.state = State::Skip;
                 }
@@ -166,11 +166,11 @@ impl Scanner {
     /// Ends the response.
     ///
     /// # Errors
-    /// [`Malformed`] if it is incomplete; an incomplete event is ignored.
-    pub fn finish(&self) -> Result<(), Malformed> {
+    /// [`MalformedResponse`] if it is incomplete; an incomplete event is ignored.
+    pub fn finish(&self) -> Result<(), MalformedResponse> {
         match (self.framing, self.state) {
             (Framing::Events, _) | (_, State::End) => Ok(()),
-            _ => Err(Malformed),
+            _ => Err(MalformedResponse),
         }
     }
 
@@ -192,18 +192,22 @@ impl Scanner {
     }
 
     /// Scans one byte, or a run of similar bytes, and returns how many it scanned.
-    fn step(&mut self, rest: &[u8], sink: &mut impl FnMut(Piece<'_>)) -> Result<usize, Malformed> {
+    fn step(
+        &mut self,
+        rest: &[u8],
+        sink: &mut impl FnMut(Piece<'_>),
+    ) -> Result<usize, MalformedResponse> {
         let byte = rest[0];
         match self.state {
             State::Skip => return Ok(self.skip(rest, sink)),
-            State::Broken => return Err(Malformed),
+            State::Broken => return Err(MalformedResponse),
             State::Opaque(opaque) => return self.opaque(opaque, rest, sink),
             _ => self.bytes += 1,
         }
         Ok(match self.state {
             State::Start if byte == b'\n' => 1,
             // Each line is an event, so no event spans lines.
-            _ if byte == b'\n' && self.framing == Framing::Events => return Err(Malformed),
+            _ if byte == b'\n' && self.framing == Framing::Events => return Err(MalformedResponse),
             State::InName { is_escaped } => self.in_name(byte, is_escaped),
             _ if byte.is_ascii_whitespace() => 1,
             State::Start => self.start(byte)?,
@@ -215,27 +219,27 @@ impl Scanner {
                     1
                 }
                 b'}' if is_first => self.close(sink),
-                _ => return Err(Malformed),
+                _ => return Err(MalformedResponse),
             },
             State::Colon if byte == b':' => {
                 self.state = State::Value(self.fate_of_field());
                 1
             }
             State::Item { is_first: true } if byte == b']' => self.close(sink),
-            State::Item { .. } => self.value(Fate::Enter(Place::Object), byte)?,
+            State::Item { .. } => self.value(FieldAction::Enter(ValuePlace::Object), byte)?,
             State::After => self.after(byte, sink)?,
-            _ => return Err(Malformed),
+            _ => return Err(MalformedResponse),
         })
     }
 
-    fn start(&mut self, byte: u8) -> Result<usize, Malformed> {
+    fn start(&mut self, byte: u8) -> Result<usize, MalformedResponse> {
         if byte != b'{' {
-            return Err(Malformed);
+            return Err(MalformedResponse);
         }
         let fate = match self.framing {
-            Framing::List => Fate::Enter(Place::List),
-            Framing::Events => Fate::Enter(Place::Event),
-            Framing::Object => Fate::Enter(Place::Object),
+            Framing::List => FieldAction::Enter(ValuePlace::List),
+            Framing::Events => FieldAction::Enter(ValuePlace::Event),
+            Framing::Object => FieldAction::Enter(ValuePlace::Object),
         };
         self.value(fate, byte)
     }
@@ -254,26 +258,26 @@ impl Scanner {
     }
 
     /// Decides about the field whose name was read, and writes its name if it is held.
-    fn fate_of_field(&mut self) -> Fate {
+    fn fate_of_field(&mut self) -> FieldAction {
         let Some(level) = self.levels.last() else {
-            return Fate::Drop;
+            return FieldAction::Drop;
         };
         let (place, has_fields) = (level.place, level.has_fields);
         if self.name.len() > LONGEST_NAME {
-            return Fate::Drop;
+            return FieldAction::Drop;
         }
         let fate = self.keep.fate(place, &self.name);
         self.mark = self.out.len();
-        if fate == Fate::Drop || place == Place::List {
+        if fate == FieldAction::Drop || place == ValuePlace::List {
             return fate;
         }
         // The fields of other places are few, and include those that identify the object.
-        let is_one_of_many = matches!(place, Place::Labels | Place::Annotations);
+        let is_one_of_many = matches!(place, ValuePlace::Labels | ValuePlace::Annotations);
         if self.out.len() + self.name.len() + 4 > self.keep.most_bytes(place)
             || is_one_of_many && self.values >= self.keep.most_values()
         {
             self.is_cut = true;
-            return Fate::Drop;
+            return FieldAction::Drop;
         }
         self.values += 1;
         if has_fields {
@@ -285,18 +289,18 @@ impl Scanner {
         fate
     }
 
-    fn value(&mut self, fate: Fate, byte: u8) -> Result<usize, Malformed> {
+    fn value(&mut self, fate: FieldAction, byte: u8) -> Result<usize, MalformedResponse> {
         match (fate, byte) {
-            (Fate::Enter(Place::Items), b'[') => {
-                self.enter(Place::Items);
+            (FieldAction::Enter(ValuePlace::Items), b'[') => {
+                self.enter(ValuePlace::Items);
                 self.state = State::Item { is_first: true };
                 return Ok(1);
             }
             // Go servers sometimes write an empty list as null.
-            (Fate::Enter(Place::Items), _) => {}
-            (Fate::Enter(place), b'{') => {
+            (FieldAction::Enter(ValuePlace::Items), _) => {}
+            (FieldAction::Enter(place), b'{') => {
                 self.enter(place);
-                if place != Place::List {
+                if place != ValuePlace::List {
                     self.out.push(b'{');
                 }
                 self.state = State::Name { is_first: true };
@@ -304,12 +308,15 @@ impl Scanner {
             }
             _ => {}
         }
-        let is_copied = !matches!(fate, Fate::Drop | Fate::Enter(Place::Items));
+        let is_copied = !matches!(
+            fate,
+            FieldAction::Drop | FieldAction::Enter(ValuePlace::Items)
+        );
         let kind = match byte {
             b'{' | b'[' => Kind::Brackets,
             b'"' => Kind::Text,
             b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => Kind::Word,
-            _ => return Err(Malformed),
+            _ => return Err(MalformedResponse),
         };
         let mut opaque = Opaque {
             is_copied,
@@ -327,7 +334,7 @@ impl Scanner {
         Ok(taken)
     }
 
-    fn enter(&mut self, place: Place) {
+    fn enter(&mut self, place: ValuePlace) {
         self.levels.push(Level {
             place,
             has_fields: false,
@@ -339,7 +346,7 @@ impl Scanner {
     fn close(&mut self, sink: &mut impl FnMut(Piece<'_>)) -> usize {
         if let Some(level) = self.levels.pop() {
             self.mark = level.mark;
-            if !matches!(level.place, Place::List | Place::Items) {
+            if !matches!(level.place, ValuePlace::List | ValuePlace::Items) {
                 self.out.push(b'}');
             }
         }
@@ -359,8 +366,8 @@ impl Scanner {
                     _ => State::End,
                 };
             }
-            Some(level) if level.place == Place::Items => self.hand_on(sink),
-            Some(level) if level.place == Place::List => {
+            Some(level) if level.place == ValuePlace::Items => self.hand_on(sink),
+            Some(level) if level.place == ValuePlace::List => {
                 if is_copied && !self.out.is_empty() {
                     sink(Piece::ListMetadata(&self.out));
                 }
@@ -379,16 +386,20 @@ impl Scanner {
         self.next_piece();
     }
 
-    fn after(&mut self, byte: u8, sink: &mut impl FnMut(Piece<'_>)) -> Result<usize, Malformed> {
+    fn after(
+        &mut self,
+        byte: u8,
+        sink: &mut impl FnMut(Piece<'_>),
+    ) -> Result<usize, MalformedResponse> {
         let in_items = self
             .levels
             .last()
-            .is_some_and(|level| level.place == Place::Items);
+            .is_some_and(|level| level.place == ValuePlace::Items);
         match (in_items, byte) {
             (true, b',') => self.state = State::Item { is_first: false },
             (false, b',') => self.state = State::Name { is_first: false },
             (true, b']') | (false, b'}') => return Ok(self.close(sink)),
-            _ => return Err(Malformed),
+            _ => return Err(MalformedResponse),
         }
         Ok(1)
     }
@@ -408,7 +419,7 @@ impl Scanner {
         mut opaque: Opaque,
         rest: &[u8],
         sink: &mut impl FnMut(Piece<'_>),
-    ) -> Result<usize, Malformed> {
+    ) -> Result<usize, MalformedResponse> {
         let in_lines = self.framing == Framing::Events;
         let is_end = |byte: &u8| match opaque.kind {
             Kind::Text => matches!(byte, b'"' | b'\\') || (in_lines && *byte == b'\n'),
@@ -431,7 +442,7 @@ impl Scanner {
             return Ok(plain);
         }
         if in_lines && *byte == b'\n' {
-            return Err(Malformed);
+            return Err(MalformedResponse);
         }
         self.bytes += 1;
         let mut is_done = false;
@@ -464,8 +475,8 @@ impl Scanner {
         let place = self
             .levels
             .last()
-            .map_or(Place::Object, |level| level.place);
-        let is_reference = place == Place::Metadata && self.name == b"ownerReferences";
+            .map_or(ValuePlace::Object, |level| level.place);
+        let is_reference = place == ValuePlace::Metadata && self.name == b"ownerReferences";
         let most = if is_reference {
             self.keep.most_references()
         } else {

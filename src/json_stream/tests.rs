@@ -17,7 +17,7 @@ fn read(
     framing: Framing,
     keep: Keep,
     chunks: impl IntoIterator<Item = impl AsRef<[u8]>>,
-) -> Result<Read, Malformed> {
+) -> Result<Read, MalformedResponse> {
     let mut scanner = Scanner::new(framing, keep);
     let mut read = Read::default();
     for chunk in chunks {
@@ -248,7 +248,7 @@ fn a_response_that_is_not_a_list_is_refused() {
     ] {
         assert_eq!(
             read(Framing::List, Keep::SPEC, [text]),
-            Err(Malformed),
+            Err(MalformedResponse),
             "{text}"
         );
     }

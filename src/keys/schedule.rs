@@ -26,7 +26,7 @@ pub const MAX_KEYS: usize = 8;
 
 /// The key settings of an Identity.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct KeySettings {
     /// The algorithms to sign with.
     pub algorithms: Vec<Algorithm>,
     /// How long one key signs.
@@ -43,7 +43,7 @@ pub struct Wish {
     pub emergency: Option<String>,
 }
 
-impl Wish {
+impl KeySettings {
     /// How long a key stays published after it stops signing.
     fn linger(&self) -> SignedDuration {
         let lateness = self.staleness.clamp(SignedDuration::ZERO, MAX_LATENESS);
@@ -66,7 +66,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    fn of(wish: &Wish) -> Self {
+    fn of(wish: &KeySettings) -> Self {
         Self {
             longest_token: wish.longest_token.as_secs(),
             longer_tokens_until: None,
@@ -74,11 +74,11 @@ impl Memory {
         }
     }
 
-    fn is_emergency(&self, wish: &Wish) -> bool {
+    fn is_emergency(&self, wish: &KeySettings) -> bool {
         wish.emergency.is_some() && wish.emergency != self.emergency
     }
 
-    fn next(&self, wish: &Wish, now: Timestamp) -> Self {
+    fn next(&self, wish: &KeySettings, now: Timestamp) -> Self {
         let longest_token = wish.longest_token.as_secs();
         let ended = (longest_token < self.longest_token)
             .then(|| later(now, SignedDuration::from_secs(self.longest_token)));
@@ -175,7 +175,7 @@ impl Plan {
 }
 
 /// Plans the next state of `set`. Without a `memory`, this is the set's first plan.
-pub fn plan(set: &KeySet, memory: Option<&Memory>, wish: &Wish, now: Timestamp) -> Plan {
+pub fn plan(set: &KeySet, memory: Option<&Memory>, wish: &KeySettings, now: Timestamp) -> Plan {
     // Whole seconds, since people read these times.
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     let known = memory.cloned().unwrap_or_else(|| Memory::of(wish));
@@ -226,7 +226,7 @@ fn order(slot: &Slot) -> (Algorithm, Timestamp, Option<&str>) {
 }
 
 /// The algorithms of `wish`, each once.
-fn wanted(wish: &Wish) -> Vec<Algorithm> {
+fn wanted(wish: &KeySettings) -> Vec<Algorithm> {
     let all = Algorithm::ALL.into_iter();
     all.filter(|algorithm| wish.algorithms.contains(algorithm))
         .collect()
@@ -237,7 +237,7 @@ struct Planner<'a> {
     /// The `kid`s of superseded keys, which never sign again.
     over: Vec<String>,
     memory: Memory,
-    wish: &'a Wish,
+    wish: &'a KeySettings,
     now: Timestamp,
 }
 
@@ -396,7 +396,7 @@ impl Planner<'_> {
 
 /// Returns when the next wanted key becomes active: a published key, or else the key that is due after the last one.
 /// The time is in the past if that key is overdue; `None` if there is no key yet.
-pub fn rotates_at(set: &KeySet, wish: &Wish, now: Timestamp) -> Option<Timestamp> {
+pub fn rotates_at(set: &KeySet, wish: &KeySettings, now: Timestamp) -> Option<Timestamp> {
     let of_one = |algorithm: Algorithm| {
         let own = set.published(now);
         let own = own.filter(|it| it.key.algorithm() == algorithm && !set.is_over(it, now));

@@ -11,7 +11,6 @@ pub mod fleet;
 pub mod issue;
 pub mod key_secrets;
 pub mod leader;
-mod lock;
 pub mod report;
 pub mod restore;
 pub mod sweep;

@@ -1,20 +1,17 @@
-//! What a connection is doing, and the memory that its peer makes the server hold.
+//! What a connection is doing, and its part of the memory that peers make the server hold ([`Load`]).
 //!
 //! The connection's own tasks record this with a few atomic operations a request; its watchdog and the port read it. An
 //! answer counts until the socket has taken its bytes, however long the peer delays that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::Limits;
+use super::load::{Load, STALL, millis};
 
 /// The number of checks of a connection that an answer may wait for. Each check has its own slot of waiting answers.
 pub(super) const AGES: usize = 5;
-/// The time after which a peer that is behind with its answers may lose its connection to another peer.
-const STALL: Duration = Duration::from_secs(1);
 /// Bytes for an answer in addition to its body: its task, and its head until that is written.
 const PER_ANSWER: usize = 2 << 10;
 /// Bytes for an answer without a body: its head and its stream, until they are written.
@@ -37,15 +34,16 @@ const READ_AT_ONCE: usize = 512;
 /// The bytes that HTTP/2 may read while the socket takes none of the answers. Every request that `h2` refuses takes
 /// memory until its refusal is written.
 const MAX_READ_BLOCKED: usize = 256 << 10;
-/// The most bytes of an HTTP/1 read buffer, which keeps its size after a large head, and those that every connection
-/// has.
-const BUFFERED: (usize, usize) = (32 << 10, 8 << 10);
+/// The largest size of an HTTP/1 read buffer. A buffer that a large head has grown keeps its size.
+const MAX_BUFFERED: usize = 32 << 10;
+/// The size of the read buffer that every connection has. It is not charged.
+const USUAL_BUFFERED: usize = 8 << 10;
 /// The maximum number of received bytes that make a connection suspect, so that a caller with many connections is more
 /// suspect than one that has used a single connection for long.
 const MAX_SUSPECTED: u64 = 256 << 10;
-/// The least value of [`Activity::suspected`] while something is under way on a connection, and the divisor for a calm
-/// one.
+/// The least value of [`Activity::suspected`] while something is under way on a connection.
 const FLOOR: usize = 256 << 10;
+/// The divisor of [`Activity::suspected`] while nothing is.
 const CALM: usize = 64;
 /// Marks a handshake whose peer has sent something, in [`Activity::handshake_order`].
 const HEARD: u64 = 1 << 63;
@@ -54,60 +52,6 @@ const HEARD: u64 = 1 << 63;
 const UNKNOWN: u8 = 0;
 const HTTP_1: u8 = 1;
 const HTTP_2: u8 = 2;
-
-/// The memory that peers make a port hold.
-#[derive(Debug)]
-pub(super) struct Load {
-    started: Instant,
-    /// How long a request may take before the server holds its peer responsible, in milliseconds.
-    patience: u64,
-    most: usize,
-    /// The number of turns of each connection.
-    turns: usize,
-    charged: AtomicUsize,
-    /// Notified when more than `most` is charged.
-    pub(super) exceeded: Notify,
-}
-
-impl Load {
-    pub fn new(limits: &Limits) -> Self {
-        Self {
-            started: Instant::now(),
-            patience: millis(limits.revocation + STALL),
-            most: limits.held_bytes,
-            turns: limits.turns,
-            charged: AtomicUsize::new(0),
-            exceeded: Notify::new(),
-        }
-    }
-
-    /// Returns the milliseconds since the port opened.
-    pub fn now(&self) -> u64 {
-        millis(self.started.elapsed())
-    }
-
-    /// Returns the bytes beyond the limit.
-    pub fn excess(&self) -> usize {
-        self.charged
-            .load(Ordering::Relaxed)
-            .saturating_sub(self.most)
-    }
-
-    fn charge(&self, bytes: usize) {
-        let charged = self.charged.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if charged > self.most {
-            self.exceeded.notify_one();
-        }
-    }
-
-    fn release(&self, bytes: usize) {
-        self.charged.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
 
 /// What a connection is doing.
 #[derive(Debug)]
@@ -363,9 +307,8 @@ impl Activity {
     /// Records bytes that are not HTTP/2. They fill a buffer until their request has come.
     pub fn buffers(&self, bytes: usize) {
         let read = self.read.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let (most, usual) = BUFFERED;
-        let buffered = read.min(most);
-        if buffered > usual.max(self.pinned.load(Ordering::Relaxed)) {
+        let buffered = read.min(MAX_BUFFERED);
+        if buffered > USUAL_BUFFERED.max(self.pinned.load(Ordering::Relaxed)) {
             self.pins(buffered);
         }
     }
@@ -600,13 +543,14 @@ impl Drop for Unsent {
 #[cfg(test)]
 impl Default for Activity {
     fn default() -> Self {
-        Self::new(Arc::new(Load::new(&Limits::default())))
+        Self::new(Arc::new(Load::new(&super::ServerLimits::default())))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::ServerLimits;
 
     const LONG: u64 = 1_000_000;
 
@@ -720,9 +664,9 @@ mod tests {
 
     #[test]
     fn an_answer_ends_the_turn_of_its_request_unless_its_peer_must_take_answers_first() {
-        let limits = Limits {
+        let limits = ServerLimits {
             turns: 1,
-            ..Limits::default()
+            ..ServerLimits::default()
         };
         let activity = Arc::new(Activity::new(Arc::new(Load::new(&limits))));
         let _small = activity.made(10).with(activity.try_turn());
@@ -815,9 +759,9 @@ mod tests {
 
     #[test]
     fn memory_that_a_peer_makes_the_port_hold_is_charged_until_it_is_freed() {
-        let limits = Limits {
+        let limits = ServerLimits {
             held_bytes: 3 << 20,
-            ..Limits::default()
+            ..ServerLimits::default()
         };
         let load = Arc::new(Load::new(&limits));
         let activity = Arc::new(Activity::new(load.clone()));
@@ -851,7 +795,7 @@ mod tests {
         assert_eq!(head(500), 0);
         assert_eq!(head(20_000), 20_000);
         assert_eq!(head(500), 20_000, "the buffer does not shrink");
-        assert_eq!(head(5 << 20), BUFFERED.0);
+        assert_eq!(head(5 << 20), MAX_BUFFERED);
     }
 
     #[test]

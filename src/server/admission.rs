@@ -3,15 +3,16 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use super::Limits;
+use super::ServerLimits;
 use super::metrics::Shed;
 use super::places::{Caller, Full, Places, Rule};
 use super::shares::{Share, Shares};
+use crate::lock::lock;
 
 /// The time in milliseconds after which a body that is still arriving may lose its place to a body of a caller that has
 /// fewer. Sending a byte now and then does not prolong it.
@@ -27,7 +28,7 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &ServerLimits) -> Self {
         Self {
             in_flight: AtomicUsize::new(0),
             most: limits.requests,
@@ -91,8 +92,7 @@ impl Admission {
     }
 
     fn slow_bodies(&self) -> MutexGuard<'_, Places<Arc<SlowBody>>> {
-        let bodies = self.slow_bodies.lock();
-        bodies.unwrap_or_else(PoisonError::into_inner)
+        lock(&self.slow_bodies)
     }
 
     /// Returns the milliseconds since the server started.

@@ -11,7 +11,7 @@ use hyper::body::{Frame, SizeHint};
 use super::activity::Unsent;
 
 /// A body and its memory charge.
-pub(super) struct Answer {
+pub(super) struct ResponseBody {
     body: Body,
     unsent: Option<Unsent>,
 }
@@ -22,7 +22,7 @@ pub(super) struct Chunk {
     unsent: Option<Unsent>,
 }
 
-impl Answer {
+impl ResponseBody {
     /// Wraps a body. Unless the body is empty, calls `account` with its length to charge it.
     pub fn new(body: Body, account: impl FnOnce(usize) -> Unsent) -> Self {
         let hint = hyper::body::Body::size_hint(&body);
@@ -35,7 +35,7 @@ impl Answer {
     }
 }
 
-impl hyper::body::Body for Answer {
+impl hyper::body::Body for ResponseBody {
     type Data = Chunk;
     type Error = axum::Error;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Limits;
+use super::ServerLimits;
 use super::activity::{AGES, Activity};
 use super::first_settings::FirstSettings;
 use super::header_table::HeaderTable;
@@ -31,7 +31,7 @@ pub(super) const LINGER: Duration = Duration::from_millis(250);
 
 /// What happens to a connection after a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum ConnectionAction {
     /// It stays.
     Stay,
     /// It ends after its current work.
@@ -72,7 +72,7 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    pub fn new(limits: &Limits, is_proxy: bool) -> Self {
+    pub fn new(limits: &ServerLimits, is_proxy: bool) -> Self {
         Self {
             is_proxy,
             period: (limits.head_deadline / CHECKS).max(Duration::from_millis(1)),
@@ -105,14 +105,14 @@ impl Watchdog {
 
     /// Checks the connection after one more period. `idle` is how long it may be quiet between requests now; `None` for
     /// the limit of the port.
-    pub fn check(&mut self, activity: &Activity, idle: Option<Duration>) -> Fate {
+    pub fn check(&mut self, activity: &Activity, idle: Option<Duration>) -> ConnectionAction {
         let idle = if self.is_closing {
             LINGER
         } else {
             idle.unwrap_or(self.idle)
         };
         if self.is_unread(activity) {
-            return Fate::Unread;
+            return ConnectionAction::Unread;
         }
         let open = activity.open_block.load(Ordering::Relaxed);
         self.block = if open != 0 && open == self.block.0 {
@@ -121,33 +121,33 @@ impl Watchdog {
             (open, Duration::ZERO)
         };
         if self.block.1 >= self.head_deadline {
-            return Fate::Abort;
+            return ConnectionAction::Abort;
         }
         let requests = activity.requests.load(Ordering::Relaxed);
         let is_new = std::mem::replace(&mut self.seen, requests) != requests;
         if is_new || activity.answered.load(Ordering::Relaxed) != requests {
             (self.stalled, self.quiet) = (Duration::ZERO, Duration::ZERO);
-            return Fate::Stay;
+            return ConnectionAction::Stay;
         }
         self.quiet += self.period;
         // HTTP/2 also has frames that are not part of a request.
         if activity.reading.load(Ordering::Relaxed) && !activity.is_http2() {
             self.stalled += self.period;
             if self.stalled >= self.head_deadline {
-                return Fate::Abort;
+                return ConnectionAction::Abort;
             }
-            return Fate::Stay;
+            return ConnectionAction::Stay;
         }
         self.stalled = Duration::ZERO;
         if requests == 0 && self.quiet >= self.head_deadline {
-            Fate::Abort
+            ConnectionAction::Abort
         } else if self.quiet >= idle * 2 {
             // The server asked it to end, and it did not.
-            Fate::Abort
+            ConnectionAction::Abort
         } else if self.quiet >= idle {
-            Fate::Close
+            ConnectionAction::Close
         } else {
-            Fate::Stay
+            ConnectionAction::Stay
         }
     }
 
@@ -389,10 +389,10 @@ mod tests {
     }
 
     fn watchdog_of(is_proxy: bool) -> Watchdog {
-        let limits = Limits {
+        let limits = ServerLimits {
             head_deadline: Duration::from_secs(8),
             idle: Duration::from_secs(20),
-            ..Limits::default()
+            ..ServerLimits::default()
         };
         Watchdog::new(&limits, is_proxy)
     }
@@ -401,7 +401,7 @@ mod tests {
         answer.is_taken();
     }
 
-    fn checks(watchdog: &mut Watchdog, activity: &Activity, count: usize) -> Vec<Fate> {
+    fn checks(watchdog: &mut Watchdog, activity: &Activity, count: usize) -> Vec<ConnectionAction> {
         (0..count).map(|_| watchdog.check(activity, None)).collect()
     }
 
@@ -409,7 +409,12 @@ mod tests {
     fn a_connection_that_sends_nothing_ends_at_the_deadline_of_its_first_head() {
         assert_eq!(
             checks(&mut watchdog(), &Activity::default(), 4),
-            [Fate::Stay, Fate::Stay, Fate::Stay, Fate::Abort]
+            [
+                ConnectionAction::Stay,
+                ConnectionAction::Stay,
+                ConnectionAction::Stay,
+                ConnectionAction::Abort
+            ]
         );
     }
 
@@ -420,7 +425,13 @@ mod tests {
         activity.reading.store(true, Ordering::Relaxed);
         assert_eq!(
             checks(&mut watchdog(), &activity, 5),
-            [Fate::Stay, Fate::Stay, Fate::Stay, Fate::Stay, Fate::Abort]
+            [
+                ConnectionAction::Stay,
+                ConnectionAction::Stay,
+                ConnectionAction::Stay,
+                ConnectionAction::Stay,
+                ConnectionAction::Abort
+            ]
         );
     }
 
@@ -432,7 +443,7 @@ mod tests {
         assert!(
             checks(&mut watchdog(), &activity, 100)
                 .iter()
-                .all(|fate| *fate == Fate::Stay)
+                .all(|fate| *fate == ConnectionAction::Stay)
         );
         drop(answering);
         assert!(
@@ -449,10 +460,14 @@ mod tests {
         let mut watchdog = watchdog();
         for block in 1..20 {
             activity.open_block.store(block, Ordering::Relaxed);
-            assert_eq!(watchdog.check(&activity, None), Fate::Stay, "another block");
+            assert_eq!(
+                watchdog.check(&activity, None),
+                ConnectionAction::Stay,
+                "another block"
+            );
         }
         let fates = checks(&mut watchdog, &activity, 4);
-        assert_eq!(fates.last(), Some(&Fate::Abort), "{fates:?}");
+        assert_eq!(fates.last(), Some(&ConnectionAction::Abort), "{fates:?}");
         drop(answering);
     }
 
@@ -466,12 +481,12 @@ mod tests {
         assert!(
             checks(&mut watchdog, &activity, 10)
                 .iter()
-                .all(|fate| *fate == Fate::Stay)
+                .all(|fate| *fate == ConnectionAction::Stay)
         );
-        assert_eq!(watchdog.check(&activity, None), Fate::Close);
+        assert_eq!(watchdog.check(&activity, None), ConnectionAction::Close);
         assert_eq!(
             checks(&mut watchdog, &activity, 10).last(),
-            Some(&Fate::Abort)
+            Some(&ConnectionAction::Abort)
         );
     }
 
@@ -482,19 +497,29 @@ mod tests {
         let mut watchdog = watchdog();
         let (long, short) = (Duration::from_secs(3600), Duration::from_secs(6));
         for _ in 0..1790 {
-            assert_eq!(watchdog.check(&activity, Some(long)), Fate::Stay);
+            assert_eq!(
+                watchdog.check(&activity, Some(long)),
+                ConnectionAction::Stay
+            );
         }
         drop(activity.begin());
-        let stays = [Fate::Stay, Fate::Stay, Fate::Stay];
+        let stays = [
+            ConnectionAction::Stay,
+            ConnectionAction::Stay,
+            ConnectionAction::Stay,
+        ];
         let fates: Vec<_> = (0..3)
             .map(|_| watchdog.check(&activity, Some(short)))
             .collect();
         assert_eq!(fates, stays, "a request begins the time again");
-        assert_eq!(watchdog.check(&activity, Some(short)), Fate::Close);
+        assert_eq!(
+            watchdog.check(&activity, Some(short)),
+            ConnectionAction::Close
+        );
         watchdog.close();
         assert_eq!(
             watchdog.check(&activity, Some(long)),
-            Fate::Close,
+            ConnectionAction::Close,
             "the server is closing"
         );
     }
@@ -509,11 +534,16 @@ mod tests {
             activity.has_written(2000);
             activity.cannot_write();
             drop(activity.begin());
-            assert_eq!(watchdog.check(&activity, None), Fate::Stay);
+            assert_eq!(watchdog.check(&activity, None), ConnectionAction::Stay);
         }
         assert_eq!(
             checks(&mut watchdog, &activity, 4),
-            [Fate::Stay, Fate::Stay, Fate::Stay, Fate::Unread]
+            [
+                ConnectionAction::Stay,
+                ConnectionAction::Stay,
+                ConnectionAction::Stay,
+                ConnectionAction::Unread
+            ]
         );
     }
 
@@ -525,9 +555,9 @@ mod tests {
         for _ in 0..CHECKS {
             drop(activity.begin());
             take(activity.made(100));
-            assert_eq!(watchdog.check(&activity, None), Fate::Stay);
+            assert_eq!(watchdog.check(&activity, None), ConnectionAction::Stay);
         }
-        assert_eq!(watchdog.check(&activity, None), Fate::Unread);
+        assert_eq!(watchdog.check(&activity, None), ConnectionAction::Unread);
     }
 
     #[test]
@@ -544,13 +574,16 @@ mod tests {
         };
         assert_eq!(
             [give_up(2), give_up(1)],
-            [Fate::Stay; 2],
+            [ConnectionAction::Stay; 2],
             "as many taken as given up"
         );
-        assert_eq!([give_up(2), give_up(2), give_up(2)], [Fate::Stay; 3]);
-        assert_eq!(give_up(2), Fate::Unread);
-        assert_eq!(give_up(1), Fate::Stay);
-        assert_eq!(give_up(101), Fate::Unread);
+        assert_eq!(
+            [give_up(2), give_up(2), give_up(2)],
+            [ConnectionAction::Stay; 3]
+        );
+        assert_eq!(give_up(2), ConnectionAction::Unread);
+        assert_eq!(give_up(1), ConnectionAction::Stay);
+        assert_eq!(give_up(101), ConnectionAction::Unread);
     }
 
     /// Callers that cancel their requests must not end the connection that a proxy shares between callers.
@@ -563,7 +596,7 @@ mod tests {
                 drop(activity.made(100));
             }
             drop(activity.begin());
-            assert_eq!(watchdog.check(&activity, None), Fate::Stay);
+            assert_eq!(watchdog.check(&activity, None), ConnectionAction::Stay);
         }
     }
 
@@ -575,11 +608,11 @@ mod tests {
         watchdog.close();
         assert_eq!(
             watchdog.check(&activity, None),
-            Fate::Stay,
+            ConnectionAction::Stay,
             "a request came just before"
         );
         drop(activity.begin());
-        assert_eq!(watchdog.check(&activity, None), Fate::Stay);
-        assert_eq!(watchdog.check(&activity, None), Fate::Close);
+        assert_eq!(watchdog.check(&activity, None), ConnectionAction::Stay);
+        assert_eq!(watchdog.check(&activity, None), ConnectionAction::Close);
     }
 }

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 
 use super::metrics::Checked;
-use super::request::{Call, Serving};
+use super::request::{Call, ServingSnapshot};
 use crate::directory::tables::record::GatewayRecord;
 use crate::oauth::Refusal;
 use crate::oauth::bearer::Unusable;
@@ -19,7 +19,7 @@ use crate::oauth::enforcement::{Denial, Passed, check};
 /// [`Refusal::Unavailable`] if the server cannot judge the token.
 pub(super) fn enforce<T>(
     call: &Call,
-    serving: &Serving,
+    serving: &ServingSnapshot,
     gateway: Option<&GatewayRecord>,
     sent: Result<&str, Unusable>,
     now: Timestamp,

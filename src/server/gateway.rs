@@ -28,13 +28,13 @@ pub(super) const KEYS: [&str; 2] = ["x-api-key", "api-key"];
 
 /// A gateway of the Identity.
 #[derive(Debug)]
-pub(super) struct Gateway {
+pub(super) struct ServedGateway {
     pub record: GatewayRecord,
     /// The `WWW-Authenticate` values, in the order of [`Denial::CODES`].
     challenges: [HeaderValue; Denial::CODES.len()],
 }
 
-impl Gateway {
+impl ServedGateway {
     /// Encodes the challenges of a gateway.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl Gateway {
 /// Encodes the challenge of a gateway that the Identity does not have.
 ///
 /// # Errors
-/// As [`Gateway::new`].
+/// As [`ServedGateway::new`].
 pub(super) fn challenge_of_unknown(issuer: &str) -> Result<HeaderValue, InvalidHeaderValue> {
     HeaderValue::try_from(check_token::challenge_of_unknown(issuer))
 }

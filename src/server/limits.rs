@@ -9,7 +9,7 @@ const OTHER_FILES: usize = 128;
 
 /// Bounds on connections, requests and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ServerLimits {
     /// Open connections. One more ends the connection that has been idle for longest, of the address that has most. If
     /// all are in use, the new one gets 503.
     pub connections: usize,
@@ -70,7 +70,7 @@ pub struct Limits {
     pub drain: Duration,
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             connections: CONNECTIONS,
@@ -100,7 +100,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl ServerLimits {
     /// Returns the defaults for a process that may open `files` file descriptors, one for each connection. Handshakes
     /// and slow bodies get only a part of the connections, so that they cannot keep all of them in use.
     #[must_use]
@@ -131,10 +131,10 @@ mod tests {
 
     #[test]
     fn connections_leave_files_for_health_and_everything_else() {
-        assert_eq!(Limits::within(1 << 20), Limits::default());
-        assert_eq!(Limits::within(usize::MAX), Limits::default());
+        assert_eq!(ServerLimits::within(1 << 20), ServerLimits::default());
+        assert_eq!(ServerLimits::within(usize::MAX), ServerLimits::default());
         for files in [256, 1024, 4096] {
-            let limits = Limits::within(files);
+            let limits = ServerLimits::within(files);
             let rest = files - limits.connections - limits.health_connections;
             assert_eq!(rest, OTHER_FILES, "{files}");
             assert!(limits.health_connections >= 16 && limits.connections >= 100);
@@ -142,7 +142,7 @@ mod tests {
             assert!(limits.slow_bodies <= limits.connections / 4);
             assert!(limits.handshakes <= limits.connections / 4);
         }
-        let least = Limits::within(0);
+        let least = ServerLimits::within(0);
         assert!(least.connections > 0 && least.slow_bodies > 0 && least.handshakes > 0);
     }
 }

@@ -32,14 +32,14 @@ use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 use super::activity::{Activity, Turn};
-use super::answer::Answer;
-use super::connection::{Fate, Watchdog, Watched};
+use super::answer::ResponseBody;
+use super::connection::{ConnectionAction, Watchdog, Watched};
 use super::memory::{self, Backstop};
 use super::metrics::Shed;
 use super::port::{MAX_HEAD_2, MAX_HEADERS, Place, Port, bound_buffers, is_out_of_files};
 use super::tls::Tls;
 use super::turns::{self, Taken};
-use super::{App, Limits, health, reply};
+use super::{App, ServerLimits, health, reply};
 use crate::oauth::Refusal;
 
 /// The period of the task that updates the phases of signing keys and reports refusals.
@@ -161,7 +161,7 @@ pub async fn run(
 }
 
 /// Serves health and metrics of a process until the process ends. Has the same limits as the health port of [`run`].
-pub async fn serve_health(listener: TcpListener, routes: axum::Router, limits: &Limits) {
+pub async fn serve_health(listener: TcpListener, routes: axum::Router, limits: &ServerLimits) {
     let (_serving, phases) = watch::channel(Phase::Serving);
     let port = health_port(limits);
     accept(listener, None, Health(routes), port, None, phases).await;
@@ -169,9 +169,9 @@ pub async fn serve_health(listener: TcpListener, routes: axum::Router, limits: &
 
 /// Returns the health port. Its deadlines are short: probes send their requests at once, and connections that others
 /// hold open must not keep the kubelet out.
-fn health_port(limits: &Limits) -> Port {
+fn health_port(limits: &ServerLimits) -> Port {
     let deadline = limits.head_deadline.min(Duration::from_secs(3));
-    Port::of_health(Limits {
+    Port::of_health(ServerLimits {
         connections: limits.health_connections,
         connections_per_peer: limits.health_connections.div_ceil(2),
         head_deadline: deadline,
@@ -429,7 +429,7 @@ async fn drive(
                     if body.is_end_stream() {
                         activity.made_empty();
                     }
-                    Answer::new(body, account)
+                    ResponseBody::new(body, account)
                 };
                 Ok::<_, Infallible>(response.map(accounted))
             }
@@ -470,10 +470,10 @@ async fn drive(
                 }
             }
             _ = ticks.tick() => match watchdog.check(&activity, handler.idle_timeout()) {
-                Fate::Stay => {}
-                Fate::Close => connection.as_mut().graceful_shutdown(),
-                Fate::Abort => break,
-                Fate::Unread => {
+                ConnectionAction::Stay => {}
+                ConnectionAction::Close => connection.as_mut().graceful_shutdown(),
+                ConnectionAction::Abort => break,
+                ConnectionAction::Unread => {
                     handler.turned_away(Shed::Unread);
                     break;
                 }

@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use strum::{IntoStaticStr, VariantArray};
 
 use crate::directory::Sizes;
-use crate::directory::counts::census::{self, Census, WITHIN};
+use crate::directory::counts::census::{Census, TokenState, WITHIN};
 use crate::oauth::access_token::Inactive;
 use crate::oauth::client_auth::FailureReason;
 use crate::oauth::enforcement::Denial;
@@ -94,7 +94,7 @@ pub enum RevocationOutcome {
 /// The phase of a signing key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-pub enum KeyPhase {
+pub enum KeyPhaseLabel {
     /// Published ahead.
     Waiting,
     /// Signs.
@@ -166,8 +166,6 @@ impl Label for Within {
     }
 }
 
-type TokenState = census::State;
-
 label! {
     "endpoint": Endpoint::name,
     "status": Class::into,
@@ -182,7 +180,7 @@ label! {
     "cause": LeftOut::into,
     "cause": Fault::as_str,
     "state": TokenState::as_str,
-    "phase": KeyPhase::into,
+    "phase": KeyPhaseLabel::into,
 }
 
 /// Values sampled when metrics are scraped.
@@ -193,7 +191,7 @@ pub struct Scrape {
     /// Tokens and secrets of the Identity.
     pub tokens: Census,
     /// Signing keys by phase.
-    pub keys: Vec<(KeyPhase, usize)>,
+    pub keys: Vec<(KeyPhaseLabel, usize)>,
     /// How long the youngest active signing key has been active, in seconds.
     pub key_age: f64,
     /// How long ago the quietest watch last received anything, in seconds.
@@ -211,7 +209,7 @@ pub struct Metrics {
     requests: Requests,
     kube: KubeRequests,
     events: Events,
-    state: State,
+    state: SampledGauges,
     store: Store,
     catalog: Catalog,
 }
@@ -237,13 +235,13 @@ struct Events {
 }
 
 /// Gauges, sampled at scrape time except `connections`.
-struct State {
+struct SampledGauges {
     connections: Gauge,
     objects: By<OfKind, Gauge>,
     tokens: By<(OfKind, TokenState), Gauge>,
     ending: By<Within, Gauge>,
     soonest_ends: By<OfKind, Gauge>,
-    keys: By<KeyPhase, Gauge>,
+    keys: By<KeyPhaseLabel, Gauge>,
     key_age: Seconds,
     snapshot_age: Seconds,
     refused_namespaces: Gauge,
@@ -263,7 +261,7 @@ impl Default for Metrics {
             requests: Requests::register(&mut catalog),
             kube: KubeRequests::register(&mut catalog),
             events: Events::register(&mut catalog),
-            state: State::register(&mut catalog),
+            state: SampledGauges::register(&mut catalog),
             store: Store::register(&mut catalog),
             catalog,
         }
@@ -338,7 +336,7 @@ impl Events {
     }
 }
 
-impl State {
+impl SampledGauges {
     fn register(catalog: &mut Catalog) -> Self {
         Self {
             connections: catalog.gauge("connections", "Open connections"),
@@ -584,7 +582,7 @@ mod tests {
                 soonest_token: Some(Timestamp::from_second(1_800_000_000).unwrap()),
                 ..Census::default()
             },
-            keys: vec![(KeyPhase::Active, 1)],
+            keys: vec![(KeyPhaseLabel::Active, 1)],
             key_age: 90.0,
             snapshot_age: 1.5,
             refused_namespaces: 1,

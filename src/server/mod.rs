@@ -24,6 +24,7 @@ mod health;
 mod latest_census;
 mod limits;
 mod listener;
+mod load;
 mod memory;
 pub mod metrics;
 mod noise;
@@ -53,7 +54,7 @@ mod uses;
 pub mod uses_kube;
 
 pub use app::App;
-pub use limits::Limits;
+pub use limits::ServerLimits;
 pub use listener::{run, run_embedded, serve, serve_health};
 pub use metrics::Metrics;
 pub use revoker::{RevokeError, Revoker};

@@ -5,12 +5,13 @@
 //! strangers cannot hide what clients do. Refusals that are left out are reported as sums.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::metrics::Metrics;
 use super::suppressed::{Suppressed, Who};
-use super::throttle::{Line, Throttle, network};
+use super::throttle::{LineDecision, Throttle, network};
+use crate::lock::lock;
 use crate::telemetry::audit;
 
 /// The allowances, and the refusals beyond them.
@@ -42,10 +43,10 @@ impl Noise {
     /// How long the caller must wait, if it has failed too often.
     pub fn failure(&self, peer: Option<IpAddr>, claimed: &str) -> Result<bool, Duration> {
         let line = self.failures.failed(peer, claimed, self.started.elapsed());
-        if line != Ok(Line::Written) {
+        if line != Ok(LineDecision::Written) {
             self.left_out(peer, None);
         }
-        Ok(line? == Line::Written)
+        Ok(line? == LineDecision::Written)
     }
 
     /// Counts the denial of a token at a gateway. Returns whether to write it. `token_id` is its ID if the
@@ -66,7 +67,7 @@ impl Noise {
         name: &str,
         client_id: Option<&str>,
     ) -> bool {
-        let is_written = of.failed(peer, name, self.started.elapsed()) == Ok(Line::Written);
+        let is_written = of.failed(peer, name, self.started.elapsed()) == Ok(LineDecision::Written);
         if !is_written {
             self.left_out(peer, client_id);
         }
@@ -107,8 +108,6 @@ impl Noise {
 
     fn suppressed(&self) -> MutexGuard<'_, Suppressed> {
         // After a panic of another holder, at most one refusal is not counted.
-        self.suppressed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.suppressed)
     }
 }

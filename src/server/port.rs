@@ -2,16 +2,18 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpListener;
 
-use super::Limits;
-use super::activity::{Activity, Load};
+use super::ServerLimits;
+use super::activity::Activity;
+use super::load::Load;
 use super::metrics::Shed;
 use super::places::{Caller, Full, Places, Rule};
+use crate::lock::lock;
 
 /// The longest head of an HTTP/1 request in bytes: on the main port, and on the health port.
 const MAX_HEAD: (usize, usize) = (32 << 10, 8 << 10);
@@ -43,7 +45,7 @@ type Table = Mutex<Places<Arc<Activity>>>;
 
 /// One listening port.
 pub(super) struct Port {
-    pub(super) limits: Limits,
+    pub(super) limits: ServerLimits,
     builder: Builder<TokioExecutor>,
     /// For connections of trusted proxies.
     builder_of_proxies: Builder<TokioExecutor>,
@@ -71,7 +73,7 @@ pub(super) struct Handshake<'a> {
 }
 
 impl Port {
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: ServerLimits) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -94,7 +96,7 @@ impl Port {
     }
 
     /// Returns the port for probes and scrapes, which speak HTTP/1.
-    pub fn of_health(limits: Limits) -> Self {
+    pub fn of_health(limits: ServerLimits) -> Self {
         let mut builder = Builder::new(TokioExecutor::new()).http1_only();
         builder
             .http1()
@@ -105,7 +107,7 @@ impl Port {
     }
 
     fn with(
-        limits: Limits,
+        limits: ServerLimits,
         builder: Builder<TokioExecutor>,
         builder_of_proxies: Builder<TokioExecutor>,
     ) -> Self {
@@ -246,10 +248,6 @@ impl Drop for Handshake<'_> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Bounds the kernel's buffers of each connection, which Linux charges to the process's cgroup. Accepted sockets
 /// inherit the bounds from their listener. If the system does not support that, its own bounds apply.
 pub(super) fn bound_buffers(listener: &TcpListener) {
@@ -304,7 +302,7 @@ mod tests {
 
     #[test]
     fn when_memory_is_short_connections_of_the_caller_that_sent_most_end() {
-        let port = Arc::new(Port::new(Limits::default()));
+        let port = Arc::new(Port::new(ServerLimits::default()));
         let few = connect(&port, 1, 4, 10 << 20);
         let many = connect(&port, 2, 20, 100 << 10);
         assert_eq!(port.give_up(), 3);
@@ -315,7 +313,7 @@ mod tests {
     /// The peer that holds the memory has something under way.
     #[test]
     fn when_memory_is_short_calm_connections_end_last() {
-        let port = Arc::new(Port::new(Limits::default()));
+        let port = Arc::new(Port::new(ServerLimits::default()));
         let calm = connect(&port, 1, 9, 10 << 20);
         for place in &calm {
             place.activity.came(true);
@@ -330,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_connection_with_a_request_under_way_stays() {
-        let port = Arc::new(Port::new(Limits::default()));
+        let port = Arc::new(Port::new(ServerLimits::default()));
         let places = connect(&port, 1, 2, 1000);
         let _answering: Vec<_> = places.iter().map(|place| place.activity.begin()).collect();
         assert_eq!(port.give_up(), 0);

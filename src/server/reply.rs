@@ -9,7 +9,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 
-use super::snapshot::{Document, Site};
+use super::snapshot::{ServedDocument, Site};
 use crate::oauth::Refusal;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -74,7 +74,7 @@ pub(super) fn empty(status: StatusCode) -> Response {
 }
 
 /// Returns a public document, or 304 if the caller already has it (RFC 9110 section 13.1.2).
-pub(super) fn document(document: &Document, asked: &HeaderMap) -> Response {
+pub(super) fn document(document: &ServedDocument, asked: &HeaderMap) -> Response {
     let known = asked
         .get_all("if-none-match")
         .iter()

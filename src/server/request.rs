@@ -65,9 +65,9 @@ impl GivenBack {
 }
 
 /// A snapshot that the server may answer from.
-pub(super) struct Serving(Guard<Arc<Snapshot>>);
+pub(super) struct ServingSnapshot(Guard<Arc<Snapshot>>);
 
-impl Serving {
+impl ServingSnapshot {
     /// Returns the snapshot.
     pub fn snapshot(&self) -> &Snapshot {
         &self.0
@@ -111,10 +111,10 @@ impl Call {
     ///
     /// # Errors
     /// [`Refusal::Unavailable`] before the first lists are complete, and when the snapshot is too old.
-    pub fn serving(&self, now: Timestamp) -> Result<Serving, Refusal> {
+    pub fn serving(&self, now: Timestamp) -> Result<ServingSnapshot, Refusal> {
         let snapshot = self.app.publisher().current();
         match self.app.status().serves(&snapshot, now) {
-            Ok(()) => Ok(Serving(snapshot)),
+            Ok(()) => Ok(ServingSnapshot(snapshot)),
             Err(_) => Err(Refusal::Unavailable),
         }
     }
@@ -193,7 +193,7 @@ impl Call {
     /// [`Refusal`]. The failure is counted, and written to the audit log unless there were too many.
     pub fn authenticate<'s>(
         &self,
-        serving: &'s Serving,
+        serving: &'s ServingSnapshot,
         form: &Form<'_>,
         now: Timestamp,
     ) -> Result<(AcceptedClient<'s>, Method), Refusal> {

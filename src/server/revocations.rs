@@ -4,10 +4,11 @@
 //! up until their deadline. So their number is limited in total, for the clients of one namespace, and for one client:
 //! a client that floods this endpoint leaves places to its namespace, and a namespace leaves places to the others.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::Limits;
+use super::ServerLimits;
 use crate::directory::ObjectKey;
+use crate::lock::lock;
 
 /// The revocations under way.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub(super) struct UnderWay {
 }
 
 impl Revocations {
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &ServerLimits) -> Self {
         Self {
             most: limits.revocations,
             most_of_namespace: limits.revocations_per_namespace,
@@ -63,7 +64,7 @@ impl Revocations {
     }
 
     fn clients(&self) -> MutexGuard<'_, Vec<ObjectKey>> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.clients)
     }
 }
 
@@ -78,11 +79,11 @@ mod tests {
     use super::*;
 
     fn revocations() -> Arc<Revocations> {
-        Arc::new(Revocations::new(&Limits {
+        Arc::new(Revocations::new(&ServerLimits {
             revocations: 5,
             revocations_per_namespace: 3,
             revocations_per_client: 2,
-            ..Limits::default()
+            ..ServerLimits::default()
         }))
     }
 

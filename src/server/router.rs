@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 
 use super::origin::{request_id, traceparent};
 use super::request::{Arrival, Call};
-use super::snapshot::{Document, Site};
+use super::snapshot::{ServedDocument, Site};
 use super::state::State;
 use super::{reply, routes};
 use crate::oauth::Refusal;
@@ -74,7 +74,7 @@ fn handler(endpoint: Endpoint) -> MethodRouter {
     }
 }
 
-fn document(endpoint: Endpoint, choose: fn(&Site) -> &Document) -> MethodRouter {
+fn document(endpoint: Endpoint, choose: fn(&Site) -> &ServedDocument) -> MethodRouter {
     on(endpoint, move |call| {
         ready(routes::document::handle(&call, choose))
     })

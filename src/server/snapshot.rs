@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -14,11 +14,12 @@ use axum::http::HeaderValue;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
-use super::gateway::{self, Gateway};
-use super::metrics::KeyPhase;
+use super::gateway::{self, ServedGateway};
+use super::metrics::KeyPhaseLabel;
 use crate::directory::tables::record::IdentityRecord;
 use crate::directory::{Cidr, Directory, ObjectKey, Settings};
 use crate::keys::{Algorithm, KeyRing, KeySet};
+use crate::lock::lock;
 use crate::oauth::{discovery, endpoint};
 use crate::resources::WhenExceeded;
 use crate::tokens::Hex;
@@ -69,13 +70,13 @@ pub struct Site {
     pub issuer: Arc<str>,
     /// Its path, without a closing slash; empty at the root.
     pub(super) path: String,
-    pub(super) openid: Document,
-    pub(super) authorization_server: Document,
-    pub(super) jwks: Document,
+    pub(super) openid: ServedDocument,
+    pub(super) authorization_server: ServedDocument,
+    pub(super) jwks: ServedDocument,
     /// The `WWW-Authenticate` value for a client that failed to authenticate.
     pub(super) basic_challenge: HeaderValue,
     /// The gateways, by name.
-    pub(super) gateways: BTreeMap<Arc<str>, Gateway>,
+    pub(super) gateways: BTreeMap<Arc<str>, ServedGateway>,
     /// The `WWW-Authenticate` value for a gateway that does not exist.
     pub(super) no_gateway: HeaderValue,
     pub(super) is_https: bool,
@@ -92,7 +93,7 @@ pub struct Site {
 
 /// Bytes and their entity tag.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(super) struct ServedDocument {
     pub bytes: Bytes,
     pub etag: HeaderValue,
 }
@@ -102,7 +103,7 @@ pub(super) struct Document {
 #[error("the issuer cannot be served")]
 struct BadSite;
 
-impl Document {
+impl ServedDocument {
     fn new(bytes: impl Into<Bytes>) -> Result<Self, BadSite> {
         let bytes = bytes.into();
         let hash = digest::digest(&digest::SHA256, &bytes);
@@ -131,14 +132,14 @@ impl Site {
         let documents = discovery::documents(issuer, can_sign).map_err(|_| BadSite)?;
         let challenge = format!(r#"Basic realm="{issuer}", charset="UTF-8""#);
         let gateways = identity.gateways.iter().map(|(name, gateway)| {
-            let gateway = Gateway::new(issuer, gateway).map_err(|_| BadSite)?;
+            let gateway = ServedGateway::new(issuer, gateway).map_err(|_| BadSite)?;
             Ok((Arc::clone(name), gateway))
         });
         Ok(Self {
             path: path.to_owned(),
-            openid: Document::new(documents.openid)?,
-            authorization_server: Document::new(documents.authorization_server)?,
-            jwks: Document::new(ring.jwks())?,
+            openid: ServedDocument::new(documents.openid)?,
+            authorization_server: ServedDocument::new(documents.authorization_server)?,
+            jwks: ServedDocument::new(ring.jwks())?,
             basic_challenge: HeaderValue::from_str(&challenge).map_err(|_| BadSite)?,
             gateways: gateways.collect::<Result<_, _>>()?,
             no_gateway: gateway::challenge_of_unknown(issuer).map_err(|_| BadSite)?,
@@ -242,7 +243,7 @@ impl Publisher {
 
     /// Applies a batch of changes and publishes once.
     pub fn update(&self, change: impl FnOnce(&mut Directory)) {
-        let mut draft = self.lock();
+        let mut draft = self.draft();
         change(&mut draft.directory);
         self.publish(&mut draft);
     }
@@ -252,7 +253,7 @@ impl Publisher {
     /// # Errors
     /// None in practice: it serializes the JWK Set.
     pub fn set_keys(&self, keys: KeySet, now: Timestamp) -> Result<(), serde_json::Error> {
-        let mut draft = self.lock();
+        let mut draft = self.draft();
         draft.keys = keys;
         draft.turned_at = now;
         draft.turn()?;
@@ -265,7 +266,7 @@ impl Publisher {
     /// # Errors
     /// As [`Publisher::set_keys`].
     pub fn turn_keys(&self, now: Timestamp) -> Result<(), serde_json::Error> {
-        let mut draft = self.lock();
+        let mut draft = self.draft();
         draft.turned_at = now;
         let next = draft.ring.next_change();
         if next.is_some_and(|change| change <= now) {
@@ -276,9 +277,12 @@ impl Publisher {
     }
 
     /// Returns the number of signing keys in each phase, and for how long the youngest active key has been active.
-    pub(super) fn key_phases(&self, now: Timestamp) -> (Vec<(KeyPhase, usize)>, SignedDuration) {
+    pub(super) fn key_phases(
+        &self,
+        now: Timestamp,
+    ) -> (Vec<(KeyPhaseLabel, usize)>, SignedDuration) {
         let keys = {
-            let draft = self.lock();
+            let draft = self.draft();
             draft.keys.without(&draft.distrusted, now)
         };
         let active: Vec<_> = Algorithm::ALL
@@ -294,16 +298,16 @@ impl Publisher {
         let youngest = active.iter().map(|key| key.active_from).max();
         let age = youngest.map(|since| now.duration_since(since).max(SignedDuration::ZERO));
         let phases = vec![
-            (KeyPhase::Waiting, waiting),
-            (KeyPhase::Active, active.len()),
-            (KeyPhase::Retiring, retiring),
+            (KeyPhaseLabel::Waiting, waiting),
+            (KeyPhaseLabel::Active, active.len()),
+            (KeyPhaseLabel::Retiring, retiring),
         ];
         (phases, age.unwrap_or_default())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Draft> {
+    fn draft(&self) -> MutexGuard<'_, Draft> {
         // A change that panicked may have left the tables half changed. The next list repairs them.
-        self.draft.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.draft)
     }
 
     fn publish(&self, draft: &mut Draft) {

@@ -9,7 +9,7 @@ use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use jiff::Timestamp;
 
-use super::Limits;
+use super::ServerLimits;
 use super::admission::Admission;
 use super::latest_census::LatestCensus;
 use super::metrics::{Metrics, Scrape};
@@ -30,7 +30,7 @@ pub struct Config {
     /// The settings of the installation.
     pub settings: Settings,
     /// The bounds on connections, requests and time.
-    pub limits: Limits,
+    pub limits: ServerLimits,
     /// The hosts, with ports, that requests may name; `None` allows all. Dev mode sets them: a server on a developer's
     /// machine must not answer a web page that rebinds its own DNS name to that machine.
     pub allowed_hosts: Option<Vec<String>>,
@@ -46,7 +46,7 @@ impl Config {
         Self {
             identity,
             settings: Settings::default(),
-            limits: Limits::default(),
+            limits: ServerLimits::default(),
             allowed_hosts: None,
             allowed_health_hosts: None,
             metrics: Arc::default(),
@@ -66,7 +66,7 @@ struct Inner {
     revoker: Box<dyn Revoker>,
     revocations: Arc<Revocations>,
     uses: Uses,
-    limits: Limits,
+    limits: ServerLimits,
     allowed_hosts: Option<Vec<String>>,
     allowed_health_hosts: Option<Vec<String>>,
     admission: Admission,
@@ -163,7 +163,7 @@ impl State {
         &self.0.admission
     }
 
-    pub(super) fn limits(&self) -> &Limits {
+    pub(super) fn limits(&self) -> &ServerLimits {
         &self.0.limits
     }
 

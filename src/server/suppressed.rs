@@ -36,7 +36,7 @@ impl Who {
 
 /// A caller, and the least number of its refusals that were left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct SuppressedCaller {
     /// The caller; `None` stands for all others.
     pub who: Option<Who>,
     pub count: u64,
@@ -49,7 +49,7 @@ pub(super) struct Suppressed {
     /// The time of the first one: by the clock, and since the start of the server.
     begun: Option<(Timestamp, Duration)>,
     total: u64,
-    rows: Vec<Row>,
+    rows: Vec<SuppressedCaller>,
 }
 
 impl Suppressed {
@@ -63,7 +63,7 @@ impl Suppressed {
     ) {
         self.begun.get_or_insert((now, elapsed));
         self.total += 1;
-        let is_it = |row: &&mut Row| {
+        let is_it = |row: &&mut SuppressedCaller| {
             let who = row.who.as_ref();
             who.is_some_and(|who| who.network == network && who.client_id.as_deref() == client_id)
         };
@@ -71,7 +71,7 @@ impl Suppressed {
             row.count += 1;
         } else if self.rows.len() < MOST {
             let client_id = client_id.map(Into::into);
-            self.rows.push(Row {
+            self.rows.push(SuppressedCaller {
                 who: Some(Who { network, client_id }),
                 count: 1,
                 since: now,
@@ -91,7 +91,7 @@ impl Suppressed {
     }
 
     /// Returns the rows, the largest first and those of others last, and starts over.
-    pub fn take(&mut self) -> Vec<Row> {
+    pub fn take(&mut self) -> Vec<SuppressedCaller> {
         let Self {
             begun,
             total,
@@ -100,7 +100,7 @@ impl Suppressed {
         rows.sort_by_key(|row| std::cmp::Reverse(row.count));
         let counted: u64 = rows.iter().map(|row| row.count).sum();
         if let Some((since, _)) = begun.filter(|_| total > counted) {
-            rows.push(Row {
+            rows.push(SuppressedCaller {
                 who: None,
                 count: total - counted,
                 since,
@@ -137,7 +137,7 @@ mod tests {
         }
         assert!(!suppressed.is_due(at(10).1));
         assert!(suppressed.is_due(at(11).1));
-        let row = |peer, client_id: Option<&str>, count, second| Row {
+        let row = |peer, client_id: Option<&str>, count, second| SuppressedCaller {
             who: Some(Who {
                 network: Some(address(peer)),
                 client_id: client_id.map(Into::into),

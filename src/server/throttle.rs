@@ -45,7 +45,7 @@ pub(super) struct Throttle {
 
 /// Whether the line about a failure is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum LineDecision {
     /// The line is written.
     Written,
     /// The line is left out: all callers together have too many.
@@ -75,14 +75,14 @@ impl Throttle {
         peer: Option<IpAddr>,
         name: &str,
         now: Duration,
-    ) -> Result<Line, Duration> {
+    ) -> Result<LineDecision, Duration> {
         let peer = peer.map(network);
         // A failure that the caller's own allowance refuses takes nothing from others at the same address.
         OF_A_CALLER.take(self.bucket(&self.callers, (peer, name)), now)?;
         OF_AN_ADDRESS.take(self.bucket(&self.addresses, peer), now)?;
         Ok(match OF_ALL.take(&self.lines, now) {
-            Ok(()) => Line::Written,
-            Err(_) => Line::LeftOut,
+            Ok(()) => LineDecision::Written,
+            Err(_) => LineDecision::LeftOut,
         })
     }
 
@@ -195,8 +195,8 @@ mod tests {
         for n in 0..100_000_u32 {
             let now = Duration::from_secs(1) + Duration::from_micros(10) * n;
             match throttle.failed(Some(IpAddr::from(n.to_be_bytes())), "a", now) {
-                Ok(Line::Written) => lines += 1,
-                Ok(Line::LeftOut) => {}
+                Ok(LineDecision::Written) => lines += 1,
+                Ok(LineDecision::LeftOut) => {}
                 // Some addresses share a bucket.
                 Err(_) => assert!(n > 60),
             }

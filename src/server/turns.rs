@@ -6,7 +6,7 @@
 //! is too long is read and forgotten: unread, each of its frames would take far more memory than its bytes.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -17,6 +17,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Frame, Incoming};
 
 use super::activity::{Activity, Held, Turn};
+use crate::lock::lock;
 
 /// Bytes of a `HeaderMap` for each field, in addition to its text.
 const PER_FIELD: usize = 112;
@@ -45,15 +46,12 @@ impl Taken {
     pub async fn take_again(&self, bytes: usize) {
         let _held = self.activity.hold(bytes);
         let turn = self.activity.turn().await;
-        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = turn;
+        *lock(&self.turn) = turn;
     }
 
     /// Returns the turn, if the request has it.
     pub fn end(&self) -> Option<Turn> {
-        self.turn
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        lock(&self.turn).take()
     }
 }
 

@@ -6,7 +6,7 @@
 //! (`directory::issued::usage`), and the destination of reports.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -19,6 +19,7 @@ use super::metrics::{LeftOut, Metrics};
 use crate::directory::issued::usage::UseSeen;
 use crate::directory::tables::record::EntryRecord;
 use crate::directory::{CredentialRecord, Directory, ObjectKey};
+use crate::lock::lock;
 use crate::tokens::{Entropy, SystemEntropy, TokenId};
 
 /// The most reports that wait. Further ones are dropped.
@@ -202,7 +203,7 @@ impl Noting {
     }
 
     fn done(&self, report: &UseReport, now: Timestamp) {
-        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut board = lock(&self.board);
         board.leave(&report.namespace);
         board
             .noted
@@ -258,7 +259,7 @@ impl UseReports {
 
 /// Counts failures in a row. Returns the pause that is due after a failure.
 fn counted(failures: &Mutex<u32>, recorded: Result<(), RecordError>) -> Option<Duration> {
-    let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut failures = lock(failures);
     let Err(error) = recorded else {
         *failures = 0;
         return None;

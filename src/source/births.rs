@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::live::{Birth, Births, ObjectId};
 use crate::directory::ObjectKey;
 use crate::resources::Kind;
-use crate::state_file::{Dir, Mode};
+use crate::state_file::{Dir, FileMode};
 
 /// Births in a JSON file, `<state>/uids.json` in dev mode.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl Births for BirthFile {
             objects: self.births.clone(),
         };
         let content = serde_json::to_vec_pretty(&stored)?;
-        self.dir.write(&self.path, &content, Mode::Private)?;
+        self.dir.write(&self.path, &content, FileMode::Private)?;
         self.changed = false;
         Ok(())
     }

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::manifest::{Fault, Manifest, ManifestObject, Position, SourceText};
+use super::manifest::{Manifest, ManifestFault, ManifestObject, Position, SourceText};
 use crate::directory::admit::{self, transition};
 use crate::directory::problem::suggest::one_line;
 use crate::directory::{Labels, ObjectKey, Problem, Reason, Settings, Severity};
@@ -68,7 +68,7 @@ pub struct FileFault {
     /// The file.
     pub source: Arc<SourceText>,
     /// What is wrong.
-    pub fault: Fault,
+    pub fault: ManifestFault,
 }
 
 impl std::fmt::Display for FileFault {
@@ -370,14 +370,14 @@ impl Live {
 }
 
 /// Returns a problem as a fault of the object's file.
-pub fn fault_of(object: &ManifestObject, problem: Problem) -> Fault {
+pub fn fault_of(object: &ManifestObject, problem: Problem) -> ManifestFault {
     let Problem {
         severity,
         reason,
         path,
         message,
     } = problem;
-    Fault {
+    ManifestFault {
         severity,
         reason,
         span: object.place(&path, &message),

@@ -106,7 +106,7 @@ pub struct Manifest {
     /// The Namespaces and their labels.
     pub namespaces: Vec<(Arc<str>, Labels)>,
     /// The parts that cannot be read or are not accepted.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<ManifestFault>,
     /// The objects in those parts.
     pub lost: Vec<Lost>,
 }
@@ -128,7 +128,7 @@ pub struct ManifestObject {
 
 /// A fault of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ManifestFault {
     /// Its severity. A fault in a document of another tool is a warning.
     pub severity: Severity,
     /// The rule that the file breaks.
@@ -148,7 +148,7 @@ impl Manifest {
         let mut manifest = Self::empty(name, text);
         manifest
             .faults
-            .extend(parsed.faults.into_iter().map(Fault::of_text));
+            .extend(parsed.faults.into_iter().map(ManifestFault::of_text));
         manifest.guess_lost();
         for document in parsed.documents {
             manifest.take(document);
@@ -159,14 +159,16 @@ impl Manifest {
     /// Returns the manifest of a file that is too long.
     pub fn too_long(name: &str) -> Self {
         let mut manifest = Self::empty(name, String::new());
-        manifest.faults.push(Fault::of_text(yaml::too_long()));
+        manifest
+            .faults
+            .push(ManifestFault::of_text(yaml::too_long()));
         manifest
     }
 
     /// Returns the manifest of a file that cannot be read.
     pub fn unreadable(name: &str, why: &str) -> Self {
         let mut manifest = Self::empty(name, String::new());
-        manifest.faults.push(Fault::new(
+        manifest.faults.push(ManifestFault::new(
             Severity::Error,
             Reason::Invalid,
             0..0,
@@ -229,7 +231,7 @@ impl Manifest {
                 }
             }
             None => self.lose(kind, &value, unknown_kind(kind, &spans)),
-            Some(Kind::Credential) => self.faults.push(Fault::new(
+            Some(Kind::Credential) => self.faults.push(ManifestFault::new(
                 Severity::Warning,
                 Reason::Invalid,
                 spans.find("/kind").value,
@@ -241,7 +243,7 @@ impl Manifest {
 }
 
 impl Manifest {
-    fn lose(&mut self, kind: &str, value: &Value, fault: Fault) {
+    fn lose(&mut self, kind: &str, value: &Value, fault: ManifestFault) {
         let text = |field: &str| value["metadata"][field].as_str();
         let key = ObjectKey::new(
             text("namespace").unwrap_or(DEFAULT_NAMESPACE),
@@ -329,7 +331,7 @@ const GIVEN_BY_THE_SERVER: [&str; 8] = [
     "uid",
 ];
 
-impl Fault {
+impl ManifestFault {
     fn new(
         severity: Severity,
         reason: Reason,
@@ -345,7 +347,7 @@ impl Fault {
         }
     }
 
-    fn of_text(fault: yaml::Fault) -> Self {
+    fn of_text(fault: yaml::DocumentFault) -> Self {
         let severity = if fault.ours {
             Severity::Error
         } else {
@@ -363,7 +365,7 @@ impl Fault {
 
 /// Returns the fault of an object of our kinds whose `apiVersion` is absent or a misspelling of ours. Other tools have
 /// kinds with the same names.
-fn misspelt_group(version: &str, kind: &str, spans: &Spans) -> Option<Fault> {
+fn misspelt_group(version: &str, kind: &str, spans: &Spans) -> Option<ManifestFault> {
     Kind::from_name(kind)?;
     let group = version.split('/').next().unwrap_or_default();
     let is_short = version == group && (version.starts_with('v') || version.contains("symbolon"));
@@ -387,7 +389,7 @@ fn misspelt_group(version: &str, kind: &str, spans: &Spans) -> Option<Fault> {
     } else {
         spans.find("/kind").value
     };
-    Some(Fault::new(
+    Some(ManifestFault::new(
         Severity::Error,
         Reason::UnsupportedValue,
         span,
@@ -398,7 +400,7 @@ fn misspelt_group(version: &str, kind: &str, spans: &Spans) -> Option<Fault> {
 /// Kinds of a later release.
 const LATER: [&str; 2] = ["IdentityProvider", "User"];
 
-fn unknown_kind(kind: &str, spans: &Spans) -> Fault {
+fn unknown_kind(kind: &str, spans: &Spans) -> ManifestFault {
     let known = Kind::ALL.map(Kind::as_str);
     let choices = known[..4].join(", ");
     let found = spans.find("/kind");
@@ -420,7 +422,7 @@ fn unknown_kind(kind: &str, spans: &Spans) -> Fault {
         let message = format!("`{}` is not a kind of {GROUP}: {hint}", shown(kind));
         (found.value, message)
     };
-    Fault::new(Severity::Error, Reason::UnsupportedValue, span, message)
+    ManifestFault::new(Severity::Error, Reason::UnsupportedValue, span, message)
 }
 
 /// Returns the name and labels of a Namespace, with the label that every API server adds.
@@ -445,7 +447,7 @@ mod tests {
 
     fn told(text: &str) -> Vec<String> {
         let manifest = Manifest::read("a.yaml", text.as_bytes());
-        let fault = |fault: &Fault| {
+        let fault = |fault: &ManifestFault| {
             let Position { line, column } = manifest.source.position(fault.span.start);
             format!("{:?} {line}:{column} {}", fault.severity, fault.message)
         };

@@ -19,7 +19,7 @@ const TOGETHER: Duration = Duration::from_millis(10);
 const SCAN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(50));
 
 /// A directory of manifests and its last known state.
-pub struct Directory<B> {
+pub struct FolderWatch<B> {
     folder: Folder,
     live: Live,
     births: B,
@@ -41,8 +41,8 @@ type Hint = Vec<PathBuf>;
 /// Modification time, length and inode: a changed file differs in one of them.
 type Fingerprint = Option<(SystemTime, u64, u64)>;
 
-impl<B: Births> Directory<B> {
-    /// Opens a directory. The first [`Directory::scan`] returns its objects.
+impl<B: Births> FolderWatch<B> {
+    /// Opens a directory. The first [`FolderWatch::scan`] returns its objects.
     pub fn open(folder: Folder, settings: Settings, births: B) -> Self {
         let (tell, hints) = mpsc::unbounded_channel();
         let watcher = watch(folder.root(), tell).ok();
@@ -233,7 +233,7 @@ mod tests {
         )
     }
 
-    async fn next(directory: &mut Directory<Fixed>) -> Update {
+    async fn next(directory: &mut FolderWatch<Fixed>) -> Update {
         let changed = async {
             loop {
                 let update = directory.changed().await.unwrap();
@@ -259,7 +259,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("sub/a.yaml");
         let folder = Folder::open(root.path(), &[]).unwrap();
-        let mut directory = Directory::open(folder, Settings::default(), Fixed);
+        let mut directory = FolderWatch::open(folder, Settings::default(), Fixed);
         assert!(directory.is_told());
         assert!(directory.scan().unwrap().events.is_empty());
 
@@ -298,7 +298,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a.yaml");
         let folder = Folder::open(root.path(), &[]).unwrap();
-        let mut directory = Directory::open(folder, Settings::default(), Fixed);
+        let mut directory = FolderWatch::open(folder, Settings::default(), Fixed);
         directory.scan().unwrap();
         std::fs::write(&path, scope("one")).unwrap();
         while directory.pending.is_empty() {
@@ -334,7 +334,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         std::fs::write(root.path().join("a.yaml"), scope("one")).unwrap();
         let folder = Folder::open(root.path(), &[]).unwrap();
-        let mut directory = Directory::open(folder, Settings::default(), Late::default());
+        let mut directory = FolderWatch::open(folder, Settings::default(), Late::default());
         assert!(directory.scan().is_err());
         let update = tokio::time::timeout(Duration::from_mins(1), directory.changed());
         let update = update.await.unwrap().unwrap();
@@ -347,7 +347,7 @@ mod tests {
         let path = root.path().join("a.yaml");
         std::fs::write(&path, scope("one")).unwrap();
         let folder = Folder::open(root.path(), &[]).unwrap();
-        let mut directory = Directory::open(folder, Settings::default(), Fixed);
+        let mut directory = FolderWatch::open(folder, Settings::default(), Fixed);
         directory.watcher = None;
         directory.scan().unwrap();
         std::fs::write(&path, scope("[")).unwrap();
@@ -373,7 +373,7 @@ mod tests {
     async fn events_in_hidden_folders_are_ignored() {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::open(root.path(), &[]).unwrap();
-        let mut directory = Directory::open(folder, Settings::default(), Fixed);
+        let mut directory = FolderWatch::open(folder, Settings::default(), Fixed);
         directory.note(vec![root.path().join(".symbolon/secrets/a.yaml")]);
         assert!(directory.pending.is_empty());
     }

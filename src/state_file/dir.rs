@@ -20,7 +20,7 @@ const OF_A_FOLDER: OFlags = OFlags::RDONLY
 
 /// Who may read a written file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum FileMode {
     /// Only the owner.
     Private,
     /// Every user that the umask of the process allows.
@@ -38,7 +38,7 @@ pub struct Content {
 
 /// An entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
+pub struct DirEntry {
     /// Its name.
     pub name: OsString,
     /// What it is.
@@ -119,7 +119,7 @@ impl Dir {
     }
 
     /// Writes a file atomically: a reader, or a crash, sees the old or the new content. Creates missing folders.
-    pub fn write(&self, path: &Path, content: &[u8], mode: Mode) -> io::Result<()> {
+    pub fn write(&self, path: &Path, content: &[u8], mode: FileMode) -> io::Result<()> {
         let (folder, name) = self.parent(path, true)?;
         let beside = write_beside(&folder, name, content, mode)?;
         fs::renameat(&folder, &beside, &folder, name)
@@ -129,7 +129,7 @@ impl Dir {
 
     /// Writes a file that exists, atomically. Returns `false`, and writes nothing, if it does not exist: a file that
     /// another process deletes at the same time does not come back.
-    pub fn replace(&self, path: &Path, content: &[u8], mode: Mode) -> io::Result<bool> {
+    pub fn replace(&self, path: &Path, content: &[u8], mode: FileMode) -> io::Result<bool> {
         let (folder, name) = match self.parent(path, false) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             parent => parent?,
@@ -185,7 +185,7 @@ impl Dir {
     }
 
     /// Lists a folder in the order of names; empty if it is absent. The empty path is this folder.
-    pub fn entries(&self, path: &Path) -> io::Result<Vec<Entry>> {
+    pub fn entries(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         let folder = match self.folder(path, false) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             folder => folder?,
@@ -203,7 +203,7 @@ impl Dir {
                 kind => kind,
             };
             let kind = kind.into();
-            found.push(Entry { name, kind });
+            found.push(DirEntry { name, kind });
         }
         found.sort();
         Ok(found)
@@ -258,7 +258,7 @@ fn write_beside(
     folder: &OwnedFd,
     name: &OsStr,
     content: &[u8],
-    mode: Mode,
+    mode: FileMode,
 ) -> io::Result<OsString> {
     let mut beside = OsString::from(".");
     beside.push(name);
@@ -266,8 +266,8 @@ fn write_beside(
     // A temporary file left by a crash may have another mode: remove it first.
     remove(folder, &beside).map_err(|error| in_the_way(error, folder, &beside))?;
     let mode = match mode {
-        Mode::Private => fs::Mode::RUSR | fs::Mode::WUSR,
-        Mode::Public => fs::Mode::from_raw_mode(0o666),
+        FileMode::Private => fs::Mode::RUSR | fs::Mode::WUSR,
+        FileMode::Public => fs::Mode::from_raw_mode(0o666),
     };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | AT_ONCE;
     let mut file = File::from(fs::openat(folder, &beside, flags, mode)?);
@@ -351,7 +351,7 @@ mod tests {
         let file = folder.join("it.yaml");
         fs::write(&file, "open to all").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-        dir.write(Path::new("a/b/it.yaml"), b"secret", Mode::Private)
+        dir.write(Path::new("a/b/it.yaml"), b"secret", FileMode::Private)
             .unwrap();
         assert_eq!(mode(&file), 0o600);
         assert_eq!(text(&dir, "a/b/it.yaml").unwrap(), "secret");
@@ -397,7 +397,7 @@ mod tests {
         for path in ["first/Scope/it.yaml", "status/Scope/it.yaml"] {
             let path = Path::new(path);
             assert!(dir.read(path, 1000).is_err());
-            assert!(dir.write(path, b"ours", Mode::Private).is_err());
+            assert!(dir.write(path, b"ours", FileMode::Private).is_err());
             assert!(dir.remove(path).is_err());
             assert!(dir.open_lock(path).is_err());
             assert!(dir.ensure(path.parent().unwrap()).is_err());
@@ -408,7 +408,7 @@ mod tests {
             assert!(error.to_string().contains("is a symbolic link"), "{error}");
             assert!(dir.open_lock(path).is_err());
             // A write replaces the link, and a removal removes it.
-            dir.write(path, b"ours", Mode::Private).unwrap();
+            dir.write(path, b"ours", FileMode::Private).unwrap();
             assert_eq!(text(&dir, path.to_str().unwrap()).unwrap(), "ours");
             dir.remove(path).unwrap();
         }
@@ -428,7 +428,7 @@ mod tests {
         let dir = Dir::open(&named).unwrap();
         fs::rename(&named, root.path().join("moved")).unwrap();
         symlink(elsewhere.path(), &named).unwrap();
-        dir.write(Path::new("keys/it"), b"ours", Mode::Private)
+        dir.write(Path::new("keys/it"), b"ours", FileMode::Private)
             .unwrap();
         assert_eq!(
             fs::read(root.path().join("moved/keys/it")).unwrap(),
@@ -443,7 +443,8 @@ mod tests {
         fs::write(root.path().join("theirs"), "theirs").unwrap();
         fs::hard_link(root.path().join("theirs"), root.path().join("it")).unwrap();
         let dir = Dir::open(root.path()).unwrap();
-        dir.write(Path::new("it"), b"ours", Mode::Private).unwrap();
+        dir.write(Path::new("it"), b"ours", FileMode::Private)
+            .unwrap();
         assert_eq!(fs::read(root.path().join("theirs")).unwrap(), b"theirs");
     }
 
@@ -458,7 +459,7 @@ mod tests {
             assert!(error.to_string().contains("not a regular file"), "{error}");
             assert!(dir.open_lock(name).is_err());
         }
-        dir.write(Path::new("fifo"), b"whole", Mode::Private)
+        dir.write(Path::new("fifo"), b"whole", FileMode::Private)
             .unwrap();
         assert_eq!(text(&dir, "fifo").unwrap(), "whole");
         assert!(
@@ -472,11 +473,14 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = Dir::open(root.path()).unwrap();
         for name in ["it", "folder/it"].map(Path::new) {
-            assert!(!dir.replace(name, b"new", Mode::Private).unwrap());
+            assert!(!dir.replace(name, b"new", FileMode::Private).unwrap());
             assert_eq!(dir.entries(Path::new("")).unwrap(), []);
         }
         fs::write(root.path().join("it"), "a much longer old content").unwrap();
-        assert!(dir.replace(Path::new("it"), b"new", Mode::Private).unwrap());
+        assert!(
+            dir.replace(Path::new("it"), b"new", FileMode::Private)
+                .unwrap()
+        );
         assert_eq!(text(&dir, "it").unwrap(), "new");
         assert_eq!(mode(&root.path().join("it")), 0o600);
         assert_eq!(dir.entries(Path::new("")).unwrap().len(), 1);
@@ -487,7 +491,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = Dir::open(root.path()).unwrap();
         fs::create_dir_all(root.path().join("it/deeper")).unwrap();
-        let replaced = dir.replace(Path::new("it"), b"new", Mode::Private);
+        let replaced = dir.replace(Path::new("it"), b"new", FileMode::Private);
         let error = replaced.unwrap_err().to_string();
         assert!(error.contains("it is a folder"), "{error}");
         assert!(root.path().join("it/deeper").exists());
@@ -508,7 +512,8 @@ mod tests {
                     fs::remove_file(&file).unwrap();
                 });
                 start.wait();
-                dir.replace(Path::new("it"), b"new", Mode::Private).unwrap();
+                dir.replace(Path::new("it"), b"new", FileMode::Private)
+                    .unwrap();
             });
             assert!(!file.exists());
         }
@@ -519,7 +524,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join(".it.new"), "half").unwrap();
         let dir = Dir::open(root.path()).unwrap();
-        dir.write(Path::new("it"), b"whole", Mode::Private).unwrap();
+        dir.write(Path::new("it"), b"whole", FileMode::Private)
+            .unwrap();
         assert_eq!(text(&dir, "it").unwrap(), "whole");
     }
 
@@ -530,13 +536,14 @@ mod tests {
         for name in [".it.new", "it"] {
             let folder = root.path().join(name).join("deeper");
             fs::create_dir_all(&folder).unwrap();
-            let written = dir.write(Path::new("it"), b"ours", Mode::Private);
+            let written = dir.write(Path::new("it"), b"ours", FileMode::Private);
             let error = written.unwrap_err().to_string();
             assert!(error.contains(&format!("{name} is a folder")), "{error}");
             assert!(folder.exists());
             fs::remove_dir_all(root.path().join(name)).unwrap();
         }
-        dir.write(Path::new("it"), b"ours", Mode::Private).unwrap();
+        dir.write(Path::new("it"), b"ours", FileMode::Private)
+            .unwrap();
     }
 
     #[test]
@@ -558,7 +565,7 @@ mod tests {
         let dir = Dir::open(&named).unwrap();
         fs::remove_dir(&named).unwrap();
         let error = dir
-            .write(Path::new("keys/it"), b"ours", Mode::Private)
+            .write(Path::new("keys/it"), b"ours", FileMode::Private)
             .unwrap_err();
         assert!(error.to_string().contains("was deleted"), "{error}");
     }

@@ -10,7 +10,7 @@ mod place;
 mod regular;
 mod seal;
 
-pub use self::dir::{Content, Dir, Entry, EntryKind, Mode};
+pub use self::dir::{Content, Dir, DirEntry, EntryKind, FileMode};
 pub use self::place::{Chosen, Unsuitable, open_state};
 pub use self::regular::read_regular;
 pub use self::seal::Seal;

@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
-use super::dir::{Dir, Mode};
+use super::dir::{Dir, FileMode};
 use super::seal::Seal;
 use crate::characters::shell_word;
 
@@ -137,7 +137,7 @@ fn judge(dir: &Dir, path: &Path) -> Result<Seal, Unsuitable> {
     }
     let (seal, secret) = Seal::generate()?;
     let mark = Zeroizing::new(format!("{place}\n{}\n", *secret));
-    dir.write(Path::new(MARK), mark.as_bytes(), Mode::Private)?;
+    dir.write(Path::new(MARK), mark.as_bytes(), FileMode::Private)?;
     Ok(seal)
 }
 
@@ -208,7 +208,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let state = root.path().join("state");
         let (dir, _) = open_state(&state, Chosen::ByDefault).unwrap();
-        dir.write(Path::new("keys/a"), b"k", Mode::Private).unwrap();
+        dir.write(Path::new("keys/a"), b"k", FileMode::Private)
+            .unwrap();
         (root, state)
     }
 

@@ -19,7 +19,7 @@ const PIECE: usize = 4;
 
 /// Why a text cannot be a client secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
+pub enum UnusableSecret {
     /// Outside the characters of RFC 6749 appendix A.2.
     #[error(
         "has characters other than printable ASCII, which a client secret must not have (RFC 6749 appendix A.2)"
@@ -46,18 +46,18 @@ pub enum Unusable {
 ///
 /// # Errors
 /// Why the text is not a client secret, or too weak.
-pub fn read(text: &str) -> Result<&str, Unusable> {
+pub fn read(text: &str) -> Result<&str, UnusableSecret> {
     let secret = text.trim_end_matches(['\n', '\r']);
     if !is_printable(secret) {
-        Err(Unusable::Unprintable)
+        Err(UnusableSecret::Unprintable)
     } else if secret.len() < SHORTEST {
-        Err(Unusable::Short)
+        Err(UnusableSecret::Short)
     } else if secret.len() > LONGEST {
-        Err(Unusable::Long)
+        Err(UnusableSecret::Long)
     } else if reference::parse(secret).is_ok_and(|token| token.kind != Kind::ClientSecret) {
-        Err(Unusable::Token)
+        Err(UnusableSecret::Token)
     } else if variety(secret.as_bytes()) < BITS {
-        Err(Unusable::Poor)
+        Err(UnusableSecret::Poor)
     } else {
         Ok(secret)
     }
@@ -131,21 +131,27 @@ mod tests {
     #[test]
     fn typed_secrets_are_refused() {
         for (text, why) in [
-            ("", Unusable::Short),
-            ("hunter2", Unusable::Short),
-            (&"x1".repeat(15), Unusable::Short),
-            (&"a".repeat(40), Unusable::Poor),
-            (&"password".repeat(5), Unusable::Poor),
-            (&"correcthorse".repeat(4), Unusable::Poor),
-            ("abcdefghijklmnopqrstuvwxyz0123456789", Unusable::Poor),
-            ("00000000-0000-0000-0000-000000000000", Unusable::Poor),
-            ("changeme-changeme-changeme-changeme", Unusable::Poor),
-            ("1111222233334444555566667777888899990000", Unusable::Poor),
-            (&"aZ3$".repeat(65), Unusable::Long),
-            ("Grüße-Grüße-Grüße-Grüße-Grüße-Grüße", Unusable::Unprintable),
+            ("", UnusableSecret::Short),
+            ("hunter2", UnusableSecret::Short),
+            (&"x1".repeat(15), UnusableSecret::Short),
+            (&"a".repeat(40), UnusableSecret::Poor),
+            (&"password".repeat(5), UnusableSecret::Poor),
+            (&"correcthorse".repeat(4), UnusableSecret::Poor),
+            ("abcdefghijklmnopqrstuvwxyz0123456789", UnusableSecret::Poor),
+            ("00000000-0000-0000-0000-000000000000", UnusableSecret::Poor),
+            ("changeme-changeme-changeme-changeme", UnusableSecret::Poor),
+            (
+                "1111222233334444555566667777888899990000",
+                UnusableSecret::Poor,
+            ),
+            (&"aZ3$".repeat(65), UnusableSecret::Long),
+            (
+                "Grüße-Grüße-Grüße-Grüße-Grüße-Grüße",
+                UnusableSecret::Unprintable,
+            ),
             (
                 "two\nlines0123456789abcdef0123456789abcdef",
-                Unusable::Unprintable,
+                UnusableSecret::Unprintable,
             ),
         ] {
             assert_eq!(read(text), Err(why), "{text}");
@@ -155,10 +161,10 @@ mod tests {
     #[test]
     fn the_shortest_and_the_longest_secret_are_accepted() {
         for (length, expected) in [
-            (SHORTEST - 1, Err(Unusable::Short)),
+            (SHORTEST - 1, Err(UnusableSecret::Short)),
             (SHORTEST, Ok(SHORTEST)),
             (LONGEST, Ok(LONGEST)),
-            (LONGEST + 1, Err(Unusable::Long)),
+            (LONGEST + 1, Err(UnusableSecret::Long)),
         ] {
             let mut text = vec![0; length];
             base62::random(&mut text, &mut SeededEntropy::new(3));
@@ -202,7 +208,7 @@ mod tests {
         let mut entropy = SeededEntropy::new(1);
         for kind in [Kind::ServiceAccessToken, Kind::PersonalAccessToken] {
             let token = reference::mint(&Prefix::default(), kind, &mut entropy).token;
-            assert_eq!(read(token.expose()), Err(Unusable::Token));
+            assert_eq!(read(token.expose()), Err(UnusableSecret::Token));
         }
     }
 

@@ -27,6 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "telemetry",
             "state_file",
             "characters",
+            "lock",
         ],
     ),
     (
@@ -39,6 +40,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "tokens",
             "resources",
             "telemetry",
+            "lock",
         ],
     ),
     (
@@ -52,6 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "resources",
             "telemetry",
             "state_file",
+            "lock",
         ],
     ),
     (
@@ -64,6 +67,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "resources",
             "telemetry",
             "state_file",
+            "lock",
         ],
     ),
     ("keys", &["tokens", "resources", "telemetry"]),
@@ -74,9 +78,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tokens", &[]),
     ("json_stream", &[]),
     ("resources", &[]),
-    ("telemetry", &["characters"]),
+    ("telemetry", &["characters", "lock"]),
     ("state_file", &["characters"]),
     ("characters", &[]),
+    ("lock", &[]),
 ];
 
 /// Crates that do IO. The pure modules name none of them. `resources` is not pure, because it uses kube's derives.

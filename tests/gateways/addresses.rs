@@ -45,24 +45,24 @@ fn no_caller_chooses_the_address_that_a_proxy_tells() {
         ],
         &["Forwarded: for=198.51.100.77", "X-Real-IP: 198.51.100.77"],
     ] {
-        for door in &world.doors {
+        for gateway in &world.gateways {
             let before = audited(&world, id).len();
             let ask = world
                 .ask()
                 .from(CALLER)
                 .bearer(&token)
                 .lines(claim.to_vec());
-            let status = world.refused(door, &ask);
+            let status = world.refused(gateway, &ask);
             // Envoy refuses a request that asks it to remove the header.
-            if door.proxy == Proxy::Envoy && claim.contains(&"Connection: X-Forwarded-For") {
+            if gateway.proxy == Proxy::Envoy && claim.contains(&"Connection: X-Forwarded-For") {
                 assert_eq!(status, 400);
                 continue;
             }
-            assert_eq!(status, 403, "{:?} {claim:?}", door.proxy);
+            assert_eq!(status, 403, "{:?} {claim:?}", gateway.proxy);
             let peer = eventually("the refusal is audited", || {
                 audited(&world, id).get(before).cloned()
             });
-            assert_eq!(peer, CALLER.to_string(), "{:?} {claim:?}", door.proxy);
+            assert_eq!(peer, CALLER.to_string(), "{:?} {claim:?}", gateway.proxy);
         }
     }
 }

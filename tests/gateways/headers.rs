@@ -101,10 +101,10 @@ fn no_identity_header_that_a_caller_made_reaches_the_api() {
     let world = World::shared();
     let token = world.token("reader");
     for (name, lines) in hostile() {
-        for door in &world.doors {
+        for gateway in &world.gateways {
             let ask = world.ask().lines(lines.clone()).bearer(&token);
-            let seen = world.send(door, &ask);
-            let what = format!("{:?}, {name}", door.proxy);
+            let seen = world.send(gateway, &ask);
+            let what = format!("{:?}, {name}", gateway.proxy);
             assert!(
                 [200, 400].contains(&seen.answer.status),
                 "{what}: {:?}",
@@ -130,10 +130,10 @@ fn names_that_only_lighttpd_folds_reach_the_api_through_caddy_alone() {
     for joint in ODD.chars() {
         let joint = joint.to_string();
         let lines = evil(IDENTITY.iter().flat_map(|name| spellings(name, &joint)));
-        for door in &world.doors {
-            let seen = world.send(door, &world.ask().lines(lines.clone()).bearer(&token));
-            let what = format!("{:?}, {joint}", door.proxy);
-            if door.proxy != Proxy::Caddy {
+        for gateway in &world.gateways {
+            let seen = world.send(gateway, &world.ask().lines(lines.clone()).bearer(&token));
+            let what = format!("{:?}, {joint}", gateway.proxy);
+            if gateway.proxy != Proxy::Caddy {
                 assert_eq!(seen.received.len(), 1, "{what}");
                 expect_identity(&seen.received[0], READER, &what);
                 continue;
@@ -161,19 +161,23 @@ fn over_http_2_no_identity_header_that_a_caller_made_reaches_the_api_either() {
         .chain(IDENTITY.map(str::to_owned))
         .collect();
     let proxies = [Proxy::Traefik, Proxy::Envoy, Proxy::Haproxy];
-    for door in world.doors.iter().filter(|it| proxies.contains(&it.proxy)) {
+    for gateway in world
+        .gateways
+        .iter()
+        .filter(|it| proxies.contains(&it.proxy))
+    {
         let case = world.ask().case;
         let mut fields = vec![(CASE.to_owned(), case.clone())];
         fields.push(("authorization".into(), format!("Bearer {token}")));
         fields.extend(names.iter().map(|name| (name.clone(), "evil".into())));
         let host = world.dev.address();
-        let status = over_http_2(door.port, host, &fields);
-        assert_eq!(status, 200, "{:?}", door.proxy);
+        let status = over_http_2(gateway.port, host, &fields);
+        assert_eq!(status, 200, "{:?}", gateway.proxy);
         let received = world.backend.of(&case);
-        assert_eq!(received.len(), 1, "{:?}", door.proxy);
-        expect_identity(&received[0], READER, &format!("{:?}", door.proxy));
-        let status = over_http_2(door.port, host, &fields[2..]);
-        assert_eq!(status, 401, "{:?}", door.proxy);
+        assert_eq!(received.len(), 1, "{:?}", gateway.proxy);
+        expect_identity(&received[0], READER, &format!("{:?}", gateway.proxy));
+        let status = over_http_2(gateway.port, host, &fields[2..]);
+        assert_eq!(status, 401, "{:?}", gateway.proxy);
     }
 }
 
@@ -185,11 +189,11 @@ fn an_envoy_without_its_own_filters_passes_no_spelling_that_programs_fold_and_no
     let symbolon = world.dev.address().parse().unwrap();
     let without = ["callers-identity", "callers-token"];
     let envoy = Running::start_with(Proxy::Envoy, symbolon, world.backend.address, &without);
-    let mut doors = [envoy];
-    await_all(&mut doors, symbolon);
+    let mut gateways = [envoy];
+    await_all(&mut gateways, symbolon);
     let key = format!("X-Api-Key: {token}");
     let lines = evil(IDENTITY.iter().flat_map(|name| spellings(name, "-_.")));
-    let seen = world.send(&doors[0], &world.ask().lines(lines).lines([key]));
+    let seen = world.send(&gateways[0], &world.ask().lines(lines).lines([key]));
     assert_eq!((seen.answer.status, seen.received.len()), (200, 1));
     expect_identity(&seen.received[0], READER, "Envoy");
     assert!(!format!("{:?}", seen.received).contains(&token));
@@ -200,10 +204,10 @@ fn naming_the_token_in_connection_lets_no_request_pass_as_another_caller() {
     let world = World::shared();
     let token = world.token("reader");
     for name in ["Authorization", "authorization, X-Api-Key", "Cookie, Host"] {
-        for door in &world.doors {
+        for gateway in &world.gateways {
             let ask = world.ask().lines([format!("Connection: {name}")]);
-            let seen = world.send(door, &ask.bearer(&token));
-            let (what, status) = (format!("{:?}, {name}", door.proxy), seen.answer.status);
+            let seen = world.send(gateway, &ask.bearer(&token));
+            let (what, status) = (format!("{:?}, {name}", gateway.proxy), seen.answer.status);
             assert!([200, 400, 401].contains(&status), "{what}: {status}");
             assert_eq!(seen.received.len(), usize::from(status == 200), "{what}");
             for received in &seen.received {
@@ -225,9 +229,9 @@ fn several_tokens_pass_no_proxy() {
         vec![format!("X-Api-Key: {token}"), format!("X-Api-Key: {token}")],
         vec![bearer.clone(), "Authorization: Basic eDp5".into()],
     ] {
-        for door in &world.doors {
-            let status = world.refused(door, &world.ask().lines(lines.clone()));
-            assert!([400, 401].contains(&status), "{:?} {status}", door.proxy);
+        for gateway in &world.gateways {
+            let status = world.refused(gateway, &world.ask().lines(lines.clone()));
+            assert!([400, 401].contains(&status), "{:?} {status}", gateway.proxy);
         }
     }
 }
@@ -245,9 +249,9 @@ fn trailer_fields_never_become_headers_and_pass_haproxy_alone() {
         ask.lines(announced.then_some("Trailer: X-Auth-Subject"))
     };
     for announced in [false, true] {
-        for door in &world.doors {
-            let seen = world.send(door, &ask(announced));
-            let what = format!("{:?} {announced}", door.proxy);
+        for gateway in &world.gateways {
+            let seen = world.send(gateway, &ask(announced));
+            let what = format!("{:?} {announced}", gateway.proxy);
             assert_eq!(
                 (seen.answer.status, seen.received.len()),
                 (200, 1),
@@ -259,7 +263,11 @@ fn trailer_fields_never_become_headers_and_pass_haproxy_alone() {
                 .trailers
                 .iter()
                 .any(|it| folded(&it.0) == "x-auth-subject");
-            assert_eq!(passed, door.proxy == Proxy::Haproxy, "{what}: {received:?}");
+            assert_eq!(
+                passed,
+                gateway.proxy == Proxy::Haproxy,
+                "{what}: {received:?}"
+            );
         }
     }
 }

@@ -7,18 +7,18 @@ use super::backend::Backend;
 use super::caller::Ask;
 use super::proxy::{Proxy, Running};
 use super::support::free_port;
-use super::world::doors;
+use super::world::gateways;
 
 /// Sends a request with a token through each proxy, and asserts that it does not pass.
 fn expect_nothing_passes(
-    doors: &[Running],
+    gateways: &[Running],
     backend: &Backend,
     mut expect: impl FnMut(&Running, u16),
 ) {
-    for door in doors {
+    for gateway in gateways {
         let ask = Ask::new("orders.example.com").bearer("some.token.here");
-        let answer = ask.lines(["X-Auth-Subject: evil"]).send(door.port);
-        expect(door, answer.status);
+        let answer = ask.lines(["X-Auth-Subject: evil"]).send(gateway.port);
+        expect(gateway, answer.status);
     }
     assert_eq!(backend.count(), 0, "something reached the API");
 }
@@ -27,14 +27,14 @@ fn expect_nothing_passes(
 fn while_no_server_listens_nothing_reaches_the_api() {
     let backend = Backend::start();
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-    let doors = doors(nowhere, &backend);
-    expect_nothing_passes(&doors, &backend, |door, status| {
-        let expected = match door.proxy {
+    let gateways = gateways(nowhere, &backend);
+    expect_nothing_passes(&gateways, &backend, |gateway, status| {
+        let expected = match gateway.proxy {
             Proxy::Nginx | Proxy::Traefik => 500,
             Proxy::Caddy => 502,
             Proxy::Envoy | Proxy::Haproxy => 503,
         };
-        assert_eq!(status, expected, "{:?}", door.proxy);
+        assert_eq!(status, expected, "{:?}", gateway.proxy);
     });
 }
 
@@ -43,10 +43,14 @@ fn while_no_server_listens_nothing_reaches_the_api() {
 fn while_the_server_can_say_nothing_nothing_reaches_the_api() {
     let backend = Backend::start();
     let silent = answering("503 Service Unavailable\r\nRetry-After: 5");
-    let doors = doors(silent, &backend);
-    expect_nothing_passes(&doors, &backend, |door, status| {
-        let expected = if door.proxy == Proxy::Nginx { 500 } else { 503 };
-        assert_eq!(status, expected, "{:?}", door.proxy);
+    let gateways = gateways(silent, &backend);
+    expect_nothing_passes(&gateways, &backend, |gateway, status| {
+        let expected = if gateway.proxy == Proxy::Nginx {
+            500
+        } else {
+            503
+        };
+        assert_eq!(status, expected, "{:?}", gateway.proxy);
     });
 }
 
@@ -55,11 +59,11 @@ fn while_the_server_can_say_nothing_nothing_reaches_the_api() {
 fn an_answer_that_is_not_symbolons_names_no_caller_to_the_api() {
     let backend = Backend::start();
     let other = answering("200 OK");
-    for door in doors(other, &backend) {
+    for gateway in gateways(other, &backend) {
         let ask = Ask::new("orders.example.com").lines(["X-Auth-Subject: evil"]);
-        let status = ask.send(door.port).status;
+        let status = ask.send(gateway.port).status;
         // The API refuses a request that names no subject.
-        assert_eq!(status, 403, "{:?}", door.proxy);
+        assert_eq!(status, 403, "{:?}", gateway.proxy);
     }
 }
 

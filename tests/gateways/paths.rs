@@ -55,8 +55,8 @@ fn without_a_token_nothing_reaches_the_api() {
             vec!["Authorization: Basic eDp5".to_owned()],
             vec![format!("Authorization: Bearer {lister}")],
         ] {
-            for door in &world.doors {
-                world.refused(door, &world.ask().target(target).lines(lines.clone()));
+            for gateway in &world.gateways {
+                world.refused(gateway, &world.ask().target(target).lines(lines.clone()));
             }
         }
     }
@@ -81,8 +81,8 @@ fn without_a_token_no_method_reaches_the_api() {
                 "Access-Control-Request-Method: GET",
             ],
         ] {
-            for door in &world.doors {
-                world.refused(door, &world.ask().method(method).lines(lines.clone()));
+            for gateway in &world.gateways {
+                world.refused(gateway, &world.ask().method(method).lines(lines.clone()));
             }
         }
     }
@@ -95,7 +95,7 @@ fn no_caller_chooses_another_gateway() {
     let lister = world.token("lister");
     assert_eq!(world.dev.check("public", &lister), 200);
     let public = "/id/connect/checktoken/public";
-    for door in &world.doors {
+    for gateway in &world.gateways {
         for name in [
             "X-Original-Url",
             "X-Original-Uri",
@@ -109,9 +109,9 @@ fn no_caller_chooses_another_gateway() {
                 .ask()
                 .bearer(&lister)
                 .lines([format!("{name}: {public}")]);
-            let seen = world.send(door, &ask);
-            assert_eq!(seen.answer.status, 403, "{:?} {name}", door.proxy);
-            assert!(seen.received.is_empty(), "{:?} {name}", door.proxy);
+            let seen = world.send(gateway, &ask);
+            assert_eq!(seen.answer.status, 403, "{:?} {name}", gateway.proxy);
+            assert!(seen.received.is_empty(), "{:?} {name}", gateway.proxy);
         }
     }
 }
@@ -122,9 +122,9 @@ fn with_a_token_an_odd_path_still_names_the_right_caller() {
     let token = world.token("reader");
     let long = long();
     for target in TARGETS.into_iter().chain([long.as_str()]) {
-        for door in &world.doors {
-            let seen = world.send(door, &world.ask().target(target).bearer(&token));
-            let what = format!("{:?} {target}", door.proxy);
+        for gateway in &world.gateways {
+            let seen = world.send(gateway, &world.ask().target(target).bearer(&token));
+            let what = format!("{:?} {target}", gateway.proxy);
             for received in &seen.received {
                 expect_identity(received, READER, &what);
             }

@@ -55,18 +55,18 @@ fn the_table_of_what_the_api_received() {
     for (name, ask) in rows {
         write!(table, "{name}").unwrap();
         let mut cells: Vec<(String, Vec<&str>)> = Vec::new();
-        for door in &world.doors {
+        for gateway in &world.gateways {
             // Every request has its own case.
             let mut ask = ask.clone();
-            ask.case = format!("{}-{}", ask.case, door.proxy.name());
-            let cell = cell(&world.send(door, &ask), &ask.target);
+            ask.case = format!("{}-{}", ask.case, gateway.proxy.name());
+            let cell = cell(&world.send(gateway, &ask), &ask.target);
             match cells.iter_mut().find(|it| it.0 == cell) {
-                Some(same) => same.1.push(door.proxy.name()),
-                None => cells.push((cell, vec![door.proxy.name()])),
+                Some(same) => same.1.push(gateway.proxy.name()),
+                None => cells.push((cell, vec![gateway.proxy.name()])),
             }
         }
-        for (cell, doors) in cells {
-            write!(table, "\n    {}: {cell}", doors.join(", ")).unwrap();
+        for (cell, gateways) in cells {
+            write!(table, "\n    {}: {cell}", gateways.join(", ")).unwrap();
         }
         table.push('\n');
     }

@@ -21,9 +21,9 @@ fn a_token_passes_every_proxy_and_the_api_learns_whose_it_is() {
         (format!("api-key: {token}"), READER),
         (format!("Authorization: Bearer {jwt}"), client),
     ] {
-        for door in &world.doors {
-            let seen = world.send(door, &world.ask().lines([&line]));
-            let what = format!("{:?} {line}", door.proxy);
+        for gateway in &world.gateways {
+            let seen = world.send(gateway, &world.ask().lines([&line]));
+            let what = format!("{:?} {line}", gateway.proxy);
             assert_eq!(seen.answer.status, 200, "{what}");
             assert_eq!(seen.received.len(), 1, "{what}");
             expect_identity(&seen.received[0], expected, &what);
@@ -41,11 +41,15 @@ fn the_callers_token_stays_at_the_proxy() {
         "Api-Key:",
         "x-API-key:",
     ] {
-        for door in &world.doors {
-            let seen = world.send(door, &world.ask().lines([format!("{line} {token}")]));
-            assert_eq!(seen.answer.status, 200, "{:?} {line}", door.proxy);
+        for gateway in &world.gateways {
+            let seen = world.send(gateway, &world.ask().lines([format!("{line} {token}")]));
+            assert_eq!(seen.answer.status, 200, "{:?} {line}", gateway.proxy);
             let received = format!("{:?}", seen.received);
-            assert!(!received.contains(&token), "{:?}: {received}", door.proxy);
+            assert!(
+                !received.contains(&token),
+                "{:?}: {received}",
+                gateway.proxy
+            );
         }
     }
 }
@@ -54,9 +58,9 @@ fn the_callers_token_stays_at_the_proxy() {
 fn a_revoked_token_is_refused_at_the_next_request() {
     let world = World::shared();
     let token = world.token("doomed");
-    for door in &world.doors {
-        let seen = world.send(door, &world.ask().bearer(&token));
-        assert_eq!(seen.answer.status, 200, "{:?}", door.proxy);
+    for gateway in &world.gateways {
+        let seen = world.send(gateway, &world.ask().bearer(&token));
+        assert_eq!(seen.answer.status, 200, "{:?}", gateway.proxy);
     }
     world.folder.replace(
         "shop.yaml",
@@ -66,9 +70,9 @@ fn a_revoked_token_is_refused_at_the_next_request() {
     eventually("the server refuses the token", || {
         (world.dev.check("orders", &token) == 401).then_some(())
     });
-    for door in &world.doors {
-        let status = world.refused(door, &world.ask().bearer(&token));
-        assert_eq!(status, 401, "{:?}", door.proxy);
+    for gateway in &world.gateways {
+        let status = world.refused(gateway, &world.ask().bearer(&token));
+        assert_eq!(status, 401, "{:?}", gateway.proxy);
     }
 }
 
@@ -77,9 +81,9 @@ fn a_token_without_the_scopes_passes_no_proxy() {
     let world = World::shared();
     let token = world.token("lister");
     assert_eq!(world.dev.check("public", &token), 200);
-    for door in &world.doors {
-        let status = world.refused(door, &world.ask().bearer(&token));
-        assert_eq!(status, 403, "{:?}", door.proxy);
+    for gateway in &world.gateways {
+        let status = world.refused(gateway, &world.ask().bearer(&token));
+        assert_eq!(status, 403, "{:?}", gateway.proxy);
     }
 }
 
@@ -88,27 +92,27 @@ fn a_token_without_the_scopes_passes_no_proxy() {
 fn a_refused_caller_learns_which_scopes_it_needs() {
     let world = World::shared();
     let lister = world.token("lister");
-    for door in &world.doors {
-        let seen = world.send(door, &world.ask());
+    for gateway in &world.gateways {
+        let seen = world.send(gateway, &world.ask());
         let challenge = seen.answer.value("www-authenticate").to_owned();
         assert!(
             challenge.starts_with("Bearer realm="),
             "{:?} {challenge:?}",
-            door.proxy
+            gateway.proxy
         );
         assert!(
             challenge.ends_with(r#"scope="orders.read""#),
             "{:?} {challenge}",
-            door.proxy
+            gateway.proxy
         );
-        let seen = world.send(door, &world.ask().bearer(&lister));
+        let seen = world.send(gateway, &world.ask().bearer(&lister));
         let challenge = seen.answer.value("www-authenticate");
         let is_told = challenge.ends_with(r#"error="insufficient_scope", scope="orders.read""#);
         assert_eq!(
             is_told,
-            door.proxy != Proxy::Nginx,
+            gateway.proxy != Proxy::Nginx,
             "{:?} {challenge}",
-            door.proxy
+            gateway.proxy
         );
     }
 }
@@ -118,19 +122,19 @@ fn a_token_with_as_many_scopes_as_possible_passes_every_proxy() {
     let world = World::shared();
     let token = world.token("wide");
     let (count, length) = WIDE;
-    for door in &world.doors {
-        let seen = world.send(door, &world.ask().bearer(&token));
-        assert_eq!(seen.answer.status, 200, "{:?}", door.proxy);
+    for gateway in &world.gateways {
+        let seen = world.send(gateway, &world.ask().bearer(&token));
+        assert_eq!(seen.answer.status, 200, "{:?}", gateway.proxy);
         let scope = seen.received[0].values("x-auth-scope").concat();
         assert!(
             scope.len() > (count - 1) * length,
             "{:?} {scope}",
-            door.proxy
+            gateway.proxy
         );
         assert!(
             scope.starts_with("orders.read wide.0"),
             "{:?} {scope}",
-            door.proxy
+            gateway.proxy
         );
     }
 }

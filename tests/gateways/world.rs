@@ -26,7 +26,7 @@ pub(crate) struct World {
     pub(crate) dev: Dev,
     pub(crate) folder: Folder,
     pub(crate) backend: Backend,
-    pub(crate) doors: Vec<Running>,
+    pub(crate) gateways: Vec<Running>,
 }
 
 /// What a caller and the API saw.
@@ -57,12 +57,12 @@ impl World {
         }
         let dev = Dev::start(&folder);
         let backend = Backend::start();
-        let doors = doors(dev.address().parse().unwrap(), &backend);
+        let gateways = gateways(dev.address().parse().unwrap(), &backend);
         Self {
             dev,
             folder,
             backend,
-            doors,
+            gateways,
         }
     }
 
@@ -89,8 +89,8 @@ impl World {
     }
 
     /// Sends a request through a proxy.
-    pub(crate) fn send(&self, door: &Running, ask: &Ask) -> Seen {
-        let answer = ask.send(door.port);
+    pub(crate) fn send(&self, gateway: &Running, ask: &Ask) -> Seen {
+        let answer = ask.send(gateway.port);
         Seen {
             answer,
             received: self.backend.of(&ask.case),
@@ -98,9 +98,9 @@ impl World {
     }
 
     /// Sends a request that must not reach the API, and returns the status of the refusal.
-    pub(crate) fn refused(&self, door: &Running, ask: &Ask) -> u16 {
-        let seen = self.send(door, ask);
-        let what = format!("{:?} {ask:?}", door.proxy);
+    pub(crate) fn refused(&self, gateway: &Running, ask: &Ask) -> u16 {
+        let seen = self.send(gateway, ask);
+        let what = format!("{:?} {ask:?}", gateway.proxy);
         assert!(seen.received.is_empty(), "{what}: {:?}", seen.received);
         assert!(seen.answer.status >= 400, "{what}: {:?}", seen.answer);
         seen.answer.status
@@ -116,25 +116,25 @@ fn own_address() -> Option<IpAddr> {
 }
 
 /// Starts every proxy, and waits until each of them accepts connections.
-pub(crate) fn doors(symbolon: SocketAddr, backend: &Backend) -> Vec<Running> {
+pub(crate) fn gateways(symbolon: SocketAddr, backend: &Backend) -> Vec<Running> {
     let start = |proxy| Running::start(proxy, symbolon, backend.address);
-    let mut doors: Vec<Running> = Proxy::ALL.map(start).into();
-    await_all(&mut doors, symbolon);
-    doors
+    let mut gateways: Vec<Running> = Proxy::ALL.map(start).into();
+    await_all(&mut gateways, symbolon);
+    gateways
 }
 
 /// Waits until proxies accept connections and ask `symbolon`.
-pub(crate) fn await_all(doors: &mut [Running], symbolon: SocketAddr) {
-    for door in doors.iter_mut() {
-        eventually(&format!("{:?} listens", door.proxy), || {
-            door.expect_alive();
-            TcpStream::connect(("127.0.0.1", door.port)).ok()
+pub(crate) fn await_all(gateways: &mut [Running], symbolon: SocketAddr) {
+    for gateway in gateways.iter_mut() {
+        eventually(&format!("{:?} listens", gateway.proxy), || {
+            gateway.expect_alive();
+            TcpStream::connect(("127.0.0.1", gateway.port)).ok()
         });
     }
-    for door in doors.iter() {
+    for gateway in gateways.iter() {
         // Traefik answers 404 before it has read its routes.
-        eventually(&format!("{:?} asks", door.proxy), || {
-            let status = Ask::new(&symbolon.to_string()).send(door.port).status;
+        eventually(&format!("{:?} asks", gateway.proxy), || {
+            let status = Ask::new(&symbolon.to_string()).send(gateway.port).status;
             (status != 404 && status != 0).then_some(())
         });
     }

@@ -22,7 +22,8 @@ use symbolon::reconcile::cluster::Cluster;
 use symbolon::reconcile::cluster::api::{ApiError, Precondition};
 use symbolon::reconcile::cluster::secret::SecretObject;
 use symbolon::reconcile::issue::{
-    Issuer, MintBudget, Outcome, Rules, Settled, Target, decode_requests, encode_requests, issue,
+    MintBudget, PassOutcome, Rules, SecretIssuer, Settled, Target, decode_requests,
+    encode_requests, issue,
 };
 use symbolon::resources::{
     Cause, Credential, CredentialClient, CredentialEntry, CredentialMemory, CredentialOwner,
@@ -264,7 +265,7 @@ impl Real {
         let standing = self.standing(seen);
         let mut rules = Rules::new(&self.mac);
         rules.mints_per_owner = 1000;
-        let issuer = Issuer {
+        let issuer = SecretIssuer {
             cluster: &script,
             rules,
             budget: &MintBudget::default(),
@@ -602,7 +603,7 @@ impl Real {
             let is_over = matches!(
                 stopped,
                 Stopped::Asked(Request::GetCredential)
-                    | Stopped::Settled(Outcome { result: Err(_), .. })
+                    | Stopped::Settled(PassOutcome { result: Err(_), .. })
             );
             assert!(
                 is_over,
@@ -628,7 +629,7 @@ fn use_of((epoch, _, _, used, _): Entry) -> Option<TokenUse> {
     })
 }
 
-fn settled(outcome: &Outcome) -> Asked {
+fn settled(outcome: &PassOutcome) -> Asked {
     match outcome.result.as_ref().expect("nothing failed") {
         Settled::Done { facts, .. } => Asked::Idle(Some((
             u8::try_from(facts.epoch).unwrap(),
@@ -688,7 +689,7 @@ fn owner_object(owner: OwnerSeen) -> Value {
 #[derive(Debug)]
 enum Stopped {
     Asked(Request),
-    Settled(Outcome),
+    Settled(PassOutcome),
 }
 
 #[derive(Debug)]

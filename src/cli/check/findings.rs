@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::manifests::{World, how_to_check};
-use super::follow::{Cause, Causes};
+use super::follow::{Causes, RootFault};
 use super::near::Near;
 use super::references::{identity_of, value_at};
 use crate::directory::admit::{self, transition};
@@ -15,7 +15,7 @@ use crate::directory::problem::suggest::{one_line, shown};
 use crate::directory::{ObjectKey, Problem, Reason, Severity, schema};
 use crate::resources::Kind;
 use crate::source::kustomization::Patch;
-use crate::source::manifest::{Fault, Manifest, ManifestObject, Position, SourceText};
+use crate::source::manifest::{Manifest, ManifestFault, ManifestObject, Position, SourceText};
 use crate::source::yaml::surprise;
 
 /// All findings, in the order of files and lines.
@@ -66,7 +66,7 @@ pub(super) struct Finding {
     pub(super) help: Option<String>,
     pub(super) related: Option<(Range<usize>, String)>,
     /// What the finding follows from.
-    pub(super) cause: Option<Cause>,
+    pub(super) cause: Option<RootFault>,
     /// The object and the JSON Pointer in it; `None` for a fault of the text.
     pub(super) object: Option<(Kind, ObjectKey, String)>,
 }
@@ -233,8 +233,8 @@ impl Finding {
         self.source.position(self.span.end.max(self.span.start))
     }
 
-    fn of_fault(source: &Arc<SourceText>, fault: &Fault) -> Self {
-        let Fault {
+    fn of_fault(source: &Arc<SourceText>, fault: &ManifestFault) -> Self {
+        let ManifestFault {
             severity,
             reason,
             span,

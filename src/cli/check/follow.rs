@@ -21,7 +21,7 @@ use crate::source::manifest::{Manifest, ManifestObject, SourceText};
 
 /// The place of a fault that others follow from.
 #[derive(Clone)]
-pub(super) struct Cause {
+pub(super) struct RootFault {
     pub(super) source: Arc<SourceText>,
     pub(super) span: Range<usize>,
     /// The object that has the fault, such as `Identity platform/main`.
@@ -32,7 +32,7 @@ pub(super) struct Cause {
 
 /// The relation of a finding to its cause.
 pub(super) struct Follows {
-    pub(super) cause: Cause,
+    pub(super) cause: RootFault,
     /// Whether another object has the same fault. Otherwise the object that this one refers to has a fault.
     is_same: bool,
 }
@@ -68,17 +68,17 @@ type Place = (Kind, ObjectKey, String);
 #[derive(Default)]
 pub(super) struct Causes {
     /// The first fault of each object, or the cause that it follows from.
-    objects: BTreeMap<(Kind, ObjectKey), Cause>,
+    objects: BTreeMap<(Kind, ObjectKey), RootFault>,
     /// The same by kind and name, for references to the wrong namespace.
-    names: BTreeMap<(Kind, Arc<str>), Cause>,
+    names: BTreeMap<(Kind, Arc<str>), RootFault>,
     /// Objects that cannot be read.
-    lost: BTreeMap<(Option<Kind>, ObjectKey), Cause>,
+    lost: BTreeMap<(Option<Kind>, ObjectKey), RootFault>,
     /// The faults of Scopes by their values.
-    values: BTreeMap<String, Cause>,
+    values: BTreeMap<String, RootFault>,
     /// The fields of OAuthClients that request scopes which do not exist.
-    asked: BTreeMap<Place, Cause>,
+    asked: BTreeMap<Place, RootFault>,
     /// The first place of each message about another object.
-    told: HashMap<(Reason, String), (Place, Cause)>,
+    told: HashMap<(Reason, String), (Place, RootFault)>,
     /// OAuthClients whose ServiceAccessTokens report the missing system user.
     reported: BTreeSet<ObjectKey>,
 }
@@ -123,7 +123,7 @@ impl Causes {
             if fault.severity != Severity::Error {
                 continue;
             }
-            let cause = Cause {
+            let cause = RootFault {
                 source: manifest.source.clone(),
                 span: fault.span.clone(),
                 subject: subject(lost.kind, &lost.key),
@@ -165,7 +165,7 @@ impl Causes {
                     cause
                 }
                 None => {
-                    let cause = Cause {
+                    let cause = RootFault {
                         source: source.clone(),
                         span: object.place(&problem.path, &problem.message),
                         subject: subject(Some(object.kind), &object.key),
@@ -247,7 +247,7 @@ impl Causes {
         near: &Near,
         object: &ManifestObject,
         problem: &Problem,
-    ) -> Option<&Cause> {
+    ) -> Option<&RootFault> {
         match problem.reason {
             Reason::IdentityNotFound | Reason::IdentityNotReady => {
                 let key = identity_of(world, object)?;
@@ -281,7 +281,7 @@ impl Causes {
         }
     }
 
-    fn fault(&self, kind: Kind, key: &ObjectKey) -> Option<&Cause> {
+    fn fault(&self, kind: Kind, key: &ObjectKey) -> Option<&RootFault> {
         let unnamed = ObjectKey::new(&key.namespace, "");
         let lost = |kind, key: &ObjectKey| self.lost.get(&(kind, key.clone()));
         self.objects

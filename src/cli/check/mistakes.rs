@@ -2,6 +2,8 @@
 //!
 //! A row has a name, the text of [`GOOD`] that is replaced, its replacement, and the expected finding: line and column,
 //! message, and the help after a slash. Everything else that the mistake breaks is a note that points to the finding.
+//!
+//! The table is one file, although it is long: to find the row of a message, search here.
 
 use std::collections::BTreeSet;
 

@@ -3,11 +3,12 @@
 //! The server applies a change before the write returns, because a person or a script may use the Secret as soon as its
 //! file exists. The controller gets the change later, in the order of the writes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
 
 use crate::directory::{Change, ObjectKey};
+use crate::lock::lock;
 use crate::reconcile::files::{CredentialEvent, CredentialListener};
 use crate::resources::{Credential, Kind};
 use crate::server::Publisher;
@@ -18,7 +19,7 @@ pub(super) type Versioned = (Change, Box<str>);
 
 /// Applies changes of Credentials to the server, and passes them on for the controller.
 #[derive(Clone, Debug)]
-pub(super) struct Serving(Arc<Inner>);
+pub(super) struct CredentialPublisher(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -28,7 +29,7 @@ struct Inner {
     changes: mpsc::UnboundedSender<Versioned>,
 }
 
-impl Serving {
+impl CredentialPublisher {
     /// Serves the Credentials of an Identity. The receiver gets the changes for the controller.
     pub(super) fn new(
         publisher: Arc<Publisher>,
@@ -46,7 +47,7 @@ impl Serving {
 
     /// Sets the key that verifies the seals of Credentials from now on.
     pub(super) fn set_mac(&self, mac: Arc<MacKey>) {
-        *self.0.mac.lock().unwrap_or_else(PoisonError::into_inner) = Some(mac);
+        *lock(&self.0.mac) = Some(mac);
     }
 
     /// Converts a Credential to a change. Only the seals of the served Identity's Credentials can be verified: dev mode
@@ -55,12 +56,12 @@ impl Serving {
         let identity = &self.0.identity;
         let is_ours = credential.metadata.namespace.as_deref() == Some(&*identity.namespace)
             && *credential.spec.identity.name == *identity.name;
-        let mac = self.0.mac.lock().unwrap_or_else(PoisonError::into_inner);
+        let mac = lock(&self.0.mac);
         Change::credential(credential, mac.as_deref().filter(|_| is_ours))
     }
 }
 
-impl CredentialListener for Serving {
+impl CredentialListener for CredentialPublisher {
     fn changed(&self, event: CredentialEvent) {
         let (change, version) = match event {
             CredentialEvent::Put(credential) => {

@@ -18,7 +18,7 @@ use super::{signals, terminal};
 use crate::server;
 use crate::telemetry::LogForm;
 pub(super) use args::Args;
-use origin::Site;
+use origin::PublicUrl;
 use world::World;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -49,8 +49,8 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let health = bind(beside.address, "--health-listen").await?;
     let health_listen = health.local_addr()?;
     let site = match &args.issuer {
-        Some(issuer) => Site::Issuer(issuer.clone()),
-        None => Site::Origin(args.listen.origin(listen).unwrap_or_default()),
+        Some(issuer) => PublicUrl::Issuer(issuer.clone()),
+        None => PublicUrl::Origin(args.listen.origin(listen).unwrap_or_default()),
     };
     let mut world = World::open(args, site, listen, health_listen).await?;
     // Dev mode serves even if its output cannot be written, as with the log.

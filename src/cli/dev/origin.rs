@@ -7,14 +7,14 @@ use crate::resources::{API_VERSION, Kind};
 
 /// Where dev mode answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Site {
+pub(super) enum PublicUrl {
     /// The origin of `--listen`. The path of the issuer stays.
     Origin(String),
     /// The issuer of `--issuer`.
     Issuer(String),
 }
 
-impl Site {
+impl PublicUrl {
     /// Returns the issuer that is served; `None` if the written one is not a URL.
     pub(super) fn issuer(&self, written: &str) -> Option<String> {
         let (_, rest) = written.split_once("://")?;
@@ -75,8 +75,8 @@ mod tests {
 
     #[test]
     fn listen_replaces_only_the_origin_and_the_option_replaces_the_whole_issuer() {
-        let listen = Site::Origin("http://localhost:8080".to_owned());
-        let option = Site::Issuer("https://id.example.test/main".to_owned());
+        let listen = PublicUrl::Origin("http://localhost:8080".to_owned());
+        let option = PublicUrl::Issuer("https://id.example.test/main".to_owned());
         for (written, origin, whole) in [
             (
                 "https://id.example.com/id",
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_proxy_at_the_issuer_may_send_its_host_with_or_without_the_port() {
-        let hosts = |issuer: &str| Site::Issuer(issuer.to_owned()).hosts();
+        let hosts = |issuer: &str| PublicUrl::Issuer(issuer.to_owned()).hosts();
         assert_eq!(hosts("https://id.example.test/a"), ["id.example.test"; 2]);
         assert_eq!(
             hosts("https://id.example.test:8443"),
@@ -132,7 +132,7 @@ mod tests {
         );
         assert_eq!(hosts("http://[::1]:8080/id"), ["[::1]:8080", "[::1]"]);
         assert!(
-            Site::Origin("http://localhost".to_owned())
+            PublicUrl::Origin("http://localhost".to_owned())
                 .hosts()
                 .is_empty()
         );

@@ -23,7 +23,7 @@ pub(super) struct Told {
 }
 
 /// Returns the place of a problem in a file.
-pub(super) type Places<'a> = &'a dyn Fn(Kind, &ObjectKey, &Problem) -> Option<String>;
+pub(super) type LocateProblem<'a> = &'a dyn Fn(Kind, &ObjectKey, &Problem) -> Option<String>;
 
 impl Told {
     /// Logs new problems, and when all problems are solved.
@@ -31,7 +31,7 @@ impl Told {
         &mut self,
         update: &Update,
         directory: &Directory,
-        places: Places<'_>,
+        places: LocateProblem<'_>,
         now: Timestamp,
     ) {
         let faults = update.faults.iter().map(ToString::to_string);
@@ -85,7 +85,11 @@ impl Failing {
 }
 
 /// Returns the problems that only show among all objects together, and their lines.
-fn judged(directory: &Directory, places: Places<'_>, now: Timestamp) -> BTreeMap<Known, String> {
+fn judged(
+    directory: &Directory,
+    places: LocateProblem<'_>,
+    now: Timestamp,
+) -> BTreeMap<Known, String> {
     let mut lines = BTreeMap::new();
     let mut add = |kind: Kind, key: &ObjectKey, problems: Vec<Problem>| {
         lines.extend(problems.into_iter().map(|problem| {

@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::clock::now;
 use super::super::files;
-use super::super::terminal::Lines;
+use super::super::terminal::MessageLines;
 use super::args::Args;
-use super::credentials::{Serving, Versioned};
-use super::origin::Site;
+use super::credentials::{CredentialPublisher, Versioned};
+use super::origin::PublicUrl;
 use super::problems::{Failing, Told};
 use crate::directory::issued::usage;
 use crate::directory::{Change, Directory, ObjectKey, Problem, Settings};
@@ -56,14 +56,14 @@ pub(super) struct World {
     app: App,
     files: Files,
     controller: Arc<Controller<Files>>,
-    source: watch::Directory<BirthFile>,
+    source: watch::FolderWatch<BirthFile>,
     identity: ObjectKey,
     settings: Settings,
     /// Where the server answers.
-    site: Site,
+    site: PublicUrl,
     /// The issuer in the manifest.
     written_issuer: Option<String>,
-    serving: Serving,
+    serving: CredentialPublisher,
     /// The version of the Secret that the mac key was read from.
     mac_version: String,
     /// The version of the Secret that the signing keys were read from.
@@ -84,7 +84,7 @@ impl World {
     /// Reads all manifests, creates missing keys and starts serving.
     pub(super) async fn open(
         args: &Args,
-        site: Site,
+        site: PublicUrl,
         listen: SocketAddr,
         health: SocketAddr,
     ) -> anyhow::Result<Self> {
@@ -109,7 +109,7 @@ impl World {
             opened.with_context(|| format!("cannot use {} as the state folder", state.display()))
         };
         // The served Identity is known only after a first scan. The second scan needs it as the default Identity.
-        let found = watch::Directory::open(folder.clone(), Settings::default(), births()?)
+        let found = watch::FolderWatch::open(folder.clone(), Settings::default(), births()?)
             .scan()
             .context(FIRST_SCAN)?;
         let identity = choose(args, &found)?;
@@ -131,7 +131,8 @@ impl World {
         config.allowed_health_hosts = allowed_hosts(health);
         let (uses, reports) = Uses::new(config.metrics.clone());
         let app = App::with_uses(config, FileRevoker(files.clone()), uses)?;
-        let (serving, credentials) = Serving::new(app.publisher().clone(), identity.clone());
+        let (serving, credentials) =
+            CredentialPublisher::new(app.publisher().clone(), identity.clone());
         files.listen(serving.clone());
         tokio::spawn(reports.run(FileUses(files.clone())));
         let controller = Controller::new(
@@ -144,7 +145,7 @@ impl World {
         let mut world = Self {
             app,
             controller: Arc::new(controller),
-            source: watch::Directory::open(folder, settings.clone(), births()?),
+            source: watch::FolderWatch::open(folder, settings.clone(), births()?),
             identity,
             settings,
             site,
@@ -343,7 +344,10 @@ impl World {
     }
 
     /// The controller may create the keys at the same time. After such a write conflict the second try reads its keys.
-    async fn made_keys(&self, asked: &key_secrets::Asked) -> Result<key_secrets::Keys, ApiError> {
+    async fn made_keys(
+        &self,
+        asked: &key_secrets::Asked,
+    ) -> Result<key_secrets::IdentityKeys, ApiError> {
         let (files, identity) = (&self.files, &self.identity);
         let ensure =
             async || key_secrets::ensure(files, identity, asked, now(), &mut SystemEntropy).await;
@@ -433,7 +437,7 @@ fn choose(args: &Args, found: &Update) -> anyhow::Result<ObjectKey> {
             .chain(faults)
             .chain(more)
             .collect();
-            Err(Lines(lines).into())
+            Err(MessageLines(lines).into())
         }
         several => {
             let names = several.iter().take(MAX_TOLD).map(ToString::to_string);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::directory::ObjectKey;
 use crate::directory::problem::suggest::one_line;
 use crate::reconcile::cluster::api::ApiError;
-use crate::reconcile::restore::{Item, Verdict};
+use crate::reconcile::restore::{Item, RestoreVerdict};
 
 pub(super) struct Report<'a> {
     pub(super) identity: &'a ObjectKey,
@@ -72,10 +72,10 @@ impl Report<'_> {
             return Some(("failed", format!("{error}: run the command again")));
         }
         match &item.verdict {
-            Verdict::Current => None,
-            Verdict::Done => Some(("done", "rebound before".to_owned())),
-            Verdict::Refused(why) => Some(("dead", why.to_string())),
-            Verdict::Rebind(rebinding) => {
+            RestoreVerdict::Current => None,
+            RestoreVerdict::Done => Some(("done", "rebound before".to_owned())),
+            RestoreVerdict::Refused(why) => Some(("dead", why.to_string())),
+            RestoreVerdict::Rebind(rebinding) => {
                 let tokens = rebinding.credential.spec.tokens.len();
                 let uid = &rebinding.credential.spec.owner.uid;
                 let dropped = match rebinding.dropped {
@@ -111,17 +111,17 @@ impl Report<'_> {
     fn item(&self, index: usize, item: &Item) -> Value {
         let owner = &item.credential.spec.owner;
         let (action, tokens, uid) = match &item.verdict {
-            Verdict::Current => ("current", None, None),
-            Verdict::Done => ("done", None, None),
-            Verdict::Refused(_) => ("dead", None, None),
-            Verdict::Rebind(rebinding) => {
+            RestoreVerdict::Current => ("current", None, None),
+            RestoreVerdict::Done => ("done", None, None),
+            RestoreVerdict::Refused(_) => ("dead", None, None),
+            RestoreVerdict::Rebind(rebinding) => {
                 let spec = &rebinding.credential.spec;
                 let ids: Vec<&str> = spec.tokens.iter().map(|it| &*it.token_id).collect();
                 ("rebind", Some(ids), Some(&spec.owner.uid))
             }
         };
         let reason = match &item.verdict {
-            Verdict::Refused(why) => Some(why),
+            RestoreVerdict::Refused(why) => Some(why),
             _ => None,
         };
         json!({
@@ -139,10 +139,10 @@ impl Report<'_> {
                 continue;
             }
             match item.verdict {
-                Verdict::Current => summary.current += 1,
-                Verdict::Done => summary.done += 1,
-                Verdict::Refused(_) => summary.refused += 1,
-                Verdict::Rebind(_) => summary.rebound += 1,
+                RestoreVerdict::Current => summary.current += 1,
+                RestoreVerdict::Done => summary.done += 1,
+                RestoreVerdict::Refused(_) => summary.refused += 1,
+                RestoreVerdict::Rebind(_) => summary.rebound += 1,
             }
         }
         summary

@@ -31,7 +31,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const REPEAT: u32 = 60;
 
 /// Where the keys are.
-pub(super) enum Place {
+pub(super) enum KeySource {
     /// Files with the names of the Secrets' keys.
     Folder(PathBuf),
     /// The Identity's two Secrets in the API server.
@@ -43,7 +43,7 @@ const LONGEST: u64 = 1 << 20;
 
 type Bytes = Option<Zeroizing<Vec<u8>>>;
 
-impl Place {
+impl KeySource {
     /// Returns the folder, if there is one, else the Secrets.
     pub(super) fn new(folder: Option<PathBuf>, client: &Client, identity: &ObjectKey) -> Self {
         if let Some(folder) = folder {
@@ -89,17 +89,17 @@ pub(super) async fn read_file(path: PathBuf) -> std::io::Result<Vec<u8>> {
 }
 
 /// Keeps the server's keys equal to those in their place.
-pub(super) struct Keys {
-    pub(super) place: Place,
+pub(super) struct KeyReloader {
+    pub(super) place: KeySource,
     pub(super) app: App,
     pub(super) mac: channel::Sender<Option<Arc<MacKey>>>,
     keyset_seen: Bytes,
     mac_seen: Bytes,
 }
 
-impl Keys {
+impl KeyReloader {
     pub(super) const fn new(
-        place: Place,
+        place: KeySource,
         app: App,
         mac: channel::Sender<Option<Arc<MacKey>>>,
     ) -> Self {
@@ -189,7 +189,7 @@ mod tests {
             let error = read_file(at(name)).await.unwrap_err().to_string();
             assert!(error.contains("not a regular file"), "{name}: {error}");
         }
-        let place = Place::Folder(folder.path().to_owned());
+        let place = KeySource::Folder(folder.path().to_owned());
         assert!(place.read("absent").await.unwrap().is_none());
         assert!(place.read("fifo").await.is_err());
     }

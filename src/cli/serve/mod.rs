@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::certificate::Certificate;
-use self::keys::{Keys, Place};
+use self::keys::{KeyReloader, KeySource};
 use self::store::Location;
 use super::clock::now;
 use super::cluster::Program;
@@ -34,7 +34,8 @@ use crate::server::revoke_kube::KubeRevoker;
 use crate::server::uses_kube::KubeUses;
 use crate::server::{self, App, Config, Metrics, Uses};
 use crate::source::kubernetes::{
-    Obstacle, Options, Reach, Refusals, SILENCE, Seen, Sink, Source, Subject, obstacle_to,
+    Options, Reach, Refusals, SILENCE, Sink, Source, WatchChange, WatchObstacle, WatchedKind,
+    obstacle_to,
 };
 use crate::telemetry::LogForm;
 
@@ -118,14 +119,14 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 struct Publish(App);
 
 impl Sink for Publish {
-    fn take(&self, batch: Vec<Seen>) {
+    fn take(&self, batch: Vec<WatchChange>) {
         let publisher = self.0.publisher();
         // Each object comes from one watch, in order: no other change of it can arrive between this read and the
         // update.
         let known = publisher.current();
         let changes = batch.into_iter().filter_map(|seen| match seen {
-            Seen::Object { change, .. } => Some(change),
-            Seen::Secret(_) | Seen::Managed(_) => None,
+            WatchChange::Object { change, .. } => Some(change),
+            WatchChange::Secret(_) | WatchChange::Managed(_) => None,
         });
         // Most changes in a large directory are changes of a status, which need no update.
         let mut news = changes
@@ -183,8 +184,8 @@ impl Service {
     /// Keeps the server's keys and objects equal to those in the cluster, until a watch fails.
     pub(super) async fn follow(&self, client: &Client, app: &App) {
         let (mac, mac_seen) = channel::channel(None);
-        let place = Place::new(self.keys_dir.clone(), client, &self.identity);
-        let mut keys = Keys::new(place, app.clone(), mac);
+        let place = KeySource::new(self.keys_dir.clone(), client, &self.identity);
+        let mut keys = KeyReloader::new(place, app.clone(), mac);
         // Without the mac key no seal of a Credential can be verified, and all Credentials would be read twice.
         let lacking = || -> BoxFuture<'_, Option<String>> {
             let obstacle = obstacle_to(client, &self.identity);
@@ -209,7 +210,7 @@ impl Service {
 
     /// Returns the watches of all objects that the rules read. Credentials are watched in the Identity's namespace
     /// only.
-    fn subjects(&self) -> Vec<(Subject, Reach)> {
+    fn subjects(&self) -> Vec<(WatchedKind, Reach)> {
         let own = self.identity.namespace.to_string();
         let mut reach = cluster::reach(&self.namespaces);
         if let Reach::Namespaces(names) = &mut reach
@@ -221,11 +222,11 @@ impl Service {
             .into_iter()
             .filter(|kind| *kind != Kind::Credential);
         let mut subjects: Vec<_> = kinds
-            .map(|kind| (Subject::Kind(kind), reach.clone()))
+            .map(|kind| (WatchedKind::Kind(kind), reach.clone()))
             .collect();
-        subjects.push((Subject::Namespaces, reach));
+        subjects.push((WatchedKind::Namespaces, reach));
         subjects.push((
-            Subject::Kind(Kind::Credential),
+            WatchedKind::Kind(Kind::Credential),
             Reach::Namespaces(vec![own]),
         ));
         subjects
@@ -327,7 +328,7 @@ async fn watched(source: &Source, app: &App, identity: &ObjectKey) {
             told = None;
         } else if told.is_none_or(|at| at.elapsed() >= ABSENT) {
             told = Some(Instant::now());
-            warn!("{}", Obstacle::NoIdentity(identity.clone()));
+            warn!("{}", WatchObstacle::NoIdentity(identity.clone()));
         }
         let age = SignedDuration::try_from(source.oldest().0).unwrap_or(SignedDuration::MAX);
         let heard = now().checked_sub(age).unwrap_or(Timestamp::MIN);

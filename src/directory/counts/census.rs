@@ -10,7 +10,7 @@ use crate::resources::RotationPolicy;
 
 /// State of the newest token or secret of an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum TokenState {
     /// It is valid.
     Live,
     /// It is valid, but less than a tenth of its lifetime is left, or less than half of `renewBefore`: it should have
@@ -24,7 +24,7 @@ pub enum State {
     Waiting,
 }
 
-impl State {
+impl TokenState {
     /// All states.
     pub const ALL: [Self; 5] = [
         Self::Live,
@@ -58,10 +58,10 @@ pub const WITHIN: [(&str, SignedDuration); 5] = [
 /// Numbers of owners.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// ServiceAccessTokens, in the order of [`State::ALL`].
-    pub service_tokens: [usize; State::ALL.len()],
+    /// ServiceAccessTokens, in the order of [`TokenState::ALL`].
+    pub service_tokens: [usize; TokenState::ALL.len()],
     /// OAuthClients, in the same order. One without a secret counts as waiting, even if it needs none.
-    pub clients: [usize; State::ALL.len()],
+    pub clients: [usize; TokenState::ALL.len()],
     /// Owners of either kind whose newest secret is valid and expires within each of [`WITHIN`].
     pub ending: [usize; WITHIN.len()],
     /// When the first valid token of the ServiceAccessTokens expires.
@@ -80,11 +80,11 @@ impl Census {
                 continue;
             }
             let standing = if record.is_some_and(|record| record.disabled) {
-                Standing::REVOKED
+                NewestToken::REVOKED
             } else {
                 let credential = credential(directory, identity, object);
                 let secret = record.map(|record| &record.secret);
-                Standing::of(credential, secret, RotationPolicy::Manual, now)
+                NewestToken::of(credential, secret, RotationPolicy::Manual, now)
             };
             census.clients[standing.state as usize] += 1;
             census.ends_in(standing.left(now));
@@ -100,10 +100,10 @@ impl Census {
                 continue;
             }
             let standing = if record.revoked || client.is_some_and(|client| client.disabled) {
-                Standing::REVOKED
+                NewestToken::REVOKED
             } else {
                 let credential = credential(directory, identity, object);
-                Standing::of(credential, Some(&record.secret), RotationPolicy::Auto, now)
+                NewestToken::of(credential, Some(&record.secret), RotationPolicy::Auto, now)
             };
             census.service_tokens[standing.state as usize] += 1;
             census.ends_in(standing.left(now));
@@ -135,15 +135,15 @@ fn credential<'d, T>(
     directory.credential(&key).map(|record| &**record)
 }
 
-struct Standing {
-    state: State,
+struct NewestToken {
+    state: TokenState,
     /// When it expires, if it is valid and does expire.
     end: Option<Timestamp>,
 }
 
-impl Standing {
+impl NewestToken {
     const REVOKED: Self = Self {
-        state: State::Revoked,
+        state: TokenState::Revoked,
         end: None,
     };
 
@@ -157,13 +157,13 @@ impl Standing {
         let newest = credential.and_then(|credential| credential.entries.last());
         let Some(entry) = newest else {
             return Self {
-                state: State::Waiting,
+                state: TokenState::Waiting,
                 end: None,
             };
         };
         let Some(end) = ends(entry) else {
             return Self {
-                state: State::Live,
+                state: TokenState::Live,
                 end: None,
             };
         };
@@ -172,11 +172,11 @@ impl Standing {
         let renew_before = secret.and_then(|it| renew_before(it, Lifetime::For(life), default));
         let late = renew_before.map_or(life / 10, |before| (life / 10).min(before / 2));
         let state = if !left.is_positive() {
-            State::Expired
+            TokenState::Expired
         } else if left < late {
-            State::Expiring
+            TokenState::Expiring
         } else {
-            State::Live
+            TokenState::Live
         };
         Self {
             state,
@@ -202,26 +202,29 @@ mod tests {
         Census::take(&world.directory, &ObjectKey::new("platform", "main"), now)
     }
 
-    fn only(state: State) -> [usize; State::ALL.len()] {
-        State::ALL.map(|it| usize::from(it == state))
+    fn only(state: TokenState) -> [usize; TokenState::ALL.len()] {
+        TokenState::ALL.map(|it| usize::from(it == state))
     }
 
     #[test]
     fn a_token_is_live_then_expiring_then_expired() {
         let mut world = World::new(QUICKSTART);
         let issued: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
-        assert_eq!(taken(&world, issued).service_tokens, only(State::Waiting));
+        assert_eq!(
+            taken(&world, issued).service_tokens,
+            only(TokenState::Waiting)
+        );
         world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", issued);
         for (passed, state, ending) in [
-            (SignedDuration::ZERO, State::Live, [0, 0, 0, 0, 0]),
-            (LIFE * 8 / 10, State::Live, [0, 0, 0, 0, 1]),
-            (LIFE * 19 / 20, State::Expiring, [0, 0, 0, 1, 1]),
+            (SignedDuration::ZERO, TokenState::Live, [0, 0, 0, 0, 0]),
+            (LIFE * 8 / 10, TokenState::Live, [0, 0, 0, 0, 1]),
+            (LIFE * 19 / 20, TokenState::Expiring, [0, 0, 0, 1, 1]),
             (
                 LIFE - SignedDuration::from_mins(30),
-                State::Expiring,
+                TokenState::Expiring,
                 [1, 1, 1, 1, 1],
             ),
-            (LIFE, State::Expired, [0, 0, 0, 0, 0]),
+            (LIFE, TokenState::Expired, [0, 0, 0, 0, 0]),
         ] {
             let census = taken(&world, issued + passed);
             assert_eq!(census.service_tokens, only(state), "{passed:?}");
@@ -250,7 +253,10 @@ mod tests {
             let mut world = World::new(&yaml);
             world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", issued);
             let second = SignedDuration::from_secs(1);
-            for (left, state) in [(late, State::Live), (late - second, State::Expiring)] {
+            for (left, state) in [
+                (late, TokenState::Live),
+                (late - second, TokenState::Expiring),
+            ] {
                 let census = taken(&world, issued + LIFE - left);
                 assert_eq!(census.service_tokens, only(state), "{rotation}: {left:?}");
             }
@@ -283,12 +289,12 @@ mod tests {
             "scopes: [orders.read]\n",
             "scopes: [orders.read]\n  revoked: true\n",
         ));
-        assert_eq!(taken(&world, now).service_tokens, only(State::Revoked));
-        assert_eq!(taken(&world, now).clients, only(State::Waiting));
+        assert_eq!(taken(&world, now).service_tokens, only(TokenState::Revoked));
+        assert_eq!(taken(&world, now).clients, only(TokenState::Waiting));
         world.apply(&QUICKSTART.replace("grantTypes", "disabled: true\n  grantTypes"));
         let census = taken(&world, now);
-        assert_eq!(census.service_tokens, only(State::Revoked));
-        assert_eq!(census.clients, only(State::Revoked));
+        assert_eq!(census.service_tokens, only(TokenState::Revoked));
+        assert_eq!(census.clients, only(TokenState::Revoked));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{Directory, ObjectKey};
 
 /// Numbers of objects that name something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Named {
+pub struct ReferenceCounts {
     /// Valid OAuthClients.
     pub clients: usize,
     /// Valid ServiceAccessTokens.
@@ -20,8 +20,8 @@ pub struct Named {
 /// Numbers for every Identity and scope value that an object names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    identities: HashMap<ObjectKey, Named>,
-    scopes: HashMap<(ObjectKey, Arc<str>), Named>,
+    identities: HashMap<ObjectKey, ReferenceCounts>,
+    scopes: HashMap<(ObjectKey, Arc<str>), ReferenceCounts>,
 }
 
 impl Counts {
@@ -46,7 +46,12 @@ impl Counts {
         counts
     }
 
-    fn note(&mut self, identity: &ObjectKey, scopes: &[Arc<str>], add: impl Fn(&mut Named)) {
+    fn note(
+        &mut self,
+        identity: &ObjectKey,
+        scopes: &[Arc<str>],
+        add: impl Fn(&mut ReferenceCounts),
+    ) {
         add(self.identities.entry(identity.clone()).or_default());
         for scope in scopes {
             let key = (identity.clone(), scope.clone());
@@ -55,12 +60,12 @@ impl Counts {
     }
 
     /// Returns the numbers of an Identity. A token counts through its client.
-    pub fn of_identity(&self, identity: &ObjectKey) -> Named {
+    pub fn of_identity(&self, identity: &ObjectKey) -> ReferenceCounts {
         self.identities.get(identity).copied().unwrap_or_default()
     }
 
     /// Returns the numbers of a scope value of an Identity.
-    pub fn of_scope(&self, identity: &ObjectKey, value: &Arc<str>) -> Named {
+    pub fn of_scope(&self, identity: &ObjectKey, value: &Arc<str>) -> ReferenceCounts {
         let key = (identity.clone(), value.clone());
         self.scopes.get(&key).copied().unwrap_or_default()
     }
@@ -78,12 +83,15 @@ mod tests {
         let mut world = World::new(QUICKSTART);
         let main = ObjectKey::new("platform", "main");
         let read: Arc<str> = "orders.read".into();
-        let named = |clients, tokens| Named { clients, tokens };
+        let named = |clients, tokens| ReferenceCounts { clients, tokens };
         let counts = Counts::take(&world.directory);
         assert_eq!(counts.of_identity(&main), named(1, 1));
         assert_eq!(counts.of_scope(&main, &read), named(1, 1));
         assert_eq!(counts.of_scope(&main, &"orders.write".into()), named(1, 0));
-        assert_eq!(counts.of_scope(&main, &"else".into()), Named::default());
+        assert_eq!(
+            counts.of_scope(&main, &"else".into()),
+            ReferenceCounts::default()
+        );
         let nightly = ObjectKey::new("blue", "nightly");
         let gone = Change::Delete(Kind::ServiceAccessToken, nightly);
         world.directory.apply(gone);

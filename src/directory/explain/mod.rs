@@ -19,7 +19,7 @@ use crate::tokens::jwt::TokenType;
 
 /// One rule and its verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub struct RuleVerdict {
     /// Name of the rule, for programs.
     pub rule: &'static str,
     /// The verdict.
@@ -40,7 +40,7 @@ pub enum Verdict {
 
 /// Steps so far, and the problems that no step has used yet.
 struct Steps {
-    steps: Vec<Step>,
+    steps: Vec<RuleVerdict>,
     problems: Vec<Problem>,
 }
 
@@ -53,7 +53,7 @@ impl Steps {
     }
 
     fn holds(&mut self, rule: &'static str, message: impl Into<String>) {
-        self.steps.push(Step {
+        self.steps.push(RuleVerdict {
             rule,
             verdict: Verdict::Holds,
             message: message.into(),
@@ -61,7 +61,7 @@ impl Steps {
     }
 
     fn refuses(&mut self, rule: &'static str, message: impl Into<String>) {
-        self.steps.push(Step {
+        self.steps.push(RuleVerdict {
             rule,
             verdict: Verdict::Refuses,
             message: message.into(),
@@ -124,7 +124,7 @@ impl Steps {
     }
 
     /// Adds the remaining problems, which also refuse.
-    fn finish(mut self) -> Vec<Step> {
+    fn finish(mut self) -> Vec<RuleVerdict> {
         for problem in std::mem::take(&mut self.problems) {
             self.refuses("other", problem.message);
         }
@@ -132,17 +132,17 @@ impl Steps {
     }
 }
 
-fn absent(kind: &str, key: &ObjectKey) -> Vec<Step> {
+fn absent(kind: &str, key: &ObjectKey) -> Vec<RuleVerdict> {
     let message = format!("the manifests contain no {kind} {key}");
-    vec![Step {
+    vec![RuleVerdict {
         rule: "exists",
         verdict: Verdict::Refuses,
         message,
     }]
 }
 
-fn malformed(problems: &[Problem]) -> Vec<Step> {
-    let step = |problem: &Problem| Step {
+fn malformed(problems: &[Problem]) -> Vec<RuleVerdict> {
+    let step = |problem: &Problem| RuleVerdict {
         rule: "well-formed",
         verdict: Verdict::Refuses,
         message: format!("{}: {}", problem.path, problem.message),
@@ -179,7 +179,7 @@ const NO_IDENTITY: [Reason; 2] = [Reason::IdentityNotFound, Reason::IdentityNotR
 
 impl Directory {
     /// Explains why an OAuthClient is served or not, and why each of its scopes, or one of them, is granted or not.
-    pub fn explain_client(&self, key: &ObjectKey, scope: Option<&str>) -> Vec<Step> {
+    pub fn explain_client(&self, key: &ObjectKey, scope: Option<&str>) -> Vec<RuleVerdict> {
         let Some(object) = self.client(key) else {
             return absent("OAuthClient", key);
         };
@@ -319,7 +319,7 @@ impl Directory {
     }
 
     /// Explains why a Scope is served or not, and whether clients of a namespace may have it.
-    pub fn explain_scope(&self, key: &ObjectKey, namespace: Option<&str>) -> Vec<Step> {
+    pub fn explain_scope(&self, key: &ObjectKey, namespace: Option<&str>) -> Vec<RuleVerdict> {
         let Some(object) = self.scope(key) else {
             return absent("Scope", key);
         };
@@ -397,7 +397,7 @@ impl Directory {
     }
 
     /// Explains why a ServiceAccessToken can be issued now or not.
-    pub fn explain_service_token(&self, key: &ObjectKey, now: Timestamp) -> Vec<Step> {
+    pub fn explain_service_token(&self, key: &ObjectKey, now: Timestamp) -> Vec<RuleVerdict> {
         let Some(object) = self.service_token(key) else {
             return absent("ServiceAccessToken", key);
         };

@@ -16,11 +16,11 @@ const MAX_PROBLEMS: usize = 100;
 /// A place in the object. It is built on the stack and formatted only for a problem.
 pub(super) struct At<'a> {
     parent: Option<&'a At<'a>>,
-    step: Step<'a>,
+    step: Segment<'a>,
 }
 
 #[derive(Clone, Copy)]
-enum Step<'a> {
+enum Segment<'a> {
     Root,
     Key(&'a str),
     Index(usize),
@@ -29,20 +29,20 @@ enum Step<'a> {
 impl<'a> At<'a> {
     pub(super) const ROOT: At<'static> = At {
         parent: None,
-        step: Step::Root,
+        step: Segment::Root,
     };
 
     pub(super) fn key(&'a self, name: &'a str) -> At<'a> {
         At {
             parent: Some(self),
-            step: Step::Key(name),
+            step: Segment::Key(name),
         }
     }
 
     fn index(&'a self, index: usize) -> At<'a> {
         At {
             parent: Some(self),
-            step: Step::Index(index),
+            step: Segment::Index(index),
         }
     }
 
@@ -50,12 +50,12 @@ impl<'a> At<'a> {
     pub(super) fn pointer(&self) -> String {
         let mut pointer = self.parent.map(At::pointer).unwrap_or_default();
         match self.step {
-            Step::Root => {}
-            Step::Key(name) => {
+            Segment::Root => {}
+            Segment::Key(name) => {
                 pointer.push('/');
                 pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
             }
-            Step::Index(index) => {
+            Segment::Index(index) => {
                 pointer.push('/');
                 pointer.push_str(&index.to_string());
             }
@@ -71,7 +71,7 @@ impl<'a> At<'a> {
 
     fn written_name(&self) -> &str {
         match (self.step, self.parent) {
-            (Step::Key(name), _) => name,
+            (Segment::Key(name), _) => name,
             (_, Some(parent)) => parent.written_name(),
             _ => "the object",
         }

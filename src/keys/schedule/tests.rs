@@ -17,8 +17,8 @@ fn secs(seconds: i64) -> SignedDuration {
     SignedDuration::from_secs(seconds)
 }
 
-fn wish(algorithms: &[Algorithm]) -> Wish {
-    Wish {
+fn wish(algorithms: &[Algorithm]) -> KeySettings {
+    KeySettings {
         algorithms: algorithms.to_vec(),
         rotate_every: secs(100 * HOUR),
         publish_ahead: secs(10 * HOUR),
@@ -40,7 +40,7 @@ struct Keys {
 
 impl Keys {
     /// Runs one pass of the operator and returns when the next is due.
-    fn pass(&mut self, wish: &Wish, now: i64) -> Option<i64> {
+    fn pass(&mut self, wish: &KeySettings, now: i64) -> Option<i64> {
         let plan = plan(&self.set, self.memory.as_ref(), wish, at(now));
         let made = plan.makes().into_iter().map(|it| generate(it).unwrap());
         let made: Vec<_> = made.collect();
@@ -54,7 +54,7 @@ impl Keys {
     }
 
     /// Runs a pass whenever one is due, until `end`.
-    fn run(&mut self, wish: &Wish, start: i64, end: i64) {
+    fn run(&mut self, wish: &KeySettings, start: i64, end: i64) {
         let mut now = start;
         while now <= end {
             now = self.pass(wish, now).unwrap_or(i64::MAX);
@@ -75,7 +75,7 @@ impl Keys {
             .collect()
     }
 
-    fn signer(&self, wish: &Wish, now: i64) -> Option<(Algorithm, String)> {
+    fn signer(&self, wish: &KeySettings, now: i64) -> Option<(Algorithm, String)> {
         let algorithm = self.set.default_algorithm(&wish.algorithms, at(now))?;
         let signer = self.set.active(algorithm, at(now))?;
         Some((algorithm, signer.key.kid().to_owned()))
@@ -106,7 +106,7 @@ fn a_replaced_key_stays_published_for_the_staleness_of_servers_up_to_a_day() {
     // staleness.
     for (staleness, end) in [(0, 106), (3, 109), (24, 130), (48, 130)] {
         let mut keys = Keys::default();
-        let wish = Wish {
+        let wish = KeySettings {
             staleness: secs(staleness * HOUR),
             ..wish(&[EdDSA])
         };
@@ -130,7 +130,7 @@ fn a_late_pass_still_publishes_ahead() {
 #[test]
 fn the_next_rotation_is_the_published_key_or_the_one_that_is_due() {
     let (mut keys, wish) = (Keys::default(), wish(&[EdDSA, ES256]));
-    let hours = |keys: &Keys, wish: &Wish, now: i64| {
+    let hours = |keys: &Keys, wish: &KeySettings, now: i64| {
         let next = rotates_at(&keys.set, wish, at(now * HOUR))?;
         Some(next.as_second() / HOUR)
     };
@@ -141,7 +141,7 @@ fn the_next_rotation_is_the_published_key_or_the_one_that_is_due() {
     keys.pass(&wish, 150 * HOUR);
     assert_eq!(hours(&keys, &wish, 150), Some(160), "published now");
     assert_eq!(hours(&keys, &wish, 160), Some(260));
-    let sooner = Wish {
+    let sooner = KeySettings {
         rotate_every: secs(20 * HOUR),
         ..wish
     };
@@ -232,7 +232,7 @@ fn each_emergency_value_replaces_all_keys_at_once() {
     let calm = wish(&[EdDSA, ES256]);
     keys.pass(&calm, 0);
     keys.pass(&calm, 90 * HOUR);
-    let emergency = |value: &str| Wish {
+    let emergency = |value: &str| KeySettings {
         emergency: Some(value.to_owned()),
         ..calm.clone()
     };
@@ -250,7 +250,7 @@ fn each_emergency_value_replaces_all_keys_at_once() {
 #[test]
 fn a_new_identity_with_the_annotation_has_its_keys_made_once() {
     let mut keys = Keys::default();
-    let wish = Wish {
+    let wish = KeySettings {
         emergency: Some("x".into()),
         ..wish(&[EdDSA])
     };
@@ -264,7 +264,7 @@ fn the_published_key_or_a_new_one_replaces_a_distrusted_signer_at_once() {
     let mut keys = Keys::default();
     let calm = wish(&[EdDSA]);
     keys.pass(&calm, 0);
-    let distrust = |keys: &Keys, now: i64| Wish {
+    let distrust = |keys: &Keys, now: i64| KeySettings {
         distrusted: vec![keys.signer(&calm, now * HOUR).unwrap().1],
         ..calm.clone()
     };
@@ -285,7 +285,7 @@ fn the_published_key_of_a_new_algorithm_signs_at_once_when_the_old_signer_is_dis
     let old = wish(&[EdDSA]);
     keys.pass(&old, 0);
     keys.pass(&wish(&[ES256]), 20 * HOUR);
-    let distrusting = Wish {
+    let distrusting = KeySettings {
         distrusted: vec![keys.signer(&old, 21 * HOUR).unwrap().1],
         ..wish(&[ES256])
     };
@@ -300,7 +300,7 @@ fn a_retiring_key_never_signs_again_when_its_successor_is_distrusted() {
     keys.run(&calm, 0, 101 * HOUR);
     let (_, first) = keys.signer(&calm, 99 * HOUR).unwrap();
     let (_, second) = keys.signer(&calm, 101 * HOUR).unwrap();
-    let distrusting = Wish {
+    let distrusting = KeySettings {
         distrusted: vec![second],
         ..calm
     };
@@ -318,7 +318,7 @@ fn a_retiring_key_never_signs_again_when_its_successor_is_distrusted() {
     // An algorithm that is no longer wanted gets a key too: that key marks the first one as superseded.
     keys.pass(&wish(&[ES256]), 102 * HOUR);
     let third = keys.set.records().last().unwrap().key.kid().to_owned();
-    let gone = Wish {
+    let gone = KeySettings {
         distrusted: vec![third],
         ..wish(&[ES256])
     };
@@ -332,7 +332,7 @@ fn a_retiring_key_never_signs_again_when_its_successor_is_distrusted() {
 fn a_lowered_token_limit_is_remembered_until_the_longer_tokens_expire() {
     let mut keys = Keys::default();
     let generous = wish(&[EdDSA]);
-    let tight = Wish {
+    let tight = KeySettings {
         longest_token: secs(HOUR),
         ..generous.clone()
     };
@@ -351,7 +351,7 @@ fn a_lowered_token_limit_is_remembered_until_the_longer_tokens_expire() {
     keys.pass(&generous, 0);
     // The old tokens expire at 104; add one hour of clock margin.
     keys.pass(&tight, 99 * HOUR);
-    let gone = Wish {
+    let gone = KeySettings {
         algorithms: vec![ES256],
         ..tight
     };
@@ -364,7 +364,7 @@ fn a_raised_token_limit_keeps_retiring_keys_longer() {
     let mut keys = Keys::default();
     keys.pass(&wish(&[EdDSA]), 0);
     keys.pass(&wish(&[EdDSA]), 90 * HOUR);
-    let loose = Wish {
+    let loose = KeySettings {
         longest_token: secs(50 * HOUR),
         ..wish(&[EdDSA])
     };
@@ -378,7 +378,7 @@ fn a_raised_token_limit_keeps_retiring_keys_longer() {
 #[test]
 fn a_schedule_that_needs_too_many_keys_waits() {
     let mut keys = Keys::default();
-    let hasty = Wish {
+    let hasty = KeySettings {
         rotate_every: secs(HOUR),
         publish_ahead: secs(10 * MINUTE),
         longest_token: secs(24 * HOUR),
@@ -470,11 +470,11 @@ const LATE: i64 = 5 * MINUTE;
 struct World {
     now: i64,
     behind: i64,
-    wish: Wish,
+    wish: KeySettings,
     keys: Keys,
     due: i64,
     /// The published key sets, with their wishes and the time of publication.
-    history: Vec<(i64, KeySet, Wish)>,
+    history: Vec<(i64, KeySet, KeySettings)>,
     /// The key and the expiry of each token in use, by the clock.
     tokens: BTreeSet<(String, i64)>,
     /// When each key was published, and for how long it must be published before it signs.
@@ -587,7 +587,7 @@ impl World {
     }
 
     /// The key set and the wish that a late server has.
-    fn late(&self) -> (&KeySet, &Wish) {
+    fn late(&self) -> (&KeySet, &KeySettings) {
         let known = self.history.iter().rev();
         let mut known = known.filter(|(since, ..)| *since <= self.now - LATE);
         let (_, set, wish) = known.next().unwrap_or(&self.history[0]);

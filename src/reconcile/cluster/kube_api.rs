@@ -4,7 +4,7 @@
 //! retries, lists, forced writes.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::Client;
@@ -22,6 +22,7 @@ use super::secret::SecretObject;
 use crate::directory::ObjectKey;
 use crate::directory::issued::usage;
 use crate::json_stream::Keep;
+use crate::lock::lock;
 use crate::resources::{API_VERSION, Credential, Kind, OwnerKind};
 
 /// The number of the operator's own versions that are remembered: some seconds of the most that an API server accepts.
@@ -47,7 +48,7 @@ struct Remembered {
 
 impl OwnWrites {
     pub(in crate::reconcile) fn note(&self, version: &str) {
-        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = lock(&self.0);
         if remembered.known.insert(version.into()) {
             remembered.order.push_back(version.into());
         }
@@ -60,7 +61,7 @@ impl OwnWrites {
 
     /// Whether the operator wrote this version.
     pub fn has(&self, version: &str) -> bool {
-        let remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = lock(&self.0);
         remembered.known.contains(version)
     }
 }

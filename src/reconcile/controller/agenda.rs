@@ -5,8 +5,8 @@ use std::sync::{Mutex, OnceLock};
 
 use jiff::Timestamp;
 
+use crate::lock::lock;
 use crate::reconcile::cluster::kube_api::OwnWrites;
-use crate::reconcile::lock::lock;
 use crate::reconcile::work::Work;
 use crate::reconcile::work::queue::{Next, Queue, Reasons, Why};
 

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Controller, lock};
-use crate::directory::{Counts, Directory, Named};
+use super::Controller;
+use crate::directory::{Counts, Directory, ReferenceCounts};
+use crate::lock::lock;
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::cluster::reports::Reports;
 use crate::reconcile::work::Work;
@@ -53,7 +54,8 @@ fn concerned(directory: &Directory, before: Option<&Counts>, now: &Counts) -> Ve
     if before == Some(now) {
         return Vec::new();
     }
-    let is_other = |of: &dyn Fn(&Counts) -> Named| before.is_none_or(|it| of(it) != of(now));
+    let is_other =
+        |of: &dyn Fn(&Counts) -> ReferenceCounts| before.is_none_or(|it| of(it) != of(now));
     let identities = directory
         .identities()
         .filter(|object| is_other(&|counts| counts.of_identity(&object.key)))

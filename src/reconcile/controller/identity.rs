@@ -3,19 +3,21 @@
 use serde_json::Value;
 
 use super::{
-    Controller, ReconcileError, Reconciled, access_denied, api, lock, now, owners_under, pods,
-    secret_refused, webhook_down,
+    Controller, ReconcileError, Reconciled, access_denied, api, now, pods, secret_refused,
+    webhook_down,
 };
 use crate::directory::tables::record::{IdentityRecord, Object};
 use crate::directory::{Directory, ObjectKey, Problem, Reason};
+use crate::lock::lock;
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::cluster::api::ApiError;
 use crate::reconcile::cluster::reports::Reports;
-use crate::reconcile::key_secrets::{self, FoundMac, Signing};
+use crate::reconcile::key_secrets::{self, FoundMac, SigningKeys};
 use crate::reconcile::report::events::Notice;
 use crate::reconcile::report::key_news::{News, news};
 use crate::reconcile::report::status::{self, KeysFound};
 use crate::reconcile::work::Work;
+use crate::reconcile::work::fanout::owners_under;
 use crate::reconcile::work::queue::Why;
 use crate::resources::Kind;
 use crate::tokens::SystemEntropy;
@@ -118,7 +120,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         &self,
         directory: &Directory,
         object: &Object<IdentityRecord>,
-    ) -> Result<(Option<Result<Signing, Problem>>, Option<ApiError>), ApiError> {
+    ) -> Result<(Option<Result<SigningKeys, Problem>>, Option<ApiError>), ApiError> {
         let key = &object.key;
         let Some(record) = object
             .record()

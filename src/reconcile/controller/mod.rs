@@ -4,11 +4,12 @@
 //! the operator writes nothing, because it compares each status first. The loop sends no list requests, which scan
 //! whole namespaces: it asks the directory which objects a change affects.
 //!
-//! Not here: watching, leader election, and every rule. Each kind has its own file; this file has what they share and
-//! which objects a change queues.
+//! Not here: watching, leader election, and every rule. Each kind has its own file, and so have the changes that watches
+//! bring (`changes`); this file has what they share.
 
 mod agenda;
 mod beat;
+mod changes;
 mod identity;
 mod judgement;
 mod macs;
@@ -42,20 +43,17 @@ use super::cluster::kube_api::OwnWrites;
 use super::cluster::reports::Reports;
 use super::fleet::FleetError;
 use super::issue::{IssueError, MintBudget};
-use super::key_secrets;
-use super::lock::lock;
 use super::report::events::{EventReason, Notice, Notices};
 use super::report::status;
 use super::report::tally::Tally;
 use super::work::Work;
-use super::work::fanout::{self, owners_of_secret, owners_under};
 use super::work::queue::{Depth, Next, Reasons, Why};
-use crate::directory::issued::usage;
-use crate::directory::{Change, Counts, Directory, ObjectKey, Problem, Reason, Row, Settings};
+use crate::directory::{Change, Counts, Directory, ObjectKey, Problem, Reason, Settings};
+use crate::lock::lock;
 use crate::resources::{Kind, OwnerKind};
 use crate::telemetry::traces;
 
-pub use self::pods::{Embedded, Serving};
+pub use self::pods::{EmbeddedIdentity, Serving};
 pub use self::ready_pods::ReadyPods;
 
 /// How often an object is reconciled without a reason, in case an event was lost.
@@ -197,132 +195,6 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
-    }
-
-    /// Applies changes, each with the `resourceVersion` of its object, and queues the objects that they concern.
-    pub fn changed(&self, changes: Vec<(Change, Box<str>)>) {
-        let mut directory = self
-            .directory
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let before = directory.clone();
-        let mut news = Vec::new();
-        for (change, version) in changes {
-            self.credential_changed(&directory, &change, &version);
-            if directory.is_news(&change) {
-                if let Change::Delete(kind, key) = &change {
-                    lock(&self.gauges).tally.forget(*kind, key);
-                    if *kind == Kind::Identity {
-                        lock(&self.orphans).saw_identity(key, now());
-                    }
-                }
-                directory.apply(change.clone());
-                news.push(change);
-            } else if self.agenda.leads() {
-                self.touched(&change, version);
-            }
-        }
-        let after = directory.clone();
-        drop(directory);
-        if self.agenda.leads() && !news.is_empty() {
-            for (work, why) in fanout::concerned(&before, &after, &news) {
-                self.agenda.queue.add(work, why);
-            }
-        }
-    }
-
-    /// Queues an object that was written without a change to the fields that rules read: its status may differ.
-    fn touched(&self, change: &Change, version: Box<str>) {
-        let (kind, key) = match change {
-            Change::Upsert(Row::Identity(object)) => (Kind::Identity, &object.key),
-            Change::Upsert(Row::Scope(object)) => (Kind::Scope, &object.key),
-            Change::Upsert(Row::Client(object)) => (Kind::OAuthClient, &object.key),
-            Change::Upsert(Row::ServiceToken(object)) => (Kind::ServiceAccessToken, &object.key),
-            _ => return,
-        };
-        let why = Why::Version(version);
-        if !self.agenda.is_own(&why) {
-            let work = Work::Object(kind, key.clone());
-            self.agenda.queue.add_slow_for(work, why);
-        }
-    }
-
-    /// Queues the owner of a changed Credential, except after its own pass's write. A Credential is deleted by an
-    /// administrator, or by the operator if it is an orphan.
-    fn credential_changed(&self, directory: &Directory, change: &Change, version: &str) {
-        let (owner, why) = match change {
-            Change::Upsert(Row::Credential(record)) => {
-                (record.owner.clone(), Why::Version(version.into()))
-            }
-            Change::Delete(Kind::Credential, key) => match directory.credential(key) {
-                Some(record) => (record.owner.clone(), Why::Must),
-                None => return,
-            },
-            _ => return,
-        };
-        if !self.agenda.leads() || self.agenda.is_own(&why) {
-            return;
-        }
-        if !directory.has_owner(&owner) {
-            return;
-        }
-        let work = Work::Object(owner.kind.kind(), owner.key);
-        match news_of(directory, change) {
-            CredentialNews::Issued => self.agenda.queue.add(work, why),
-            CredentialNews::Revoked | CredentialNews::Use => self.agenda.queue.add(work, Why::Must),
-            CredentialNews::AnotherDay => self.agenda.queue.add_slow(work),
-            CredentialNews::None => {}
-        }
-    }
-
-    /// Queues the objects that a changed or deleted Secret concerns: its controller, and those that name it.
-    pub fn secret_changed(
-        &self,
-        key: &ObjectKey,
-        version: &str,
-        controller: Option<(OwnerKind, &str)>,
-    ) {
-        let why = if version.is_empty() {
-            Why::Must
-        } else {
-            Why::Version(version.into())
-        };
-        if controller.is_none() && key_secrets::identity_of(key).is_some() {
-            lock(&self.orphans).saw_key_secret(key, !version.is_empty());
-        }
-        if !self.agenda.leads() || self.agenda.is_own(&why) {
-            return;
-        }
-        let directory = self.directory();
-        // Objects that the Secret no longer names have lost it, and another may have waited for its name.
-        for work in owners_of_secret(&directory, key, controller) {
-            self.agenda.queue.add(work, why.clone());
-        }
-        if controller.is_some() {
-            return;
-        }
-        if let Some(identity) =
-            key_secrets::identity_of(key).filter(|identity| directory.identity(identity).is_some())
-        {
-            if *key == key_secrets::mac_secret(&identity) {
-                self.mac_changed(&identity);
-            }
-            self.agenda
-                .queue
-                .add(Work::Object(Kind::Identity, identity), Why::Must);
-        }
-        self.watch_key_secret(&directory, key);
-    }
-
-    /// Handles a deleted or replaced mac key: all records that the previous key sealed are void, and their owners need
-    /// new tokens.
-    pub fn mac_changed(&self, identity: &ObjectKey) {
-        lock(&self.macs).forget(identity);
-        if self.agenda.leads() {
-            for work in owners_under(&self.directory(), identity) {
-                self.agenda.queue.add_slow(work);
-            }
-        }
     }
 
     /// Begins to lead: queues every object once, with low priority if it is probably as it should be.
@@ -508,40 +380,6 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             directory.apply(change);
         }
         directory
-    }
-}
-
-/// What a changed Credential means for its owner.
-enum CredentialNews {
-    /// It has other tokens, or it was deleted.
-    Issued,
-    /// A token was revoked by its id: its end must be recorded.
-    Revoked,
-    /// A server reported the first use of a token, or that the previous token is unused. The owner may wait for this.
-    Use,
-    /// The status shows another day of use.
-    AnotherDay,
-    /// The change does not concern the owner, as with most reports of use.
-    None,
-}
-
-fn news_of(directory: &Directory, change: &Change) -> CredentialNews {
-    let Change::Upsert(Row::Credential(record)) = change else {
-        return CredentialNews::Issued;
-    };
-    let known = directory.credential(&record.key);
-    let Some(known) = known.filter(|it| it.uid == record.uid && it.generation == record.generation)
-    else {
-        return CredentialNews::Issued;
-    };
-    if record.revoked.iter().any(|id| !known.revoked.contains(id)) {
-        return CredentialNews::Revoked;
-    }
-    match usage::to_be_told(&known.uses, &record.uses) {
-        Some(true) => CredentialNews::Use,
-        _ if directory.proves_silence(known, record) => CredentialNews::Use,
-        Some(false) => CredentialNews::AnotherDay,
-        None => CredentialNews::None,
     }
 }
 

@@ -4,14 +4,15 @@
 use jiff::SignedDuration;
 use tracing::{debug, info, warn};
 
-use super::{Controller, ReconcileError, Reconciled, api, is_deleting, lock, now};
+use super::{Controller, ReconcileError, Reconciled, api, is_deleting, now};
 use crate::directory::{Directory, ObjectKey};
+use crate::lock::lock;
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::cluster::api::{ApiError, Precondition};
 use crate::reconcile::cluster::reports::Reports;
 use crate::reconcile::key_secrets;
 use crate::reconcile::report::events::{EventReason, Notice};
-use crate::reconcile::sweep::keys::{self, Step};
+use crate::reconcile::sweep::keys::{self, SweepAction};
 use crate::reconcile::sweep::{Missing, SWEEP_EVERY};
 use crate::reconcile::work::Work;
 use crate::reconcile::work::queue::Why;
@@ -121,9 +122,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let now = now();
         let seen = lock(&self.orphans).last_seen(&identity);
         let done = match keys::plan(&secret, &identity, seen, now) {
-            Step::Leave => return Ok(Reconciled::Gone),
-            Step::Wait(end) => return Ok(Reconciled::Settled(Some(end))),
-            Step::Mark(since) => {
+            SweepAction::Leave => return Ok(Reconciled::Gone),
+            SweepAction::Wait(end) => return Ok(Reconciled::Settled(Some(end))),
+            SweepAction::Mark(since) => {
                 if since == now {
                     info!(%key, "marked the key Secret of a deleted Identity, will delete it in 72 hours unless the Identity comes back");
                 }
@@ -133,7 +134,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 }
                 marked
             }
-            Step::Delete => {
+            SweepAction::Delete => {
                 info!(%key, "deleting the key Secret of a deleted Identity");
                 let only = secret.precondition();
                 self.cluster.delete_secret(key, &only).await

@@ -6,15 +6,16 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    Controller, ReconcileError, Reconciled, access_denied, api, is_deleting, key_of, lock, now,
+    Controller, ReconcileError, Reconciled, access_denied, api, is_deleting, key_of, now,
     secret_refused, webhook_down,
 };
 use crate::directory::{Directory, ObjectKey, Problem, Reason, Standing};
+use crate::lock::lock;
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::cluster::api::ApiError;
 use crate::reconcile::cluster::reports::Reports;
 use crate::reconcile::issue::{
-    IssueError, IssueEvent, Issuer, Outcome, Rules, Settled, Target, issue,
+    IssueError, IssueEvent, PassOutcome, Rules, SecretIssuer, Settled, Target, issue,
 };
 use crate::reconcile::key_secrets::FoundMac;
 use crate::reconcile::report::events::{EventReason, Notice};
@@ -148,13 +149,13 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         target: &Target,
         mac: Option<&MacKey>,
         live: &Mutex<Option<Value>>,
-    ) -> Outcome {
+    ) -> PassOutcome {
         let judge = |object: &Value| {
             *lock(live) = Some(object.clone());
             let directory = self.directory_with(kind.kind(), object);
             standing(&directory, kind, &target.owner_key(), now())
         };
-        let issuer = Issuer {
+        let issuer = SecretIssuer {
             cluster: &self.cluster,
             rules: Rules {
                 request_timeout: self.tuning.request_timeout,

@@ -11,7 +11,7 @@ use super::{Controller, ReconcileError, now};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::cluster::reports::Reports;
-use crate::reconcile::fleet::{Fleet, FleetError, ObstacleEvent, Passed};
+use crate::reconcile::fleet::{Fleet, FleetError, FleetOutcome, ObstacleEvent};
 use crate::reconcile::report::events::{EventReason, Notice};
 use crate::reconcile::work::Work;
 use crate::reconcile::work::queue::Why;
@@ -28,18 +28,18 @@ pub enum Serving {
         /// Runs pods; `None` if users run `symbolon serve` themselves.
         fleet: Option<Arc<Fleet>>,
         /// The Identity that the operator's own pods serve.
-        embedded: Option<Embedded>,
+        embedded: Option<EmbeddedIdentity>,
     },
 }
 
 /// An Identity that this process serves.
 #[derive(Clone)]
-pub struct Embedded {
+pub struct EmbeddedIdentity {
     identity: ObjectKey,
     not_ready: Arc<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
-impl Embedded {
+impl EmbeddedIdentity {
     /// Creates an embedded Identity. `not_ready` returns why the Identity is not served at the moment, if so.
     pub fn new(
         identity: ObjectKey,
@@ -111,13 +111,13 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
 
     /// Runs the pods of an accepted Identity with keys. A fault that someone can fix is returned as a problem, beside
     /// the error.
-    pub(super) async fn pods(&self, live: &Value) -> (Option<Passed>, Option<FleetError>) {
+    pub(super) async fn pods(&self, live: &Value) -> (Option<FleetOutcome>, Option<FleetError>) {
         let Ok(identity) = Identity::deserialize(live) else {
             return (None, None);
         };
         let passed = match (&self.serving, identity.spec.mode) {
             (Serving::Elsewhere, _) | (Serving::Here { fleet: None, .. }, Mode::Deployment) => {
-                Ok(Passed::default())
+                Ok(FleetOutcome::default())
             }
             (
                 Serving::Here {
@@ -138,9 +138,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 (is_told.then_some(passed), failed)
             }
             Err(error) => {
-                let passed = error.problem().map(|problem| Passed {
+                let passed = error.problem().map(|problem| FleetOutcome {
                     problem: Some(problem),
-                    ..Passed::default()
+                    ..FleetOutcome::default()
                 });
                 (passed, Some(error))
             }
@@ -148,7 +148,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     }
 
     /// Publishes events about what began with this pass.
-    fn tell(&self, live: &Value, passed: &Passed) {
+    fn tell(&self, live: &Value, passed: &FleetOutcome) {
         if passed.has_begun {
             let note = "The operator is rolling out the Identity's pods.".to_owned();
             self.notices
@@ -182,21 +182,21 @@ const SERVED_SOON: Duration = Duration::from_secs(1);
 async fn embedded(
     identity: &Identity,
     fleet: Option<&Fleet>,
-    server: Option<&Embedded>,
-) -> Result<Passed, FleetError> {
+    server: Option<&EmbeddedIdentity>,
+) -> Result<FleetOutcome, FleetError> {
     let key = ObjectKey::of(&identity.metadata);
     let Some(server) = server.filter(|server| server.identity == key) else {
         let message = format!(
             "the operator's pods do not serve this Identity: start the operator with --embedded-identity {key} (SYMBOLON_EMBEDDED_IDENTITY), or set spec.mode: Deployment"
         );
-        return Ok(Passed {
+        return Ok(FleetOutcome {
             problem: Some(Problem::error(Reason::Pending, "/spec/mode", message)),
-            ..Passed::default()
+            ..FleetOutcome::default()
         });
     };
     let mut passed = match fleet {
         Some(fleet) => fleet.clear(identity).await?,
-        None => Passed::default(),
+        None => FleetOutcome::default(),
     };
     if let Some(why) = (server.not_ready)() {
         let message = format!("the operator's pods do not serve this Identity yet: {why}");
@@ -208,7 +208,7 @@ async fn embedded(
 }
 
 /// Returns when the Identity must be reconciled again.
-pub(super) fn until(passed: &Passed) -> Option<jiff::Timestamp> {
+pub(super) fn until(passed: &FleetOutcome) -> Option<jiff::Timestamp> {
     let wait = SignedDuration::try_from(passed.again?).ok()?;
     now().checked_add(wait).ok()
 }

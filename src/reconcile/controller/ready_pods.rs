@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::directory::ObjectKey;
-use crate::reconcile::fleet::Passed;
+use crate::reconcile::fleet::FleetOutcome;
 
 /// The pods of an Identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl AllReadyPods {
     }
 
     /// Records the pods of an Identity after a pass; `None` if the Identity is gone or not served.
-    pub(super) fn note(&mut self, identity: &ObjectKey, passed: Option<&Passed>) {
+    pub(super) fn note(&mut self, identity: &ObjectKey, passed: Option<&FleetOutcome>) {
         match passed.map(|passed| (&passed.rollout, passed.missing, &passed.problem)) {
             Some((Some(rollout), ..)) => {
                 let pods = ReadyPods {

@@ -24,7 +24,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
@@ -38,8 +38,9 @@ use super::key_secrets;
 use crate::directory::issued::usage;
 use crate::directory::problem::suggest::shown;
 use crate::directory::{ObjectKey, Revocation, revocation};
+use crate::lock::lock;
 use crate::resources::{Credential, CredentialStatus, Kind};
-use crate::state_file::{Chosen, Content, Dir, EntryKind, Mode, Seal, Unsuitable, open_state};
+use crate::state_file::{Chosen, Content, Dir, EntryKind, FileMode, Seal, Unsuitable, open_state};
 use crate::tokens::{TokenHash, TokenId};
 
 type Manifest = Map<String, Value>;
@@ -120,8 +121,12 @@ impl Files {
         for folder in ["secrets", KEYS, "credentials", "status"] {
             dir.ensure(Path::new(folder)).map_err(failed)?;
         }
-        dir.write(Path::new(".gitignore"), GITIGNORE.as_bytes(), Mode::Private)
-            .map_err(failed)?;
+        dir.write(
+            Path::new(".gitignore"),
+            GITIGNORE.as_bytes(),
+            FileMode::Private,
+        )
+        .map_err(failed)?;
         let lock = dir.open_lock(Path::new(".lock")).map_err(failed)?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => OpenError::InUse(root.to_owned()),
@@ -371,10 +376,7 @@ impl Files {
 
     /// Serialises writes, so that none comes between a read and the write that depends on it.
     fn writing(&self) -> MutexGuard<'_, ()> {
-        self.0
-            .writing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.writing)
     }
 
     fn drop_credential(&self, key: &ObjectKey) -> Result<(), ApiError> {
@@ -392,10 +394,7 @@ impl Files {
     }
 
     fn objects(&self) -> MutexGuard<'_, BTreeMap<(Kind, ObjectKey), Value>> {
-        self.0
-            .objects
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.objects)
     }
 
     fn next_version(&self) -> String {
@@ -458,8 +457,8 @@ impl Files {
         let content = sealed.as_ref().map_or(yaml.as_bytes(), |file| file);
         let dir = &self.0.dir;
         let written = match put {
-            Put::Any => dir.write(path, content, Mode::Private).map(|()| true),
-            Put::Replaced => dir.replace(path, content, Mode::Private),
+            Put::Any => dir.write(path, content, FileMode::Private).map(|()| true),
+            Put::Replaced => dir.replace(path, content, FileMode::Private),
         };
         let is_written = written.map_err(|error| unavailable(path, &error))?;
         is_written.then_some(()).ok_or(ApiError::NotFound)

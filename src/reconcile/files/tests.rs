@@ -16,7 +16,7 @@ use crate::reconcile::cluster::api::{ApiError, Precondition};
 use crate::reconcile::cluster::reports::Reports as _;
 use crate::reconcile::cluster::secret::SecretObject;
 use crate::reconcile::issue::tests::{desired, owner, target};
-use crate::reconcile::issue::{Issuer, MintBudget, Outcome, Rules, Settled, issue};
+use crate::reconcile::issue::{MintBudget, PassOutcome, Rules, SecretIssuer, Settled, issue};
 use crate::reconcile::key_secrets;
 use crate::resources::{Credential, CredentialStatus, Kind};
 use crate::state_file::Chosen;
@@ -52,14 +52,14 @@ impl State {
         }
     }
 
-    async fn issue(&mut self) -> Outcome {
+    async fn issue(&mut self) -> PassOutcome {
         self.issue_to(&desired()).await
     }
 
-    async fn issue_to(&mut self, desired: &Desired) -> Outcome {
+    async fn issue_to(&mut self, desired: &Desired) -> PassOutcome {
         self.seconds += 60;
         let (mac, seconds) = (MacKey::from_bytes(&[1; 32]).unwrap(), self.seconds);
-        let issuer = Issuer {
+        let issuer = SecretIssuer {
             cluster: &self.files,
             rules: Rules::new(&mac),
             budget: &MintBudget::default(),

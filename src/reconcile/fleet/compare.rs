@@ -17,7 +17,7 @@ use crate::resources::{
 
 /// What to do about a wanted object.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Step {
+pub(super) enum ObjectAction {
     /// It is as it should be.
     Keep,
     /// Someone else changed the operator's fields: apply the same again.
@@ -52,16 +52,18 @@ pub(super) fn step(
     live: Option<&Value>,
     identity: &ObjectKey,
     uid: &str,
-) -> Step {
+) -> ObjectAction {
     let body = || complete(wanted, scale, live);
     let Some(live) = live else {
-        return Step::Apply(body());
+        return ObjectAction::Apply(body());
     };
     let role = wanted.body["roleRef"]["name"].as_str().unwrap_or_default();
     match owner(live, identity, uid, role) {
-        Owner::Former => return Step::Wait,
-        Owner::Other => return Step::Conflict(conflict(&wanted.child)),
-        Owner::Ours if live["metadata"]["deletionTimestamp"].is_string() => return Step::Wait,
+        Owner::Former => return ObjectAction::Wait,
+        Owner::Other => return ObjectAction::Conflict(conflict(&wanted.child)),
+        Owner::Ours if live["metadata"]["deletionTimestamp"].is_string() => {
+            return ObjectAction::Wait;
+        }
         Owner::Ours => {}
     }
     let is_binding = matches!(
@@ -69,18 +71,18 @@ pub(super) fn step(
         ManagedKind::RoleBinding | ManagedKind::ClusterRoleBinding
     );
     if is_binding && live["roleRef"] != wanted.body["roleRef"] {
-        return Step::Replace;
+        return ObjectAction::Replace;
     }
     if wanted.child.kind == ManagedKind::StatefulSet && claims_another(live, &wanted.body) {
-        return Step::Release;
+        return ObjectAction::Release;
     }
     let body = body();
     match annotation(live, ANNOTATION_APPLIED) {
         // Someone removed the operator's annotation. That may repeat without end, so it counts as a repair.
-        None => Step::Repair(body),
-        applied if applied != annotation(&body, ANNOTATION_APPLIED) => Step::Apply(body),
-        _ if covers(live, &body, wanted.child.kind) => Step::Keep,
-        _ => Step::Repair(body),
+        None => ObjectAction::Repair(body),
+        applied if applied != annotation(&body, ANNOTATION_APPLIED) => ObjectAction::Apply(body),
+        _ if covers(live, &body, wanted.child.kind) => ObjectAction::Keep,
+        _ => ObjectAction::Repair(body),
     }
 }
 

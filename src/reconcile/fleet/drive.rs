@@ -9,9 +9,9 @@ use super::build::{build, service_of_issuer};
 use super::compare::{Owner, owner};
 use super::keeper::{APIS_FOR, Fleet, FleetError};
 use super::obstacles::{is_elsewhere, obstacle, tell};
-use super::pass::{IN_THE_WAY, Pass, Passed, UNWATCHED};
+use super::pass::{FleetOutcome, IN_THE_WAY, Pass, UNWATCHED};
 use crate::directory::{ObjectKey, Problem, Reason};
-use crate::reconcile::lock::lock;
+use crate::lock::lock;
 use crate::resources::{Identity, ManagedKind};
 
 /// A fault that is shorter than this is not reported, because the next pass may succeed.
@@ -19,7 +19,11 @@ const HICCUP: Duration = Duration::from_secs(10);
 
 impl Fleet {
     /// Brings an Identity's objects to what its spec says.
-    pub async fn run(&self, identity: &Identity, now: Timestamp) -> Result<Passed, FleetError> {
+    pub async fn run(
+        &self,
+        identity: &Identity,
+        now: Timestamp,
+    ) -> Result<FleetOutcome, FleetError> {
         let mut passed = self.attempt(identity, now).await?;
         let since = self.failing_since(&ObjectKey::of(&identity.metadata), passed.failed.is_some());
         if let Some(error) = &passed.failed {
@@ -29,11 +33,15 @@ impl Fleet {
         Ok(passed)
     }
 
-    async fn attempt(&self, identity: &Identity, now: Timestamp) -> Result<Passed, FleetError> {
+    async fn attempt(
+        &self,
+        identity: &Identity,
+        now: Timestamp,
+    ) -> Result<FleetOutcome, FleetError> {
         let apis = self.apis().await?;
         let plan = match build(identity, &self.of, apis) {
             Ok(plan) => plan,
-            Err(problem) => return Ok(Passed::blocked(problem)),
+            Err(problem) => return Ok(FleetOutcome::blocked(problem)),
         };
         let mut pass = Pass::new(self, identity, &plan, now);
         if !apis.service_monitor && !self.of.monitors.off {
@@ -78,7 +86,7 @@ impl Fleet {
     /// Deletes all objects of an Identity that its own pods no longer serve. Refuses that if its issuer is the Service
     /// of its own pods and no one else has created a Service with that name, because then nothing would answer at the
     /// issuer.
-    pub async fn clear(&self, identity: &Identity) -> Result<Passed, FleetError> {
+    pub async fn clear(&self, identity: &Identity) -> Result<FleetOutcome, FleetError> {
         let uid = identity.metadata.uid.as_deref().unwrap_or_default();
         let key = ObjectKey::of(&identity.metadata);
         if let Some(service) = service_of_issuer(&key, identity) {
@@ -86,17 +94,17 @@ impl Fleet {
             let live = live.map_err(|error| FleetError(service.to_string(), error))?;
             let role = &self.of.server_cluster_role;
             if live.is_none_or(|live| owner(&live, &key, uid, role) != Owner::Other) {
-                return Ok(Passed {
+                return Ok(FleetOutcome {
                     problem: Some(needed(&service)),
                     // No watch reports objects of others.
                     again: Some(IN_THE_WAY),
-                    ..Passed::default()
+                    ..FleetOutcome::default()
                 });
             }
         }
         self.remove_all(self.candidates(&key), &key, uid).await?;
         self.forget(&key);
-        Ok(Passed::default())
+        Ok(FleetOutcome::default())
     }
 
     fn tell_of_obstacles(&self, pass: &mut Pass<'_>) {

@@ -11,12 +11,12 @@ use tracing::{info, warn};
 
 use super::build::{Apis, possible};
 use super::compare::{Owner, owner};
-use super::obstacles::{Obstacle, Obstacles, is_elsewhere, obstacle};
-use super::seen::Seen;
+use super::obstacles::{BindingObstacle, Obstacles, is_elsewhere, obstacle};
+use super::seen::SeenObjects;
 use super::{Child, Installation, Objects};
 use crate::directory::{ObjectKey, Problem, Reason};
+use crate::lock::lock;
 use crate::reconcile::cluster::api::{ApiError, Precondition};
-use crate::reconcile::lock::lock;
 use crate::resources::ManagedSeen;
 
 /// How long the list of kinds that the cluster has is cached.
@@ -30,7 +30,7 @@ const LONGEST_PATIENCE: Duration = Duration::from_mins(5);
 pub struct Fleet {
     pub(super) objects: Objects,
     pub(super) of: Installation,
-    pub(super) seen: Mutex<Seen>,
+    pub(super) seen: Mutex<SeenObjects>,
     apis: Mutex<Option<(Apis, Instant)>>,
     repairs: Mutex<HashMap<Child, Repairs>>,
     /// Namespaces in which an Identity's servers could not get their rights, as last reported.
@@ -38,7 +38,7 @@ pub struct Fleet {
     /// Since when no pass over an Identity succeeded.
     failing: Mutex<HashMap<ObjectKey, Instant>>,
     /// Locked from the decision about an upgrade until the workload is written.
-    pub(super) turn: tokio::sync::Mutex<Option<Turn>>,
+    pub(super) turn: tokio::sync::Mutex<Option<UpgradeTurn>>,
 }
 
 /// The consecutive repairs of an object.
@@ -49,7 +49,7 @@ struct Repairs {
 }
 
 /// Which Identity was being upgraded when last checked, so that not every waiting pass checks again.
-pub(super) struct Turn {
+pub(super) struct UpgradeTurn {
     pub(super) identity: String,
     pub(super) asked: Instant,
 }
@@ -175,7 +175,8 @@ impl Fleet {
     async fn remove(&self, child: &Child, key: &ObjectKey, uid: &str) -> Result<(), FleetError> {
         match self.delete(child, key, uid).await {
             Err(error)
-                if is_elsewhere(child, key) && obstacle(&error.1) == Some(Obstacle::Refused) =>
+                if is_elsewhere(child, key)
+                    && obstacle(&error.1) == Some(BindingObstacle::Refused) =>
             {
                 warn!(%child, "the API server refuses to delete the object, it stays");
                 Ok(())

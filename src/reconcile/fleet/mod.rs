@@ -25,8 +25,8 @@ mod volume;
 pub use self::keeper::{Fleet, FleetError};
 pub use self::objects::Objects;
 pub use self::obstacles::ObstacleEvent;
-pub use self::pass::Passed;
-pub use self::rollout::{Phase, Rollout};
+pub use self::pass::FleetOutcome;
+pub use self::rollout::{Rollout, RolloutPhase};
 
 use std::collections::BTreeMap;
 

@@ -10,7 +10,7 @@ use crate::resources::ManagedKind;
 
 /// Why the servers cannot get their right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Obstacle {
+pub(super) enum BindingObstacle {
     /// The API server refuses the binding.
     Refused,
     /// A `RoleBinding` of someone else has the name.
@@ -22,7 +22,7 @@ pub(super) enum Obstacle {
 }
 
 /// The namespaces, each with its obstacle.
-pub(super) type Obstacles = BTreeMap<String, Obstacle>;
+pub(super) type Obstacles = BTreeMap<String, BindingObstacle>;
 
 /// An event that lists all namespaces with the same obstacle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,10 +41,10 @@ pub(super) fn is_elsewhere(child: &Child, identity: &ObjectKey) -> bool {
 }
 
 /// Returns what an error means for a binding in another namespace; `None` if it says nothing about the namespace.
-pub(super) const fn obstacle(error: &ApiError) -> Option<Obstacle> {
+pub(super) const fn obstacle(error: &ApiError) -> Option<BindingObstacle> {
     match error {
-        ApiError::Forbidden(_) | ApiError::Invalid(_) => Some(Obstacle::Refused),
-        ApiError::NotFound => Some(Obstacle::Absent),
+        ApiError::Forbidden(_) | ApiError::Invalid(_) => Some(BindingObstacle::Refused),
+        ApiError::NotFound => Some(BindingObstacle::Absent),
         _ => None,
     }
 }
@@ -52,25 +52,25 @@ pub(super) const fn obstacle(error: &ApiError) -> Option<Obstacle> {
 /// Returns one event per obstacle.
 pub(super) fn tell(obstacles: &Obstacles, identity: &ObjectKey) -> Vec<ObstacleEvent> {
     let binding = global_name_of(identity);
-    let mut by_obstacle: BTreeMap<Obstacle, Vec<&str>> = BTreeMap::new();
+    let mut by_obstacle: BTreeMap<BindingObstacle, Vec<&str>> = BTreeMap::new();
     for (namespace, obstacle) in obstacles {
         by_obstacle.entry(*obstacle).or_default().push(namespace);
     }
     let told = by_obstacle.into_iter().map(|(obstacle, namespaces)| {
         let (action, why) = match obstacle {
-            Obstacle::Refused => (
+            BindingObstacle::Refused => (
                 "Refused",
                 "the API server refuses to bind the servers' role there. Give the operator its rights there, or remove the namespaces from the installation's list".to_owned(),
             ),
-            Obstacle::Foreign => (
+            BindingObstacle::Foreign => (
                 "Conflict",
                 format!("a RoleBinding {binding} exists there that was not created for this Identity. Delete or rename it"),
             ),
-            Obstacle::Ending => (
+            BindingObstacle::Ending => (
                 "Deleting",
                 format!("the RoleBinding {binding} is being deleted there, and its finalizers block a new one. Remove them"),
             ),
-            Obstacle::Absent => (
+            BindingObstacle::Absent => (
                 "NotFound",
                 "the namespace does not exist. Create it, or remove it from the installation's list".to_owned(),
             ),

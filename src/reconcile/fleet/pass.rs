@@ -9,24 +9,24 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::Child;
-use super::build::{Plan, Wanted};
-use super::compare::{Step, annotation, step};
-use super::keeper::{APIS_FOR, Fleet, FleetError, Turn, only};
-use super::obstacles::{Obstacle, ObstacleEvent, Obstacles, is_elsewhere};
-use super::rollout::{self, Phase, Rollout, is_rolling, is_stuck, read};
-use super::upgrade::{Cause, cause, noted, rescaled, under_way};
+use super::build::{Wanted, WantedObjects};
+use super::compare::{ObjectAction, annotation, step};
+use super::keeper::{APIS_FOR, Fleet, FleetError, UpgradeTurn, only};
+use super::obstacles::{BindingObstacle, ObstacleEvent, Obstacles, is_elsewhere};
+use super::rollout::{self, Rollout, RolloutPhase, is_rolling, is_stuck, read};
+use super::upgrade::{UpgradeCause, cause, noted, rescaled, under_way};
 use super::volume::{claim_name, growth, not_grown, not_relabelled, relabelling};
 use crate::directory::{ObjectKey, Problem, Reason};
+use crate::lock::lock;
 use crate::reconcile::cluster::api::ApiError;
 use crate::reconcile::cluster::secret::SecretObject;
-use crate::reconcile::lock::lock;
 use crate::resources::{
     ANNOTATION_APPLIED, ANNOTATION_ROLLOUT, Identity, InheritedMetadata, ManagedKind,
 };
 
 /// The result of a pass.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Passed {
+pub struct FleetOutcome {
     /// How far the pods are; `None` if there are none.
     pub rollout: Option<Rollout>,
     /// The number of wanted pods, if neither the workload nor an earlier one exists.
@@ -43,7 +43,7 @@ pub struct Passed {
     pub failed: Option<FleetError>,
 }
 
-impl Passed {
+impl FleetOutcome {
     pub(super) fn blocked(problem: Problem) -> Self {
         Self {
             problem: Some(problem),
@@ -67,9 +67,9 @@ pub(super) struct Pass<'a> {
     /// The Secret of its TLS certificate.
     certificate: Option<&'a str>,
     inherited: InheritedMetadata,
-    plan: &'a Plan,
+    plan: &'a WantedObjects,
     pub(super) refused: Obstacles,
-    pub(super) passed: Passed,
+    pub(super) passed: FleetOutcome,
     workload: Option<Value>,
     /// Whether the wanted Ingress or `HTTPRoute` is not known to be in place.
     lacks_way_in: bool,
@@ -101,11 +101,11 @@ impl<'a> Pass<'a> {
     pub(super) fn new(
         fleet: &'a Fleet,
         identity: &'a Identity,
-        plan: &'a Plan,
+        plan: &'a WantedObjects,
         now: Timestamp,
     ) -> Self {
         let tls = identity.spec.network.tls.as_ref();
-        let mut passed = Passed::default();
+        let mut passed = FleetOutcome::default();
         if plan.objects.iter().any(|it| !it.child.kind.is_built_in()) {
             passed.repeat_within(UNWATCHED);
         }
@@ -168,7 +168,7 @@ impl<'a> Pass<'a> {
         let step = step(wanted, self.plan.scale, live.as_ref(), &self.key, self.uid);
         if is_workload {
             self.passed.missing = match (&step, &live) {
-                (Step::Apply(body), None) if !self.may_run_otherwise(child) => {
+                (ObjectAction::Apply(body), None) if !self.may_run_otherwise(child) => {
                     Some(rollout::wanted(body))
                 }
                 _ => None,
@@ -200,38 +200,38 @@ impl<'a> Pass<'a> {
     async fn act(
         &mut self,
         wanted: &Wanted,
-        step: Step,
+        step: ObjectAction,
         live: Option<Value>,
     ) -> Result<Option<Value>, FleetError> {
         let child = &wanted.child;
         match step {
-            Step::Keep => Ok(live),
-            Step::Wait if is_elsewhere(child, &self.key) => {
+            ObjectAction::Keep => Ok(live),
+            ObjectAction::Wait if is_elsewhere(child, &self.key) => {
                 let live = live.unwrap_or_default();
                 let is_ending = live["metadata"]["deletionTimestamp"].is_string();
                 let obstacle = if is_ending {
-                    Obstacle::Ending
+                    BindingObstacle::Ending
                 } else {
-                    Obstacle::Foreign
+                    BindingObstacle::Foreign
                 };
                 self.leave_out(child, obstacle);
                 Ok(None)
             }
-            Step::Conflict(_) if is_elsewhere(child, &self.key) => {
-                self.leave_out(child, Obstacle::Foreign);
+            ObjectAction::Conflict(_) if is_elsewhere(child, &self.key) => {
+                self.leave_out(child, BindingObstacle::Foreign);
                 Ok(None)
             }
-            Step::Wait => {
+            ObjectAction::Wait => {
                 self.passed.repeat_within(SOON);
                 Ok(None)
             }
-            Step::Conflict(problem) => {
+            ObjectAction::Conflict(problem) => {
                 // No watch reports when the other object goes.
                 self.passed.repeat_within(IN_THE_WAY);
                 self.passed.problem.get_or_insert(problem);
                 Ok(None)
             }
-            Step::Repair(body) => match self.fleet.patience(child) {
+            ObjectAction::Repair(body) => match self.fleet.patience(child) {
                 None => {
                     info!(%child, "the object was changed by someone else, repairing it");
                     self.apply(child, body, live).await
@@ -242,8 +242,8 @@ impl<'a> Pass<'a> {
                     Ok(live)
                 }
             },
-            Step::Apply(body) => self.apply(child, body, live).await,
-            Step::Release => {
+            ObjectAction::Apply(body) => self.apply(child, body, live).await,
+            ObjectAction::Release => {
                 if let Some(live) = &live {
                     info!(%child, "the volume claim changed: recreating the StatefulSet, its pod stays");
                     let released = self.fleet.objects.release(child, &only(live)).await;
@@ -253,7 +253,7 @@ impl<'a> Pass<'a> {
                 self.passed.repeat_within(SOON);
                 Ok(None)
             }
-            Step::Replace => {
+            ObjectAction::Replace => {
                 if let Some(live) = &live {
                     match self.fleet.objects.delete(child, &only(live)).await {
                         Ok(()) | Err(ApiError::NotFound) => {}
@@ -280,7 +280,7 @@ impl<'a> Pass<'a> {
         let mut turn = None;
         if child.kind.is_workload() {
             let cause = cause(&body, live.as_ref());
-            if cause == Cause::Upgrade {
+            if cause == UpgradeCause::Upgrade {
                 let held = turn.insert(fleet.turn.lock().await);
                 if let Some(other) = self.other_upgrade(held).await? {
                     self.passed.repeat_within(TURN);
@@ -292,7 +292,7 @@ impl<'a> Pass<'a> {
                 }
             }
             note(&mut body, noted(cause, live.as_ref()), live.as_ref());
-            self.passed.has_begun = cause != Cause::Nothing;
+            self.passed.has_begun = cause != UpgradeCause::Nothing;
         }
         let applied = fleet.objects.apply(child, &body).await;
         drop(turn);
@@ -300,7 +300,7 @@ impl<'a> Pass<'a> {
             Ok(stored) => Ok(Some(stored)),
             // The namespace does not exist.
             Err(ApiError::NotFound) if is_elsewhere(child, &self.key) => {
-                self.leave_out(child, Obstacle::Absent);
+                self.leave_out(child, BindingObstacle::Absent);
                 Ok(None)
             }
             // Another client wrote first. The watch reports that change, or the next pass reads it.
@@ -341,14 +341,18 @@ impl<'a> Pass<'a> {
     }
 
     /// Returns the other Identity that is being upgraded now; `None` if it is this one's turn.
-    async fn other_upgrade(&self, turn: &mut Option<Turn>) -> Result<Option<String>, FleetError> {
+    async fn other_upgrade(
+        &self,
+        turn: &mut Option<UpgradeTurn>,
+    ) -> Result<Option<String>, FleetError> {
         let (own, now) = (self.key.to_string(), Instant::now());
-        let is_known = |turn: &&Turn| turn.identity != own && now.duration_since(turn.asked) < TURN;
+        let is_known =
+            |turn: &&UpgradeTurn| turn.identity != own && now.duration_since(turn.asked) < TURN;
         if let Some(turn) = turn.as_ref().filter(is_known) {
             return Ok(Some(turn.identity.clone()));
         }
         let other = self.upgraded_elsewhere().await?;
-        *turn = Some(Turn {
+        *turn = Some(UpgradeTurn {
             identity: other.clone().unwrap_or(own),
             asked: now,
         });
@@ -401,7 +405,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Goes on without the right to read in another namespace.
-    pub(super) fn leave_out(&mut self, child: &Child, obstacle: Obstacle) {
+    pub(super) fn leave_out(&mut self, child: &Child, obstacle: BindingObstacle) {
         debug!(%child, ?obstacle, "left out");
         let namespace = child.namespace.clone();
         self.refused.extend(namespace.map(|it| (it, obstacle)));
@@ -485,7 +489,7 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    pub(super) async fn finish(mut self) -> Passed {
+    pub(super) async fn finish(mut self) -> FleetOutcome {
         if let Err(error) = self.grow().await {
             self.failed(error);
         }
@@ -512,7 +516,7 @@ impl<'a> Pass<'a> {
             let pods = asked.await.unwrap_or_default();
             rollout = read(workload, &pods, self.now);
         }
-        if rollout.phase != Phase::Complete {
+        if rollout.phase != RolloutPhase::Complete {
             self.look_for_certificate().await;
         }
         rollout.upgrade = self.waits;

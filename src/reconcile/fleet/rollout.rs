@@ -28,14 +28,14 @@ pub struct Rollout {
     /// The version that all pods run; `None` while they differ.
     pub version: Option<String>,
     /// How far it is.
-    pub phase: Phase,
+    pub phase: RolloutPhase,
     /// Why the installation's newer pods wait, if they do.
     pub upgrade: Option<String>,
 }
 
 /// The state of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum RolloutPhase {
     /// All pods are of the newest revision and ready.
     Complete,
     /// In progress, with a description.
@@ -60,7 +60,9 @@ pub(super) fn read(deployment: &Value, pods: &[Value], now: Timestamp) -> Rollou
         ready: count("readyReplicas"),
         wanted: wanted(deployment),
         selector: pairs.collect::<Vec<_>>().join(","),
-        version: image.filter(|_| phase == Phase::Complete).map(version_of),
+        version: image
+            .filter(|_| phase == RolloutPhase::Complete)
+            .map(version_of),
         phase,
         upgrade: None,
     }
@@ -97,20 +99,20 @@ fn unready_for(pod: &Value, now: Timestamp) -> Option<SignedDuration> {
 /// Whether a live workload is moving from one revision to another.
 pub(super) fn is_rolling(deployment: &Value) -> bool {
     // Being stuck makes no difference, so neither does the time.
-    phase(deployment, &[], Timestamp::MIN) != Phase::Complete
+    phase(deployment, &[], Timestamp::MIN) != RolloutPhase::Complete
 }
 
 pub(super) fn wanted(deployment: &Value) -> i64 {
     deployment["spec"]["replicas"].as_i64().unwrap_or(1)
 }
 
-fn phase(deployment: &Value, pods: &[Value], now: Timestamp) -> Phase {
+fn phase(deployment: &Value, pods: &[Value], now: Timestamp) -> RolloutPhase {
     let status = &deployment["status"];
     let count = |field: &str| status[field].as_i64().unwrap_or(0);
     let wanted = wanted(deployment);
     let generation = deployment["metadata"]["generation"].as_i64().unwrap_or(0);
     if count("observedGeneration") < generation {
-        return Phase::Under(format!("0 of {wanted} replicas are ready"));
+        return RolloutPhase::Under(format!("0 of {wanted} replicas are ready"));
     }
     let (updated, ready) = (count("updatedReplicas"), count("readyReplicas"));
     let new_ready = ready.min(updated);
@@ -120,7 +122,7 @@ fn phase(deployment: &Value, pods: &[Value], now: Timestamp) -> Phase {
         let why = pods.iter().find_map(trouble);
         let why = why.or_else(|| refused(deployment));
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-        return Phase::Failed(format!(
+        return RolloutPhase::Failed(format!(
             "the rollout made no progress: {new_ready} of {wanted} replicas are ready{why}"
         ));
     }
@@ -128,15 +130,15 @@ fn phase(deployment: &Value, pods: &[Value], now: Timestamp) -> Phase {
         let is_late = |pod: &&Value| unready_for(pod, now).is_some_and(|since| since >= GRACE);
         let why = refused(deployment).or_else(|| pods.iter().filter(is_late).find_map(trouble));
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-        return Phase::Under(format!("{new_ready} of {wanted} replicas are ready{why}"));
+        return RolloutPhase::Under(format!("{new_ready} of {wanted} replicas are ready{why}"));
     }
     let old = count("replicas") - updated;
     if old > 0 {
-        return Phase::Under(format!(
+        return RolloutPhase::Under(format!(
             "{wanted} of {wanted} replicas are ready, {old} of the previous revision are ending"
         ));
     }
-    Phase::Complete
+    RolloutPhase::Complete
 }
 
 /// Returns why pods could not be created, for example because of a quota or an admission rule.

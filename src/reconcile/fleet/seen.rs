@@ -23,14 +23,14 @@ struct Good {
 
 /// All reports.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct SeenObjects {
     present: BTreeMap<Child, Present>,
     good: HashMap<Child, Good>,
     /// Objects of unwatched kinds that were read and do not exist.
     absent: BTreeSet<Child>,
 }
 
-impl Seen {
+impl SeenObjects {
     /// Records a report by a watch. Returns the Identity to reconcile, if the report is news.
     pub(super) fn saw(
         &mut self,

@@ -3,13 +3,13 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::build::{Allowed, Apis, Plan, Scale, Wanted, build};
-use super::compare::{Step, step};
-use super::obstacles::{Obstacle, Obstacles, is_elsewhere, obstacle, tell};
+use super::build::{Allowed, Apis, Scale, Wanted, WantedObjects, build};
+use super::compare::{ObjectAction, step};
+use super::obstacles::{BindingObstacle, Obstacles, is_elsewhere, obstacle, tell};
 use super::pass::missing_certificate;
-use super::rollout::{Phase, read};
-use super::seen::Seen;
-use super::upgrade::{Cause, cause, noted, rescaled, under_way};
+use super::rollout::{RolloutPhase, read};
+use super::seen::SeenObjects;
+use super::upgrade::{UpgradeCause, cause, noted, rescaled, under_way};
 use super::volume::{claims_another, growth};
 use super::{Child, Installation, Monitors, global_name_of};
 use crate::directory::{ObjectKey, Reason};
@@ -39,15 +39,15 @@ fn installation() -> Installation {
     }
 }
 
-fn plan(spec: &str) -> Plan {
+fn plan(spec: &str) -> WantedObjects {
     build(&identity(spec), &installation(), Apis::default()).unwrap()
 }
 
-fn body(plan: &Plan, kind: ManagedKind) -> &Value {
+fn body(plan: &WantedObjects, kind: ManagedKind) -> &Value {
     &wanted(plan, kind).body
 }
 
-fn wanted(plan: &Plan, kind: ManagedKind) -> &Wanted {
+fn wanted(plan: &WantedObjects, kind: ManagedKind) -> &Wanted {
     let mut objects = plan.objects.iter();
     objects.find(|it| it.child.kind == kind).unwrap()
 }
@@ -232,14 +232,14 @@ fn a_claim_template_keeps_its_metadata_and_the_claim_changes_by_itself() {
     let key = ObjectKey::new("platform", "main");
     let changed = with("b");
     let wanted = wanted(&changed, ManagedKind::StatefulSet);
-    let Step::Apply(applied) = step(wanted, changed.scale, Some(&live), &key, UID) else {
+    let ObjectAction::Apply(applied) = step(wanted, changed.scale, Some(&live), &key, UID) else {
         panic!("the new labels must be applied");
     };
     assert_eq!(applied["metadata"]["labels"]["team"], "b");
     let template = "/spec/volumeClaimTemplates";
     assert_eq!(applied.pointer(template), live.pointer(template));
     let again = step(wanted, changed.scale, Some(&applied), &key, UID);
-    assert_eq!(again, Step::Keep);
+    assert_eq!(again, ObjectAction::Keep);
 }
 
 /// Ingress controllers may copy the values of annotations into their configuration.
@@ -447,7 +447,7 @@ fn stored(wanted: &Value) -> Value {
     live
 }
 
-fn steps(plan: &Plan, kind: ManagedKind, live: &Value) -> Step {
+fn steps(plan: &WantedObjects, kind: ManagedKind, live: &Value) -> ObjectAction {
     let key = ObjectKey::new("platform", "main");
     step(wanted(plan, kind), plan.scale, Some(live), &key, UID)
 }
@@ -458,11 +458,11 @@ fn an_unchanged_object_is_kept() {
     let key = ObjectKey::new("platform", "main");
     for wanted in &plan.objects {
         let absent = step(wanted, plan.scale, None, &key, UID);
-        let Step::Apply(body) = absent else {
+        let ObjectAction::Apply(body) = absent else {
             panic!("{absent:?}")
         };
         let step = step(wanted, plan.scale, Some(&stored(&body)), &key, UID);
-        assert_eq!(step, Step::Keep, "{}", wanted.child);
+        assert_eq!(step, ObjectAction::Keep, "{}", wanted.child);
     }
 }
 
@@ -481,8 +481,8 @@ fn only_what_is_ours_is_drift(#[case] at: &str, #[case] value: Value, #[case] is
     let mut live = stored(body(&plan, ManagedKind::Deployment));
     set(&mut live, at, value);
     let step = steps(&plan, ManagedKind::Deployment, &live);
-    assert_eq!(step == Step::Keep, is_kept, "{step:?}");
-    assert!(is_kept || matches!(step, Step::Repair(_)));
+    assert_eq!(step == ObjectAction::Keep, is_kept, "{step:?}");
+    assert!(is_kept || matches!(step, ObjectAction::Repair(_)));
 }
 
 /// An addition by someone else changes the meaning of these fields.
@@ -509,11 +509,12 @@ fn additions_to_fields_that_have_meaning_as_a_whole_are_repaired(
     let plan = plan("pod: {nodeSelector: {disk: fast}}");
     let mut live = stored(body(&plan, kind));
     live["spec"]["replicas"] = json!(2);
-    assert_eq!(steps(&plan, kind, &live), Step::Keep);
+    assert_eq!(steps(&plan, kind, &live), ObjectAction::Keep);
     set(&mut live, at, value);
     let step = steps(&plan, kind, &live);
-    assert_eq!(step == Step::Keep, is_kept, "{step:?}");
-    let is_unpaused = matches!(&step, Step::Repair(body) if body["spec"]["paused"] == json!(false));
+    assert_eq!(step == ObjectAction::Keep, is_kept, "{step:?}");
+    let is_unpaused =
+        matches!(&step, ObjectAction::Repair(body) if body["spec"]["paused"] == json!(false));
     assert_eq!(is_unpaused, at == "/spec/paused");
 }
 
@@ -537,8 +538,8 @@ fn a_binding_that_gives_the_right_is_ours(
     let fields = more.as_object().unwrap().clone();
     live.as_object_mut().unwrap().extend(fields);
     let step = steps(&plan, ManagedKind::ClusterRoleBinding, &live);
-    assert_eq!(matches!(step, Step::Repair(_)), is_ours, "{step:?}");
-    assert_eq!(matches!(step, Step::Conflict(_)), !is_ours);
+    assert_eq!(matches!(step, ObjectAction::Repair(_)), is_ours, "{step:?}");
+    assert_eq!(matches!(step, ObjectAction::Conflict(_)), !is_ours);
 }
 
 #[test]
@@ -551,13 +552,13 @@ fn an_obstacle_in_another_namespace_is_reported_and_stops_nothing() {
     };
     assert!(is_elsewhere(&binding("shop"), &key) && !is_elsewhere(&binding("platform"), &key));
     let forbidden = ApiError::Forbidden(String::new());
-    assert_eq!(obstacle(&forbidden), Some(Obstacle::Refused));
-    assert_eq!(obstacle(&ApiError::NotFound), Some(Obstacle::Absent));
+    assert_eq!(obstacle(&forbidden), Some(BindingObstacle::Refused));
+    assert_eq!(obstacle(&ApiError::NotFound), Some(BindingObstacle::Absent));
     assert_eq!(obstacle(&ApiError::Unknown(String::new())), None);
     let obstacles = Obstacles::from([
-        ("a".to_owned(), Obstacle::Refused),
-        ("b".to_owned(), Obstacle::Foreign),
-        ("c".to_owned(), Obstacle::Refused),
+        ("a".to_owned(), BindingObstacle::Refused),
+        ("b".to_owned(), BindingObstacle::Foreign),
+        ("c".to_owned(), BindingObstacle::Refused),
     ]);
     let told = tell(&obstacles, &key);
     let notes: Vec<&str> = told.iter().map(|it| &*it.note).collect();
@@ -602,25 +603,25 @@ fn the_owner_of_an_object_decides_what_may_be_done() {
     assert!(
         matches!(
             with("/metadata/ownerReferences", json!([])),
-            Step::Repair(_)
+            ObjectAction::Repair(_)
         ),
         "a restored object without its owner reference is adopted"
     );
     let former = with("/metadata/ownerReferences/0/uid", json!("before"));
     assert_eq!(
         former,
-        Step::Wait,
+        ObjectAction::Wait,
         "it belongs to an earlier Identity of this name"
     );
     let other = json!([{"kind": "Shop", "name": "main", "uid": "x", "controller": true}]);
     assert!(matches!(
         with("/metadata/ownerReferences", other),
-        Step::Conflict(_)
+        ObjectAction::Conflict(_)
     ));
     let deleting = with("/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"));
-    assert_eq!(deleting, Step::Wait);
+    assert_eq!(deleting, ObjectAction::Wait);
     let foreign = json!({"metadata": {"name": "main-identity", "namespace": "platform"}});
-    let Step::Conflict(problem) = steps(&plan, ManagedKind::Service, &foreign) else {
+    let ObjectAction::Conflict(problem) = steps(&plan, ManagedKind::Service, &foreign) else {
         panic!("expected a name conflict");
     };
     assert_eq!(problem.reason, Reason::ValueConflict);
@@ -638,7 +639,7 @@ fn a_binding_to_another_role_is_recreated() {
     live["roleRef"]["name"] = json!("before");
     assert_eq!(
         steps(&plan, ManagedKind::ClusterRoleBinding, &live),
-        Step::Replace
+        ObjectAction::Replace
     );
 }
 
@@ -672,7 +673,7 @@ fn replicas_are_set_by_one_side_only(
             {"manager": "kube-controller-manager", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
         ]);
     }
-    let Step::Apply(body) = steps(&plan, ManagedKind::Deployment, &deployment) else {
+    let ObjectAction::Apply(body) = steps(&plan, ManagedKind::Deployment, &deployment) else {
         panic!("expected an apply");
     };
     assert_eq!(body["spec"]["replicas"].as_i64(), applied);
@@ -703,7 +704,7 @@ fn deployment(status: Value) -> Value {
 #[case::quota(json!({"observedGeneration": 3, "conditions": [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]}), "0 of 2 replicas are ready: exceeded quota")]
 fn a_rollout_counts_new_pods(#[case] status: Value, #[case] says: &str) {
     let rollout = read(&deployment(status), &[], now());
-    assert_eq!(rollout.phase, Phase::Under(says.to_owned()));
+    assert_eq!(rollout.phase, RolloutPhase::Under(says.to_owned()));
     assert_eq!(rollout.version, None);
 }
 
@@ -711,7 +712,7 @@ fn a_rollout_counts_new_pods(#[case] status: Value, #[case] says: &str) {
 fn a_complete_rollout_reports_the_version() {
     let status = json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2});
     let rollout = read(&deployment(status), &[], now());
-    assert_eq!(rollout.phase, Phase::Complete);
+    assert_eq!(rollout.phase, RolloutPhase::Complete);
     assert_eq!(rollout.version.as_deref(), Some("1.2.3"));
     assert_eq!((rollout.replicas, rollout.ready), (2, 2));
     assert_eq!(rollout.selector, "a=b");
@@ -722,7 +723,7 @@ fn a_stuck_rollout_reports_a_pods_error() {
     let status = json!({"observedGeneration": 3, "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2,
         "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]});
     let says = |pods: &[Value]| match read(&deployment(status.clone()), pods, now()).phase {
-        Phase::Failed(says) => says,
+        RolloutPhase::Failed(says) => says,
         other => panic!("{other:?}"),
     };
     let stuck = "the rollout made no progress: 1 of 2 replicas are ready";
@@ -754,12 +755,12 @@ fn a_pod_that_cannot_start_tells_why_long_before_the_rollout_fails() {
     let counts = "1 of 2 replicas are ready";
     assert_eq!(
         phase(pulling("2026-01-01T11:59:55Z")),
-        Phase::Under(counts.to_owned()),
+        RolloutPhase::Under(counts.to_owned()),
         "a pod that has just begun may still start"
     );
     assert_eq!(
         phase(pulling("2026-01-01T11:59:45Z")),
-        Phase::Under(format!("{counts}: pod b: ErrImagePull: not found"))
+        RolloutPhase::Under(format!("{counts}: pod b: ErrImagePull: not found"))
     );
 }
 
@@ -795,22 +796,25 @@ fn the_installation_waits_for_its_turn_and_an_identity_does_not() {
         body(&plan, ManagedKind::Deployment).clone()
     };
     let why = |wanted: &Value| cause(wanted, Some(&live));
-    assert_eq!(why(&deployment("{}", &installation())), Cause::Nothing);
+    assert_eq!(
+        why(&deployment("{}", &installation())),
+        UpgradeCause::Nothing
+    );
     assert_eq!(
         why(&deployment("replicas: 9", &installation())),
-        Cause::Nothing
+        UpgradeCause::Nothing
     );
-    assert_eq!(why(&deployment("{}", &newer)), Cause::Upgrade);
+    assert_eq!(why(&deployment("{}", &newer)), UpgradeCause::Upgrade);
     assert_eq!(
         why(&deployment("pod: {labels: {a: b}}", &newer)),
-        Cause::Spec
+        UpgradeCause::Spec
     );
-    assert_eq!(cause(&deployment("{}", &newer), None), Cause::Spec);
+    assert_eq!(cause(&deployment("{}", &newer), None), UpgradeCause::Spec);
     live["status"]["availableReplicas"] = json!(0);
     let broken = cause(&deployment("{}", &newer), Some(&live));
     assert_eq!(
         broken,
-        Cause::Spec,
+        UpgradeCause::Spec,
         "new pods may repair it, and it blocks no other"
     );
 }
@@ -842,13 +846,13 @@ fn a_scaled_workload_still_waits_for_its_upgrade() {
         "only the replicas change"
     );
     assert_eq!(patch["metadata"]["resourceVersion"], "7");
-    assert_eq!(noted(Cause::Upgrade, Some(&live)), "upgrade");
+    assert_eq!(noted(UpgradeCause::Upgrade, Some(&live)), "upgrade");
     live["spec"]["replicas"] = json!(10);
     let annotations = patch["metadata"]["annotations"].as_object().unwrap();
     let before = live["metadata"]["annotations"].as_object_mut().unwrap();
     before.extend(annotations.clone());
-    assert_eq!(cause(&ten, Some(&live)), Cause::Upgrade);
-    let why = noted(Cause::Upgrade, Some(&live));
+    assert_eq!(cause(&ten, Some(&live)), UpgradeCause::Upgrade);
+    let why = noted(UpgradeCause::Upgrade, Some(&live));
     assert_eq!(why, "spec", "eight starting pods block no other upgrade");
 }
 
@@ -950,7 +954,7 @@ fn a_stateful_set_is_recreated_only_for_a_larger_volume() {
             "storage: {{type: SQLite, sqlite: {{size: {size}}}}}"
         ))
     };
-    let live = |plan: &Plan| {
+    let live = |plan: &WantedObjects| {
         let mut live = stored(body(plan, ManagedKind::StatefulSet));
         let claim = &mut live["spec"]["volumeClaimTemplates"][0];
         claim["spec"]["volumeMode"] = json!("Filesystem");
@@ -961,11 +965,11 @@ fn a_stateful_set_is_recreated_only_for_a_larger_volume() {
     let small = live(&of("1Gi"));
     assert_eq!(
         steps(&of("1Gi"), ManagedKind::StatefulSet, &small),
-        Step::Keep
+        ObjectAction::Keep
     );
     assert_eq!(
         steps(&of("2Gi"), ManagedKind::StatefulSet, &small),
-        Step::Release
+        ObjectAction::Release
     );
 }
 
@@ -1035,7 +1039,7 @@ fn a_stateful_set_whose_pod_is_not_ready_in_time_has_failed_and_reports_the_last
     let young = set_pod("2026-01-01T11:58:00Z", json!({}));
     assert_eq!(
         read(&set, &[young], now()).phase,
-        Phase::Under("0 of 1 replicas are ready".to_owned())
+        RolloutPhase::Under("0 of 1 replicas are ready".to_owned())
     );
     let crashing = json!({"containerStatuses": [{
         "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}},
@@ -1044,7 +1048,7 @@ fn a_stateful_set_whose_pod_is_not_ready_in_time_has_failed_and_reports_the_last
     let old = set_pod("2026-01-01T11:54:00Z", crashing);
     assert_eq!(
         read(&set, &[old], now()).phase,
-        Phase::Failed(
+        RolloutPhase::Failed(
             "the rollout made no progress: 0 of 1 replicas are ready: pod main-identity-0: symbolon: the store is damaged"
                 .to_owned()
         )
@@ -1053,7 +1057,7 @@ fn a_stateful_set_whose_pod_is_not_ready_in_time_has_failed_and_reports_the_last
         json!({"observedGeneration": 3, "replicas": 1, "updatedReplicas": 1,
         "readyReplicas": 1, "availableReplicas": 1}),
     );
-    assert_eq!(read(&done, &[], now()).phase, Phase::Complete);
+    assert_eq!(read(&done, &[], now()).phase, RolloutPhase::Complete);
 }
 
 // --- seen ---------------------------------------------------------------------------------------
@@ -1066,7 +1070,7 @@ fn a_watch_event_about_a_checked_version_is_not_news() {
         name: "main-identity".to_owned(),
     };
     let main = || Some(ObjectKey::new("platform", "main"));
-    let mut seen = Seen::default();
+    let mut seen = SeenObjects::default();
     assert_eq!(seen.saw(&child, Some("1"), main()), main());
     assert!(!seen.is_good(&child, "x"));
     seen.found_good(&child, "2", "x");

@@ -23,7 +23,7 @@ const SCALE: &str = "scale";
 
 /// Why pods are to be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(super) enum UpgradeCause {
     /// They are not to be replaced.
     Nothing,
     /// There were none, the spec of the Identity changed, or not all existing ones work.
@@ -33,29 +33,29 @@ pub(super) enum Cause {
 }
 
 /// Returns why applying `wanted` over `live` replaces pods.
-pub(super) fn cause(wanted: &Value, live: Option<&Value>) -> Cause {
+pub(super) fn cause(wanted: &Value, live: Option<&Value>) -> UpgradeCause {
     let Some(live) = live else {
-        return Cause::Spec;
+        return UpgradeCause::Spec;
     };
     let is_same = |key: &str| annotation(wanted, key) == annotation(live, key);
     if is_same(ANNOTATION_POD_TEMPLATE) {
-        Cause::Nothing
+        UpgradeCause::Nothing
     } else if is_same(ANNOTATION_POD_OPTIONS) && (!is_rolling(live) || is_scaled(live)) {
-        Cause::Upgrade
+        UpgradeCause::Upgrade
     } else {
         // New pods may repair a workload that is not ready, and it must not block other upgrades.
-        Cause::Spec
+        UpgradeCause::Spec
     }
 }
 
 /// Returns the value of the rollout annotation for a workload.
-pub(super) fn noted(cause: Cause, live: Option<&Value>) -> &str {
+pub(super) fn noted(cause: UpgradeCause, live: Option<&Value>) -> &str {
     match cause {
         // A workload that is not ready must not block other upgrades.
-        Cause::Upgrade if live.is_some_and(is_rolling) => SPEC,
-        Cause::Upgrade => UPGRADE,
-        Cause::Spec => SPEC,
-        Cause::Nothing => live
+        UpgradeCause::Upgrade if live.is_some_and(is_rolling) => SPEC,
+        UpgradeCause::Upgrade => UPGRADE,
+        UpgradeCause::Spec => SPEC,
+        UpgradeCause::Nothing => live
             .and_then(|live| annotation(live, ANNOTATION_ROLLOUT))
             .unwrap_or(SPEC),
     }

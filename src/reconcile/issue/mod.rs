@@ -51,7 +51,7 @@ mod writes;
 
 pub use budget::MintBudget;
 pub use event::IssueEvent;
-pub use pass::{IssueError, Issuer, Outcome, issue};
+pub use pass::{IssueError, PassOutcome, SecretIssuer, issue};
 pub use plan::plan;
 pub use requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
 pub use revoked::with_revoked_ended;

@@ -33,7 +33,7 @@ const MAX_ROUNDS: usize = 12;
 const MAX_RACES: usize = 5;
 
 /// What issuing needs.
-pub struct Issuer<'a, C> {
+pub struct SecretIssuer<'a, C> {
     /// The cluster that holds the objects.
     pub cluster: &'a C,
     /// The rules that apply to every owner.
@@ -48,7 +48,7 @@ pub struct Issuer<'a, C> {
 
 /// The outcome of a pass over one owner.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct PassOutcome {
     /// What was done, in order.
     pub events: Vec<IssueEvent>,
     /// How it ended.
@@ -74,10 +74,10 @@ pub enum IssueError {
 
 /// Brings one owner's Secret to its wanted state, as far as that is possible now.
 pub async fn issue<C: Cluster>(
-    issuer: &Issuer<'_, C>,
+    issuer: &SecretIssuer<'_, C>,
     target: &Target,
     entropy: &mut (dyn Entropy + Send),
-) -> Outcome {
+) -> PassOutcome {
     let mut pass = Pass {
         issuer,
         target,
@@ -89,7 +89,7 @@ pub async fn issue<C: Cluster>(
         former: BTreeSet::new(),
     };
     let result = pass.run(entropy).await;
-    Outcome {
+    PassOutcome {
         events: pass.events,
         result,
         refused: pass.refused,
@@ -98,7 +98,7 @@ pub async fn issue<C: Cluster>(
 
 /// A pass over one owner, and what one round passes on to the next.
 struct Pass<'a, C> {
-    issuer: &'a Issuer<'a, C>,
+    issuer: &'a SecretIssuer<'a, C>,
     target: &'a Target,
     /// What was done so far.
     events: Vec<IssueEvent>,
@@ -726,7 +726,12 @@ mod tests {
         }
     }
 
-    async fn pass(memory: &Memory, desired: &Desired, later: i64, budget: &MintBudget) -> Outcome {
+    async fn pass(
+        memory: &Memory,
+        desired: &Desired,
+        later: i64,
+        budget: &MintBudget,
+    ) -> PassOutcome {
         pass_to(&target().secret_name, memory, desired, later, budget).await
     }
 
@@ -736,10 +741,10 @@ mod tests {
         desired: &Desired,
         later: i64,
         budget: &MintBudget,
-    ) -> Outcome {
+    ) -> PassOutcome {
         let mac = MacKey::from_bytes(&[1; 32]).unwrap();
         let now = move || Timestamp::from_second(1_800_000_000 + later).unwrap();
-        let issuer = Issuer {
+        let issuer = SecretIssuer {
             cluster: memory,
             rules: Rules::new(&mac),
             budget,
@@ -754,7 +759,7 @@ mod tests {
         issue(&issuer, &target, &mut SeededEntropy::new(seed)).await
     }
 
-    fn names(outcome: &Outcome) -> Vec<String> {
+    fn names(outcome: &PassOutcome) -> Vec<String> {
         let name = |event: &IssueEvent| {
             format!("{event:?}")
                 .split(' ')

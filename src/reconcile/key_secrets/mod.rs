@@ -22,7 +22,7 @@ use super::cluster::inherited::{self, Keeps};
 use super::cluster::secret::SecretObject;
 use crate::directory::tables::record::IdentityRecord;
 use crate::directory::{ObjectKey, Problem, Reason};
-use crate::keys::schedule::{self, Memory, Phase, Plan, Wish};
+use crate::keys::schedule::{self, KeySettings, Memory, Phase, Plan};
 use crate::keys::{Algorithm, KeySet, SigningKey, generate};
 use crate::resources::{
     ANNOTATION_ROTATE_KEYS, InheritedMetadata, KeyPhase, KeyStatus, LABEL_MANAGED, Moment,
@@ -75,9 +75,9 @@ pub(super) fn identity_of(secret: &ObjectKey) -> Option<ObjectKey> {
 
 /// The current keys of an Identity.
 #[derive(Debug)]
-pub struct Keys {
+pub struct IdentityKeys {
     /// The published signing keys, or why there are none.
-    pub signing: Result<Signing, Problem>,
+    pub signing: Result<SigningKeys, Problem>,
     /// The mac key, or why it cannot be used.
     pub mac: Result<Arc<MacKey>, Problem>,
     /// Why a Secret could not be written as it should be. The keys are as they are in the Secrets.
@@ -86,7 +86,7 @@ pub struct Keys {
 
 /// The signing keys as the status shows them.
 #[derive(Debug)]
-pub struct Signing {
+pub struct SigningKeys {
     /// All published keys.
     pub keys: Vec<KeyStatus>,
     /// When the next action or status change is due.
@@ -99,7 +99,7 @@ pub struct Signing {
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The algorithms and the schedule of the signing keys.
-    pub wish: Wish,
+    pub wish: KeySettings,
     /// Labels and annotations of both Secrets.
     pub inherited: Arc<InheritedMetadata>,
 }
@@ -107,7 +107,7 @@ pub struct Asked {
 /// Returns what an Identity's key Secrets should have.
 pub fn asked(identity: &IdentityRecord) -> Asked {
     let algorithms = identity.algorithms.iter().copied();
-    let wish = Wish {
+    let wish = KeySettings {
         algorithms: algorithms.map(Algorithm::from).collect(),
         rotate_every: identity.rotate_keys_every,
         publish_ahead: identity.publish_keys_ahead,
@@ -129,7 +129,7 @@ pub async fn ensure<C: Cluster>(
     asked: &Asked,
     now: Timestamp,
     entropy: &mut (dyn Entropy + Send),
-) -> Result<Keys, ApiError> {
+) -> Result<IdentityKeys, ApiError> {
     let mut refused = None;
     let mac = match ensure_mac(cluster, identity, &asked.inherited, entropy, &mut refused).await {
         Err(error) if !error.is_refusal() => return Err(error),
@@ -137,7 +137,7 @@ pub async fn ensure<C: Cluster>(
     };
     // The signing keys rotate even if the other Secret cannot be written.
     let signing = ensure_signing(cluster, identity, asked, now, &mut refused).await?;
-    Ok(Keys {
+    Ok(IdentityKeys {
         signing,
         mac: mac?,
         refused,
@@ -342,7 +342,7 @@ async fn ensure_signing<C: Cluster>(
     asked: &Asked,
     now: Timestamp,
     refused: &mut Option<ApiError>,
-) -> Result<Result<Signing, Problem>, ApiError> {
+) -> Result<Result<SigningKeys, Problem>, ApiError> {
     let (wish, inherited) = (&asked.wish, &asked.inherited);
     let key = signing_secret(identity);
     let found = match cluster.secret(&key).await? {
@@ -439,7 +439,7 @@ fn refuse_change(
     secret: &SecretObject,
     set: &KeySet,
     plan: &Plan,
-    wish: &Wish,
+    wish: &KeySettings,
     now: Timestamp,
 ) -> Option<Problem> {
     let trusted = set.without(&wish.distrusted, now);
@@ -477,7 +477,12 @@ fn unusable(key: &ObjectKey, field: &str, why: &str) -> Problem {
     Problem::error(Reason::SecretConflict, "", message)
 }
 
-fn signing(set: &KeySet, wish: &Wish, next: Option<Timestamp>, now: Timestamp) -> Signing {
+fn signing(
+    set: &KeySet,
+    wish: &KeySettings,
+    next: Option<Timestamp>,
+    now: Timestamp,
+) -> SigningKeys {
     let trusted = set.without(&wish.distrusted, now);
     let phases = schedule::phases(&trusted, &wish.algorithms, now).into_iter();
     let keys = phases.map(|(record, phase)| KeyStatus {
@@ -491,7 +496,7 @@ fn signing(set: &KeySet, wish: &Wish, next: Option<Timestamp>, now: Timestamp) -
         active_from: Some(Moment(record.active_from)),
         not_after: record.retired_at.map(Moment),
     });
-    Signing {
+    SigningKeys {
         keys: keys.take(MAX_TOLD).collect(),
         next,
         rotates_at: schedule::rotates_at(&trusted, wish, now),

@@ -16,7 +16,7 @@ use crate::tokens::SystemEntropy;
 struct State {
     _folder: TempDir,
     files: Files,
-    wish: Wish,
+    wish: KeySettings,
     inherited: InheritedMetadata,
     now: Timestamp,
 }
@@ -212,7 +212,7 @@ impl State {
         Self {
             _folder: folder,
             files,
-            wish: Wish {
+            wish: KeySettings {
                 algorithms: vec![Algorithm::EdDSA],
                 rotate_every: SignedDuration::from_hours(100),
                 publish_ahead: SignedDuration::from_hours(10),
@@ -233,11 +233,11 @@ impl State {
         }
     }
 
-    async fn ensure(&self) -> Keys {
+    async fn ensure(&self) -> IdentityKeys {
         self.ensure_on(&self.files).await.unwrap()
     }
 
-    async fn ensure_on<C: Cluster>(&self, cluster: &C) -> Result<Keys, ApiError> {
+    async fn ensure_on<C: Cluster>(&self, cluster: &C) -> Result<IdentityKeys, ApiError> {
         let asked = self.asked();
         ensure(cluster, &identity(), &asked, self.now, &mut SystemEntropy).await
     }

@@ -11,7 +11,7 @@ use strum::{IntoStaticStr, VariantArray};
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::status::Obstacle;
+use super::status::ReadyObstacle;
 use crate::directory::ObjectKey;
 use crate::reconcile::issue::{Emptying, IssueEvent, Retirement};
 use crate::resources::{API_VERSION, Kind, Moment};
@@ -94,9 +94,9 @@ impl Notice {
     pub(in crate::reconcile) fn not_ready(
         kind: Kind,
         live: &Value,
-        obstacle: &Obstacle,
+        obstacle: &ReadyObstacle,
     ) -> Option<Self> {
-        let Obstacle {
+        let ReadyObstacle {
             is_stalled,
             reason,
             message,
@@ -338,7 +338,7 @@ mod tests {
         let event = IssueEvent::Conflict {
             message: long.clone(),
         };
-        let obstacle = Obstacle {
+        let obstacle = ReadyObstacle {
             is_stalled: true,
             reason: "Invalid".to_owned(),
             message: long.clone(),

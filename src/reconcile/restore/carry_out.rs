@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::StreamExt as _;
 use futures::stream;
 
-use super::{Evidence, Item, Verdict, owner_secret};
+use super::{Evidence, Item, RestoreVerdict, owner_secret};
 use crate::directory::{Directory, ObjectKey};
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::cluster::api::{ApiError, Precondition};
@@ -76,9 +76,9 @@ async fn each<C: Cluster>(
 
 async fn one<C: Cluster>(cluster: &C, item: &Item, may_go: bool) -> Result<(), ApiError> {
     match &item.verdict {
-        Verdict::Current | Verdict::Refused(_) => return Ok(()),
-        Verdict::Done => {}
-        Verdict::Rebind(rebinding) => {
+        RestoreVerdict::Current | RestoreVerdict::Refused(_) => return Ok(()),
+        RestoreVerdict::Done => {}
+        RestoreVerdict::Rebind(rebinding) => {
             cluster.create_credential(&rebinding.credential).await?;
         }
     }

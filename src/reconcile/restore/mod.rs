@@ -24,7 +24,7 @@ use jiff::Timestamp;
 
 pub use carry_out::{carry_out, evidence};
 pub use gather::{Gather, Gathered};
-pub use plan::{Evidence, NotRebound, Rebinding, Verdict, owner_secret};
+pub use plan::{Evidence, NotRebound, Rebinding, RestoreVerdict, owner_secret};
 
 use self::plan::{Attested, Candidate, plan};
 use crate::directory::{Directory, ObjectKey};
@@ -38,7 +38,7 @@ pub struct Item {
     /// The Credential as it was read.
     pub credential: Credential,
     /// What to do about it.
-    pub verdict: Verdict,
+    pub verdict: RestoreVerdict,
     /// Whether it must stay because other Credentials, which still wait, need it to tell their client.
     pub is_witness: bool,
 }
@@ -81,7 +81,7 @@ pub fn plan_all(
     for candidate in &candidates {
         attested.hear(*candidate, key);
     }
-    let verdicts: Vec<Verdict> = candidates
+    let verdicts: Vec<RestoreVerdict> = candidates
         .iter()
         .map(|candidate| plan(directory, identity, *candidate, &attested, key, now))
         .collect();
@@ -108,7 +108,7 @@ fn order(item: &Item) -> (bool, &str, &str, &str) {
 /// Marks the Credentials that tokens will need in a later run.
 fn name_witnesses(items: &mut [Item]) {
     let waiting = items.iter().filter(|item| {
-        matches!(item.verdict, Verdict::Refused(_))
+        matches!(item.verdict, RestoreVerdict::Refused(_))
             && item.credential.spec.owner.kind == OwnerKind::ServiceAccessToken
     });
     let needed: BTreeSet<String> = waiting

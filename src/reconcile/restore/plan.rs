@@ -48,7 +48,7 @@ impl Evidence {
 
 /// What to do about a Credential.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
+pub enum RestoreVerdict {
     /// Nothing: its owner and its client have the recorded uids.
     Current,
     /// Replace it with another one.
@@ -173,10 +173,10 @@ pub(super) fn plan(
     attested: &Attested,
     key: &MacKey,
     now: Timestamp,
-) -> Verdict {
+) -> RestoreVerdict {
     match decide(directory, identity, candidate, attested, key, now) {
         Ok(verdict) => verdict,
-        Err(refusal) => Verdict::Refused(refusal),
+        Err(refusal) => RestoreVerdict::Refused(refusal),
     }
 }
 
@@ -187,7 +187,7 @@ fn decide(
     attested: &Attested,
     key: &MacKey,
     now: Timestamp,
-) -> Result<Verdict, NotRebound> {
+) -> Result<RestoreVerdict, NotRebound> {
     let old = candidate.credential;
     let present = present(directory, &old.spec.owner)?;
     if present.identity.as_ref() != Some(identity) {
@@ -222,10 +222,10 @@ fn decide(
     };
     let entries: Vec<_> = old.spec.tokens.iter().filter(comes_along).collect();
     match candidate.successor {
-        None => Ok(Verdict::Rebind(Box::new(bound(
+        None => Ok(RestoreVerdict::Rebind(Box::new(bound(
             old, &present, &entries, key,
         )))),
-        Some(successor) if has_all(successor, &entries, key) => Ok(Verdict::Done),
+        Some(successor) if has_all(successor, &entries, key) => Ok(RestoreVerdict::Done),
         Some(_) => Err(NotRebound::IssuedAnew),
     }
 }
@@ -288,10 +288,13 @@ fn present(directory: &Directory, recorded: &CredentialOwner) -> Result<Present,
 }
 
 /// Deleting a client is a way to end its tokens. If the owner survived, the two were not restored together.
-fn unless_client_replaced(old: &Credential, present: &Present) -> Result<Verdict, NotRebound> {
+fn unless_client_replaced(
+    old: &Credential,
+    present: &Present,
+) -> Result<RestoreVerdict, NotRebound> {
     match old.spec.tokens.last() {
         Some(newest) if newest.client.uid != present.client_uid => Err(NotRebound::ClientReplaced),
-        _ => Ok(Verdict::Current),
+        _ => Ok(RestoreVerdict::Current),
     }
 }
 

@@ -116,7 +116,7 @@ impl Case {
         )
     }
 
-    fn verdict(&self, uid: &str) -> Verdict {
+    fn verdict(&self, uid: &str) -> RestoreVerdict {
         let items = self.items();
         let mut found = items
             .into_iter()
@@ -126,14 +126,14 @@ impl Case {
 
     fn bound(&self, uid: &str) -> Rebinding {
         match self.verdict(uid) {
-            Verdict::Rebind(rebinding) => *rebinding,
+            RestoreVerdict::Rebind(rebinding) => *rebinding,
             other => panic!("{uid}: {other:?}"),
         }
     }
 
     #[track_caller]
     fn refused(&self, uid: &str, why: NotRebound) {
-        assert_eq!(self.verdict(uid), Verdict::Refused(why), "{uid}");
+        assert_eq!(self.verdict(uid), RestoreVerdict::Refused(why), "{uid}");
     }
 }
 
@@ -201,8 +201,8 @@ fn without_changed_uids_there_is_nothing_to_do() {
             .replace("name: shop,", "name: shop, uid: client-1,")
             .replace("name: nightly,", "name: nightly, uid: token-1,"),
     );
-    assert_eq!(case.verdict("token-1"), Verdict::Current);
-    assert_eq!(case.verdict("client-1"), Verdict::Current);
+    assert_eq!(case.verdict("token-1"), RestoreVerdict::Current);
+    assert_eq!(case.verdict("client-1"), RestoreVerdict::Current);
 }
 
 #[test]
@@ -374,8 +374,8 @@ fn a_second_run_finishes_what_the_first_began_and_undoes_nothing_that_came_after
     let mut case = Case::restored();
     let mut successor = case.bound("token-1").credential;
     case.more = vec![successor.clone()];
-    assert_eq!(case.verdict("token-1"), Verdict::Done);
-    assert_eq!(case.verdict("token-2"), Verdict::Current);
+    assert_eq!(case.verdict("token-1"), RestoreVerdict::Done);
+    assert_eq!(case.verdict("token-2"), RestoreVerdict::Current);
     // The operator has started and continued from there.
     successor.spec.tokens.clear();
     case.more = vec![successor];

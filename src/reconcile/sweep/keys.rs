@@ -20,7 +20,7 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_hours(1);
 
 /// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum SweepAction {
     /// Keep it: it was not created for this Identity.
     Leave,
     /// Record that the waiting time began at this time, and that the Identity is still gone.
@@ -41,26 +41,26 @@ pub fn plan(
     identity: &ObjectKey,
     seen: Option<Timestamp>,
     now: Timestamp,
-) -> Step {
+) -> SweepAction {
     let is_of_identity = secret.annotation(ANNOTATION_IDENTITY) == Some(&*identity.name);
     if !secret.is_managed() || !is_of_identity || secret.is_deleting() || secret.has_owner() {
-        return Step::Leave;
+        return SweepAction::Leave;
     }
     let time = |mark| -> Option<Timestamp> { secret.annotation(mark)?.parse().ok() };
     let (Some(since), Some(confirmed)) = (time(ANNOTATION_GONE), time(ANNOTATION_STILL_GONE))
     else {
-        return Step::Mark(now);
+        return SweepAction::Mark(now);
     };
     let age = now.duration_since(confirmed);
     // A time far in the future would keep the Secret for ever, or hide a gap.
     let is_unbroken = since <= confirmed && -CLOCK_SKEW <= age && age <= LONGEST_GAP;
     let ends = ends(since, confirmed);
     match ends {
-        _ if !is_unbroken || seen.is_some_and(|seen| since < seen) => Step::Mark(now),
-        [Ok(end), _] if end <= now => Step::Delete,
-        [_, Ok(confirm)] if confirm <= now => Step::Mark(since),
-        [Ok(end), Ok(confirm)] => Step::Wait(end.min(confirm)),
-        _ => Step::Mark(now),
+        _ if !is_unbroken || seen.is_some_and(|seen| since < seen) => SweepAction::Mark(now),
+        [Ok(end), _] if end <= now => SweepAction::Delete,
+        [_, Ok(confirm)] if confirm <= now => SweepAction::Mark(since),
+        [Ok(end), Ok(confirm)] => SweepAction::Wait(end.min(confirm)),
+        _ => SweepAction::Mark(now),
     }
 }
 
@@ -96,12 +96,12 @@ mod tests {
         time.parse().unwrap()
     }
 
-    fn seen(seen: Option<&str>, edit: impl FnOnce(&mut Value)) -> Step {
+    fn seen(seen: Option<&str>, edit: impl FnOnce(&mut Value)) -> SweepAction {
         let (identity, now) = (ObjectKey::new("platform", "main"), at(NOW));
         plan(&secret(edit), &identity, seen.map(at), now)
     }
 
-    fn step(edit: impl FnOnce(&mut Value)) -> Step {
+    fn step(edit: impl FnOnce(&mut Value)) -> SweepAction {
         seen(None, edit)
     }
 
@@ -114,33 +114,43 @@ mod tests {
         }
     }
 
-    fn marked(since: &str, confirmed: &str) -> Step {
+    fn marked(since: &str, confirmed: &str) -> SweepAction {
         step(marks(since, confirmed))
     }
 
     #[test]
     fn a_key_secret_is_deleted_three_days_after_its_identity() {
         let now = at(NOW);
-        assert_eq!(step(|_| {}), Step::Mark(now));
+        assert_eq!(step(|_| {}), SweepAction::Mark(now));
         let (minute_ago, hour_ago) = ("2026-02-03T23:59:00Z", "2026-02-03T23:00:00Z");
         let begin = "2026-02-01T00:00:01Z";
         assert_eq!(
             marked(begin, minute_ago),
-            Step::Wait(at("2026-02-04T00:00:01Z"))
+            SweepAction::Wait(at("2026-02-04T00:00:01Z"))
         );
         let later = "2026-02-03T00:00:00Z";
         assert_eq!(
             marked(later, minute_ago),
-            Step::Wait(at("2026-02-04T00:59:00Z"))
+            SweepAction::Wait(at("2026-02-04T00:59:00Z"))
         );
-        assert_eq!(marked(later, hour_ago), Step::Mark(at(later)), "confirmed");
-        assert_eq!(marked("2026-02-01T00:00:00Z", hour_ago), Step::Delete);
-        assert_eq!(marked("2025-01-01T00:00:00Z", minute_ago), Step::Delete);
+        assert_eq!(
+            marked(later, hour_ago),
+            SweepAction::Mark(at(later)),
+            "confirmed"
+        );
+        assert_eq!(
+            marked("2026-02-01T00:00:00Z", hour_ago),
+            SweepAction::Delete
+        );
+        assert_eq!(
+            marked("2025-01-01T00:00:00Z", minute_ago),
+            SweepAction::Delete
+        );
     }
 
     #[test]
     fn an_invalid_mark_is_replaced() {
-        let now = Step::Mark(at(NOW));
+        let now = SweepAction::Mark(at(NOW));
         assert_eq!(marked("yesterday", NOW), now);
         assert_eq!(marked("2027-01-01T00:00:00Z", NOW), now);
         assert_eq!(marked("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"), now);
@@ -158,32 +168,35 @@ mod tests {
         let (old, hour_ago) = ("2026-01-01T00:00:00Z", "2026-02-03T23:30:00Z");
         for seen_at in [hour_ago, NOW] {
             let left = seen(Some(seen_at), marks(old, hour_ago));
-            assert_eq!(left, Step::Mark(at(NOW)), "{seen_at}");
+            assert_eq!(left, SweepAction::Mark(at(NOW)), "{seen_at}");
         }
         let gap = "2026-02-03T20:59:59Z";
-        assert_eq!(marked(old, gap), Step::Mark(at(NOW)));
+        assert_eq!(marked(old, gap), SweepAction::Mark(at(NOW)));
         // The Identity was there before the mark.
         let before = seen(Some("2025-12-31T23:59:59Z"), marks(old, hour_ago));
-        assert_eq!(before, Step::Delete);
+        assert_eq!(before, SweepAction::Delete);
     }
 
     #[test]
     fn secrets_of_others_stay() {
-        assert_eq!(step(|it| it["metadata"]["labels"] = json!({})), Step::Leave);
+        assert_eq!(
+            step(|it| it["metadata"]["labels"] = json!({})),
+            SweepAction::Leave
+        );
         assert_eq!(
             step(|it| it["metadata"]["annotations"] = json!({})),
-            Step::Leave,
+            SweepAction::Leave,
             "this is the Secret of a token"
         );
         let other = json!({"symbolon.dev/identity": "other"});
         assert_eq!(
             step(|it| it["metadata"]["annotations"] = other),
-            Step::Leave
+            SweepAction::Leave
         );
         let owner = json!([{"uid": "x"}]);
         assert_eq!(
             step(|it| it["metadata"]["ownerReferences"] = owner),
-            Step::Leave
+            SweepAction::Leave
         );
     }
 }

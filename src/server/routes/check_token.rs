@@ -15,11 +15,11 @@ use crate::oauth::enforcement::{Denial, Passed};
 use crate::oauth::{Endpoint, Refusal, bearer};
 use crate::server::enforcement::enforce;
 use crate::server::gateway::{
-    self, CLIENT_ID, Gateway, IDENTITY, KEYS, KIND, SCOPE, SUBJECT, TO_REMOVE,
+    self, CLIENT_ID, IDENTITY, KEYS, KIND, SCOPE, SUBJECT, ServedGateway, TO_REMOVE,
 };
 use crate::server::metrics::Checked;
 use crate::server::reply;
-use crate::server::request::{Call, Serving, values};
+use crate::server::request::{Call, ServingSnapshot, values};
 use crate::server::snapshot::Site;
 
 /// The number of headers of a 200, including those that every answer has.
@@ -35,7 +35,7 @@ pub async fn handle(call: Call) -> Result<Response, Refusal> {
 }
 
 /// [`Refusal::Unavailable`] if the server cannot judge the token.
-fn answer(call: &Call, serving: &Serving, now: Timestamp) -> Result<Response, Refusal> {
+fn answer(call: &Call, serving: &ServingSnapshot, now: Timestamp) -> Result<Response, Refusal> {
     let site = serving.site()?;
     let gateway = site
         .gateways
@@ -80,7 +80,7 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     headers.insert(name, value.unwrap_or(NONE));
 }
 
-fn denied(site: &Site, gateway: Option<&Gateway>, denial: Denial) -> Response {
+fn denied(site: &Site, gateway: Option<&ServedGateway>, denial: Denial) -> Response {
     let status = StatusCode::from_u16(denial.status()).unwrap_or(StatusCode::FORBIDDEN);
     let mut response = without_identity(reply::empty(status));
     let challenge = gateway.map_or_else(

@@ -5,10 +5,10 @@ use axum::response::Response;
 use crate::oauth::Refusal;
 use crate::server::reply;
 use crate::server::request::Call;
-use crate::server::snapshot::{Document, Site};
+use crate::server::snapshot::{ServedDocument, Site};
 
 /// Returns a document of the site. Public documents are served even if the snapshot is too old for other answers.
-pub fn handle(call: &Call, choose: fn(&Site) -> &Document) -> Result<Response, Refusal> {
+pub fn handle(call: &Call, choose: fn(&Site) -> &ServedDocument) -> Result<Response, Refusal> {
     let snapshot = call.app.publisher().current();
     let site = snapshot.site().ok_or(Refusal::Unavailable)?;
     Ok(reply::document(choose(site), &call.head.headers))

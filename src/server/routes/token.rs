@@ -9,7 +9,7 @@ use crate::oauth::client_auth::Method;
 use crate::oauth::grants::{SupportedGrant, client_credentials};
 use crate::oauth::{ErrorCode, Form, OAuthError, Refusal};
 use crate::server::reply;
-use crate::server::request::{Call, Serving};
+use crate::server::request::{Call, ServingSnapshot};
 use crate::telemetry::audit;
 use crate::tokens::SystemEntropy;
 
@@ -33,7 +33,7 @@ fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal>
 
 fn grant(
     call: &Call,
-    serving: &Serving,
+    serving: &ServingSnapshot,
     client: &AcceptedClient<'_>,
     method: Method,
     form: &Form<'_>,

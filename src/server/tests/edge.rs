@@ -164,7 +164,7 @@ async fn requests_beyond_the_limit_get_503_and_retry_after() {
         config.limits.revocation = Duration::from_mins(1);
     });
     let (shop, token) = (fixture.shop(), fixture.nightly());
-    fixture.revoker.0.lock().unwrap().0 = Fault::Hangs;
+    fixture.revoker.0.lock().unwrap().0 = Outage::Hangs;
     let slow = form(REVOKE, &shop, &format!("token={token}"));
     let app = fixture.app.clone();
     let waiting = tokio::spawn(async move { app.answer(None, slow).await });
@@ -313,7 +313,7 @@ async fn a_caller_behind_a_trusted_proxy_has_its_own_share_of_requests() {
         config.limits.revocation = Duration::from_mins(1);
     });
     let (shop, token) = (fixture.shop(), fixture.nightly());
-    fixture.revoker.0.lock().unwrap().0 = Fault::Hangs;
+    fixture.revoker.0.lock().unwrap().0 = Outage::Hangs;
     let from = |mut request: Request<Body>, caller: Option<&str>| {
         if let Some(caller) = caller {
             let headers = request.headers_mut();

@@ -12,7 +12,7 @@ use jsonwebtoken::{DecodingKey, Validation};
 use super::*;
 use crate::keys::Algorithm::{ES256, EdDSA};
 use crate::keys::fixtures::{at, record};
-use crate::keys::schedule::{Memory, Wish, plan};
+use crate::keys::schedule::{KeySettings, Memory, plan};
 use crate::keys::{Algorithm, KeyRing, generate};
 
 /// Returns the quickstart with this `spec.signing` of its Identity.
@@ -190,7 +190,7 @@ impl Verifier {
 struct Operator {
     keys: KeySet,
     memory: Option<Memory>,
-    wish: Wish,
+    wish: KeySettings,
     clock: Timestamp,
 }
 
@@ -200,7 +200,7 @@ impl Operator {
         Self {
             keys: KeySet::default(),
             memory: None,
-            wish: Wish {
+            wish: KeySettings {
                 algorithms: vec![EdDSA],
                 rotate_every: hours(100),
                 publish_ahead: hours(10),

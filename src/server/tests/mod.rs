@@ -79,7 +79,7 @@ struct Fixture {
 
 /// How the fake revoker behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Fault {
+enum Outage {
     #[default]
     None,
     Fails,
@@ -89,7 +89,7 @@ enum Fault {
 }
 
 #[derive(Clone, Default)]
-struct FakeRevoker(Arc<Mutex<(Fault, Vec<String>)>>);
+struct FakeRevoker(Arc<Mutex<(Outage, Vec<String>)>>);
 
 impl Revoker for FakeRevoker {
     fn revoke<'a>(
@@ -101,10 +101,10 @@ impl Revoker for FakeRevoker {
         let mut state = self.0.lock().unwrap();
         state.1.push(format!("{credential} {token_id}"));
         match state.0 {
-            Fault::None => futures::future::ready(Ok(())).boxed(),
-            Fault::Fails => futures::future::ready(Err(RevokeError("down".into()))).boxed(),
-            Fault::Hangs => futures::future::pending().boxed(),
-            Fault::Late => tokio::task::yield_now().map(Ok).boxed(),
+            Outage::None => futures::future::ready(Ok(())).boxed(),
+            Outage::Fails => futures::future::ready(Err(RevokeError("down".into()))).boxed(),
+            Outage::Hangs => futures::future::pending().boxed(),
+            Outage::Late => tokio::task::yield_now().map(Ok).boxed(),
         }
     }
 }

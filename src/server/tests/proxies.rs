@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use super::strangers::h2;
 use super::tcp::{PATIENCE, Running, connect_from, quick, start};
 use super::*;
-use crate::server::Limits;
+use crate::server::ServerLimits;
 use crate::server::connection::Watched;
 use crate::server::port::Port;
 
@@ -104,7 +104,7 @@ async fn bodies_in_small_parts_do_not_end_the_connection_of_a_proxy() {
 /// A peer that takes no refusals cannot make the server queue any number of them.
 #[tokio::test]
 async fn a_peer_that_takes_no_answers_is_no_longer_read_until_it_does() {
-    let port = Arc::new(Port::new(Limits::default()));
+    let port = Arc::new(Port::new(ServerLimits::default()));
     let (place, _) = port.enter([10, 0, 0, 1].into(), true).unwrap();
     let (mut peer, stream) = tokio::io::duplex(1 << 20);
     let mut watched = Watched::new(stream, Arc::clone(&place.activity));

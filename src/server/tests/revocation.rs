@@ -112,7 +112,7 @@ async fn a_token_that_the_watch_brings_during_a_revocation_stays_valid() {
     );
     let kind = OwnerKind::ServiceAccessToken;
     let next = fixture.world.issue(kind, "blue", "nightly", now());
-    fixture.revoker.0.lock().unwrap().0 = Fault::Late;
+    fixture.revoker.0.lock().unwrap().0 = Outage::Late;
     let watch = async { fixture.publish() };
     let (reply, ()) = tokio::join!(revoke(&fixture, &shop, &token), watch);
     assert_eq!(reply.status, StatusCode::OK);
@@ -164,7 +164,7 @@ async fn an_unknown_token_or_a_client_secret_is_200_and_nothing_is_revoked() {
 
 #[tokio::test]
 async fn the_answer_is_200_only_after_a_durable_write_and_503_otherwise() {
-    for fault in [Fault::Fails, Fault::Hangs] {
+    for fault in [Outage::Fails, Outage::Hangs] {
         let mut fixture = Fixture::new();
         let (shop, api, token) = (
             fixture.shop(),
@@ -184,7 +184,7 @@ async fn the_answer_is_200_only_after_a_durable_write_and_503_otherwise() {
             true,
             "a token that is not revoked stays valid"
         );
-        fixture.revoker.0.lock().unwrap().0 = Fault::None;
+        fixture.revoker.0.lock().unwrap().0 = Outage::None;
         assert_eq!(revoke(&fixture, &shop, &token).await.status, StatusCode::OK);
     }
 }
@@ -238,7 +238,7 @@ async fn one_client_has_a_share_of_the_revocations_and_others_still_get_theirs()
         config.limits.revocation = std::time::Duration::from_secs(5);
     });
     let (shop, token) = (fixture.shop(), fixture.nightly());
-    fixture.revoker.0.lock().unwrap().0 = Fault::Hangs;
+    fixture.revoker.0.lock().unwrap().0 = Outage::Hangs;
     let replies = flood(&fixture, &shop, &token, 20).await;
     assert_eq!(calls(&fixture).len(), 3, "writes to the Kubernetes API");
     for reply in &replies {
@@ -248,7 +248,7 @@ async fn one_client_has_a_share_of_the_revocations_and_others_still_get_theirs()
     let text = super::edge::health(&fixture, "/metrics").await.body;
     let shed = "symbolon_shed_total{cause=\"revocations\"} 17";
     assert!(text.lines().any(|line| line == shed), "{text}");
-    fixture.revoker.0.lock().unwrap().0 = Fault::None;
+    fixture.revoker.0.lock().unwrap().0 = Outage::None;
     assert_eq!(
         revoke(&fixture, &shop, &token).await.status,
         StatusCode::OK,
@@ -263,7 +263,7 @@ async fn a_caller_that_gives_up_does_not_cancel_the_write_and_keeps_its_place() 
         config.limits.revocation = std::time::Duration::from_mins(10);
     });
     let (shop, token) = (fixture.shop(), fixture.nightly());
-    fixture.revoker.0.lock().unwrap().0 = Fault::Hangs;
+    fixture.revoker.0.lock().unwrap().0 = Outage::Hangs;
     for _ in 0..5 {
         let mut request = Box::pin(revoke(&fixture, &shop, &token));
         assert!(futures::poll!(request.as_mut()).is_pending() || calls(&fixture).len() == 2);
@@ -277,7 +277,7 @@ async fn a_caller_that_gives_up_does_not_cancel_the_write_and_keeps_its_place() 
         fixture.client("platform", "api"),
         fixture.nightly(),
     );
-    fixture.revoker.0.lock().unwrap().0 = Fault::Late;
+    fixture.revoker.0.lock().unwrap().0 = Outage::Late;
     let mut request = Box::pin(revoke(&fixture, &shop, &token));
     assert!(futures::poll!(request.as_mut()).is_pending());
     drop(request);

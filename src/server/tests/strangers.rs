@@ -9,7 +9,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::tcp::{PATIENCE, busy, connect_from, fixture, read_all, start, talk};
 use super::*;
-use crate::server::Limits;
+use crate::server::ServerLimits;
 use crate::server::connection::Watched;
 use crate::server::port::Port;
 
@@ -706,7 +706,7 @@ async fn a_head_that_is_too_long_is_refused_alone() {
 /// One request in fourteen stores a field, so that each entry keeps a buffer of its own.
 #[tokio::test]
 async fn what_the_table_of_header_fields_keeps_is_charged() {
-    let port = Arc::new(Port::new(Limits::default()));
+    let port = Arc::new(Port::new(ServerLimits::default()));
     let (place, _) = port.enter([10, 0, 0, 1].into(), false).unwrap();
     let (mut peer, stream) = tokio::io::duplex(1 << 20);
     let mut watched = Watched::new(stream, Arc::clone(&place.activity));
@@ -748,9 +748,9 @@ async fn what_the_table_of_header_fields_keeps_is_charged() {
 /// The heavy peer takes each answer just before it would count as one that does not read.
 #[tokio::test]
 async fn the_peer_that_holds_most_memory_loses_it_first_even_if_it_just_keeps_up() {
-    let port = Arc::new(Port::new(Limits {
+    let port = Arc::new(Port::new(ServerLimits {
         held_bytes: 100 << 10,
-        ..Limits::default()
+        ..ServerLimits::default()
     }));
     let (light, _) = port.enter([10, 0, 0, 1].into(), false).unwrap();
     let (heavy, _) = port.enter([10, 0, 0, 2].into(), false).unwrap();
@@ -767,7 +767,7 @@ async fn the_peer_that_holds_most_memory_loses_it_first_even_if_it_just_keeps_up
 
 #[tokio::test]
 async fn without_file_descriptors_the_idlest_connection_is_ended() {
-    let port = Arc::new(Port::new(Limits::default()));
+    let port = Arc::new(Port::new(ServerLimits::default()));
     assert!(!port.make_room(), "there is no connection");
     let (idle, _) = port.enter([10, 0, 0, 1].into(), false).unwrap();
     let (busy, _) = port.enter([10, 0, 0, 1].into(), false).unwrap();

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::server::{Limits, serve, serve_health};
+use crate::server::{ServerLimits, serve, serve_health};
 
 /// A time limit for events that must happen, long enough for a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,13 +34,13 @@ pub(super) async fn start(fixture: &Fixture) -> Running {
 }
 
 /// Deadlines that tests can wait for, and that a busy machine keeps.
-pub(super) fn quick(limits: &mut Limits) {
+pub(super) fn quick(limits: &mut ServerLimits) {
     limits.head_deadline = Duration::from_secs(2);
     limits.body_deadline = Duration::from_secs(2);
     limits.idle = Duration::from_secs(4);
 }
 
-pub(super) fn fixture(configure: impl FnOnce(&mut Limits)) -> Fixture {
+pub(super) fn fixture(configure: impl FnOnce(&mut ServerLimits)) -> Fixture {
     Fixture::of(QUICKSTART, |config| {
         quick(&mut config.limits);
         configure(&mut config.limits);
@@ -476,10 +476,10 @@ async fn a_health_port_answers_and_closes_and_cannot_be_filled() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let routes = axum::Router::new().route("/livez", axum::routing::get(|| async { "ok" }));
-    let limits = Limits {
+    let limits = ServerLimits {
         health_connections: 8,
         head_deadline: PATIENCE,
-        ..Limits::default()
+        ..ServerLimits::default()
     };
     let serving = tokio::spawn(async move { serve_health(listener, routes, &limits).await });
     let mut held = Vec::new();

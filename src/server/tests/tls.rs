@@ -42,7 +42,7 @@ fn pem(certificate: &CertifiedKey<KeyPair>) -> (String, String) {
 }
 
 impl Running {
-    async fn start(configure: impl FnOnce(&mut crate::server::Limits)) -> Self {
+    async fn start(configure: impl FnOnce(&mut crate::server::ServerLimits)) -> Self {
         let fixture = Fixture::of(QUICKSTART, |config| {
             // A deadline that tests can wait for, and that a busy machine keeps.
             config.limits.head_deadline = Duration::from_secs(2);

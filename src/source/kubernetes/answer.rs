@@ -25,7 +25,7 @@ const BATCH: usize = 512;
 const BATCH_BYTES: usize = 256 << 10;
 
 /// A response that is being read.
-pub(super) struct Answer {
+pub(super) struct ObjectResponse {
     body: Body,
     scanner: Scanner,
     /// The metadata of a list, once it was read.
@@ -64,7 +64,7 @@ pub(super) struct ListMetadata {
 
 /// An event of a watch, or the `Status` that an API server sends instead.
 #[derive(Debug, Deserialize)]
-pub(super) struct Line {
+pub(super) struct WatchLine {
     #[serde(default, rename = "type")]
     pub(super) kind: String,
     #[serde(default)]
@@ -75,7 +75,7 @@ pub(super) struct Line {
     reason: Option<String>,
 }
 
-impl Line {
+impl WatchLine {
     /// Returns the `Status` that ends a watch, if the line is one.
     pub(super) fn end(&self) -> Option<WatchError> {
         if let Some(code) = self.code.filter(|_| self.object.is_none()) {
@@ -91,7 +91,7 @@ impl Line {
     }
 }
 
-impl Answer {
+impl ObjectResponse {
     /// Sends a request and waits for the beginning of its response.
     pub(super) async fn open(
         client: &Client,

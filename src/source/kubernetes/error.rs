@@ -1,6 +1,6 @@
 //! Why a list or a watch failed.
 
-use crate::json_stream::Malformed;
+use crate::json_stream::MalformedResponse;
 
 /// Why a list or a watch failed.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +33,8 @@ impl WatchError {
     }
 }
 
-impl From<Malformed> for WatchError {
-    fn from(_: Malformed) -> Self {
+impl From<MalformedResponse> for WatchError {
+    fn from(_: MalformedResponse) -> Self {
         Self::Malformed
     }
 }

@@ -10,7 +10,7 @@
 use serde_json::Value;
 
 use super::raw::Raw;
-use super::{Seen, Subject};
+use super::{WatchChange, WatchedKind};
 use crate::directory::{Change, Directory, Settings, Sizes};
 use crate::resources::{Kind, ManagedKind};
 use crate::tokens::MacKey;
@@ -27,18 +27,19 @@ pub fn raw(data: &[u8]) {
     };
     assert_eq!(kept, value);
     let key = MacKey::from_bytes(&[7; 32]).unwrap();
-    let kinds = Kind::ALL.map(Subject::Kind);
-    let managed = ManagedKind::ALL.map(Subject::Managed);
+    let kinds = Kind::ALL.map(WatchedKind::Kind);
+    let managed = ManagedKind::ALL.map(WatchedKind::Managed);
     let others = [
-        Subject::Namespaces,
-        Subject::ManagedSecrets,
-        Subject::ImportedSecrets,
+        WatchedKind::Namespaces,
+        WatchedKind::ManagedSecrets,
+        WatchedKind::ImportedSecrets,
     ];
     for subject in kinds.into_iter().chain(managed).chain(others) {
         let raw = Raw(kept.clone());
         let gone = subject.deleted(&raw);
         let seen = subject.applied(raw, &Settings::default(), Some(&key));
-        let (Some(Seen::Object { change, .. }), Seen::Object { change: gone, .. }) = (seen, gone)
+        let (Some(WatchChange::Object { change, .. }), WatchChange::Object { change: gone, .. }) =
+            (seen, gone)
         else {
             continue;
         };

@@ -104,42 +104,42 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Debug)]
-    enum Step {
+    enum Operation {
         Add(ObjectKey),
         Remove(ObjectKey),
         Tidy,
         Settle,
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn step() -> impl Strategy<Value = Operation> {
         let key = || {
             let names = ("[ab]{0,2}", "[abc]{1,2}");
             names.prop_map(|(namespace, name)| ObjectKey::new(&namespace, &name))
         };
         prop_oneof![
-            key().prop_map(Step::Add),
-            key().prop_map(Step::Remove),
-            Just(Step::Tidy),
-            Just(Step::Settle),
+            key().prop_map(Operation::Add),
+            key().prop_map(Operation::Remove),
+            Just(Operation::Tidy),
+            Just(Operation::Settle),
         ]
     }
 
-    fn take(steps: &[Step], known: &mut Known, set: &mut BTreeSet<ObjectKey>) {
+    fn take(steps: &[Operation], known: &mut Known, set: &mut BTreeSet<ObjectKey>) {
         for step in steps {
             match step {
-                Step::Add(key) => {
+                Operation::Add(key) => {
                     known.add(key);
                     set.insert(key.clone());
                 }
-                Step::Remove(key) => {
+                Operation::Remove(key) => {
                     known.remove(key);
                     set.remove(key);
                 }
-                Step::Tidy => {
+                Operation::Tidy => {
                     known.tidy_at = 0;
                     known.tidy();
                 }
-                Step::Settle => known.settle(),
+                Operation::Settle => known.settle(),
             }
         }
     }
@@ -154,7 +154,7 @@ mod tests {
             let (mut known, mut set) = (Known::default(), BTreeSet::new());
             take(&mine, &mut known, &mut set);
             // An appended log contains additions only: it never removes what it did not add.
-            let additions: Vec<Step> = later.into_iter().filter(|it| matches!(it, Step::Add(_))).collect();
+            let additions: Vec<Operation> = later.into_iter().filter(|it| matches!(it, Operation::Add(_))).collect();
             let mut appended = Known::default();
             take(&additions, &mut appended, &mut set);
             known.append(&appended);

@@ -26,7 +26,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::Client;
@@ -35,16 +35,17 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use self::obstacle::Obstacle;
-pub use self::subject::Subject;
+pub use self::obstacle::WatchObstacle;
+pub use self::subject::WatchedKind;
 use crate::directory::{Change, ObjectKey, Settings};
 use crate::json_stream::Framing;
+use crate::lock::lock;
 use crate::resources::{Kind, ManagedSeen, OwnerKind};
 use crate::tokens::MacKey;
 
 /// One change that a watch received.
 #[derive(Clone, Debug)]
-pub enum Seen {
+pub enum WatchChange {
     /// A change to the directory.
     Object {
         /// The change.
@@ -74,7 +75,7 @@ pub struct SecretSeen {
 /// Receives changes. Several tasks call it; a batch is everything that has arrived.
 pub trait Sink: Send + Sync + 'static {
     /// Takes a batch, in the order of the changes.
-    fn take(&self, batch: Vec<Seen>);
+    fn take(&self, batch: Vec<WatchChange>);
 }
 
 /// The namespaces in which a subject is watched.
@@ -98,7 +99,7 @@ impl Reach {
 /// The options of the watches.
 pub struct Options {
     /// The subjects and their namespaces.
-    pub subjects: Vec<(Subject, Reach)>,
+    pub subjects: Vec<(WatchedKind, Reach)>,
     /// The settings of the installation.
     pub settings: Arc<Settings>,
     /// The key that verifies the seals of Credentials; without it no entry is valid. After a change of the key all
@@ -169,7 +170,7 @@ struct Health {
     /// Whether the API server denies access. Then the watch's age does not count.
     refused: AtomicBool,
     /// What the last try lacked.
-    obstacle: Mutex<Option<Obstacle>>,
+    obstacle: Mutex<Option<WatchObstacle>>,
 }
 
 impl Health {
@@ -179,9 +180,8 @@ impl Health {
     }
 
     /// Records what a try lacked, or that it lacked nothing. Returns whether that is new.
-    fn lacks(&self, obstacle: Option<&Obstacle>) -> bool {
-        let known = self.obstacle.lock();
-        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+    fn lacks(&self, obstacle: Option<&WatchObstacle>) -> bool {
+        let mut known = lock(&self.obstacle);
         let is_new = known.as_ref() != obstacle;
         if is_new {
             *known = obstacle.cloned();
@@ -189,9 +189,8 @@ impl Health {
         is_new
     }
 
-    fn lacked(&self) -> Option<Obstacle> {
-        let known = self.obstacle.lock();
-        known.unwrap_or_else(PoisonError::into_inner).clone()
+    fn lacked(&self) -> Option<WatchObstacle> {
+        lock(&self.obstacle).clone()
     }
 
     fn age(&self) -> Duration {
@@ -318,11 +317,12 @@ impl Source {
 
 /// Reads an Identity and returns what keeps it from being read; `None` if it can be read, or if the API server does not
 /// answer.
-pub async fn obstacle_to(client: &Client, identity: &ObjectKey) -> Option<Obstacle> {
-    let subject = Subject::Kind(Kind::Identity);
+pub async fn obstacle_to(client: &Client, identity: &ObjectKey) -> Option<WatchObstacle> {
+    let subject = WatchedKind::Kind(Kind::Identity);
     let request = subject.one(identity).ok()?;
-    let answer = answer::Answer::open(client, request, Framing::Object, subject.keep()).await;
+    let answer =
+        answer::ObjectResponse::open(client, request, Framing::Object, subject.keep()).await;
     answer
         .err()
-        .and_then(|error| Obstacle::of_identity(identity, &error))
+        .and_then(|error| WatchObstacle::of_identity(identity, &error))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use kube::core::Status;
 
-use super::Subject;
+use super::WatchedKind;
 use super::error::WatchError;
 use crate::directory::ObjectKey;
 use crate::directory::problem::suggest::one_line;
@@ -16,7 +16,7 @@ const LONGEST: usize = 400;
 
 /// What is missing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Obstacle {
+pub enum WatchObstacle {
     /// The definition of this kind is not installed.
     NoDefinition(Kind),
     /// The API server does not accept the credentials.
@@ -27,14 +27,14 @@ pub enum Obstacle {
     NoIdentity(ObjectKey),
 }
 
-impl Obstacle {
+impl WatchObstacle {
     /// Returns what a failed list or watch of a subject lacks.
-    pub(super) fn of(subject: Subject, error: &WatchError) -> Option<Self> {
+    pub(super) fn of(subject: WatchedKind, error: &WatchError) -> Option<Self> {
         let WatchError::Kube(kube::Error::Api(status)) = error else {
             return None;
         };
         match (status.code, subject) {
-            (404, Subject::Kind(kind)) => Some(Self::NoDefinition(kind)),
+            (404, WatchedKind::Kind(kind)) => Some(Self::NoDefinition(kind)),
             (401, _) => Some(Self::NotAuthenticated),
             (403, _) => Some(Self::Denied(words(status))),
             _ => None,
@@ -50,7 +50,7 @@ impl Obstacle {
         {
             return Some(Self::NoIdentity(key.clone()));
         }
-        Self::of(Subject::Kind(Kind::Identity), error)
+        Self::of(WatchedKind::Kind(Kind::Identity), error)
     }
 }
 
@@ -65,7 +65,7 @@ fn words(status: &Status) -> String {
     one_line(&short).into_owned()
 }
 
-impl fmt::Display for Obstacle {
+impl fmt::Display for WatchObstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoDefinition(kind) => write!(f, "{}", Missing(&[*kind])),
@@ -103,7 +103,7 @@ impl fmt::Display for Missing<'_> {
 }
 
 /// Returns all obstacles as short texts: the missing definitions together, and one denial for all.
-pub(super) fn summary(mut obstacles: Vec<Obstacle>) -> Vec<String> {
+pub(super) fn summary(mut obstacles: Vec<WatchObstacle>) -> Vec<String> {
     obstacles.sort();
     obstacles.dedup();
     let mut kinds = Vec::new();
@@ -111,8 +111,8 @@ pub(super) fn summary(mut obstacles: Vec<Obstacle>) -> Vec<String> {
     let mut told = Vec::new();
     for obstacle in obstacles {
         match obstacle {
-            Obstacle::NoDefinition(kind) => kinds.push(kind),
-            Obstacle::Denied(_) => denials.push(obstacle.to_string()),
+            WatchObstacle::NoDefinition(kind) => kinds.push(kind),
+            WatchObstacle::Denied(_) => denials.push(obstacle.to_string()),
             other => told.push(other.to_string()),
         }
     }
@@ -138,11 +138,11 @@ mod tests {
     #[test]
     fn missing_definitions_are_told_together_and_denials_once() {
         let told = summary(vec![
-            Obstacle::Denied("User \"a\" cannot list secrets".to_owned()),
-            Obstacle::NoDefinition(Kind::Scope),
-            Obstacle::NoDefinition(Kind::Identity),
-            Obstacle::NoDefinition(Kind::Scope),
-            Obstacle::Denied("User \"a\" cannot list namespaces".to_owned()),
+            WatchObstacle::Denied("User \"a\" cannot list secrets".to_owned()),
+            WatchObstacle::NoDefinition(Kind::Scope),
+            WatchObstacle::NoDefinition(Kind::Identity),
+            WatchObstacle::NoDefinition(Kind::Scope),
+            WatchObstacle::Denied("User \"a\" cannot list namespaces".to_owned()),
         ]);
         let [definitions, denial] = &told[..] else {
             panic!("{told:?}");

@@ -7,7 +7,7 @@ use kube::core::params::{GetParams, ListParams, WatchParams};
 use serde_json::Value;
 
 use super::raw::Raw;
-use super::{SecretSeen, Seen};
+use super::{SecretSeen, WatchChange};
 use crate::directory::issued::usage::credential_of;
 use crate::directory::schema::{is_dns_label, is_dns_subdomain};
 use crate::directory::{Change, Labels, ObjectKey, Settings};
@@ -20,7 +20,7 @@ use crate::tokens::MacKey;
 
 /// A kind of objects that can be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Subject {
+pub enum WatchedKind {
     /// The objects of one of our kinds.
     Kind(Kind),
     /// Namespaces, for their labels.
@@ -33,7 +33,7 @@ pub enum Subject {
     Managed(ManagedKind),
 }
 
-impl Subject {
+impl WatchedKind {
     /// Returns the plural that URLs use.
     pub(super) const fn plural(self) -> &'static str {
         match self {
@@ -150,12 +150,12 @@ impl Subject {
         raw: Raw,
         settings: &Settings,
         key: Option<&MacKey>,
-    ) -> Option<Seen> {
+    ) -> Option<WatchChange> {
         let change = match self {
             Self::Namespaces => Change::Namespace(raw.metadata("name").into(), labels(&raw.0)),
-            Self::ManagedSecrets => return Some(Seen::Secret(secret(&raw, false))),
-            Self::ImportedSecrets => return Some(Seen::Secret(imported(&raw, false))),
-            Self::Managed(kind) => return Some(Seen::Managed(managed(kind, &raw))),
+            Self::ManagedSecrets => return Some(WatchChange::Secret(secret(&raw, false))),
+            Self::ImportedSecrets => return Some(WatchChange::Secret(imported(&raw, false))),
+            Self::Managed(kind) => return Some(WatchChange::Managed(managed(kind, &raw))),
             Self::Kind(Kind::Credential) => {
                 let version = raw.metadata("resourceVersion").into();
                 let is_deleting = raw.0["metadata"]["deletionTimestamp"].is_string();
@@ -166,20 +166,20 @@ impl Subject {
                     let credential = credential_of(raw.0).ok()?;
                     Change::credential(&credential, key)?
                 };
-                return Some(Seen::Object { change, version });
+                return Some(WatchChange::Object { change, version });
             }
             Self::Kind(kind) => Change::object(kind, &raw.0, settings)?,
         };
         let version = raw.metadata("resourceVersion").into();
-        Some(Seen::Object { change, version })
+        Some(WatchChange::Object { change, version })
     }
 
     /// Returns the change of a deleted object.
-    pub(super) fn deleted(self, raw: &Raw) -> Seen {
+    pub(super) fn deleted(self, raw: &Raw) -> WatchChange {
         match self {
-            Self::ManagedSecrets => Seen::Secret(secret(raw, true)),
-            Self::ImportedSecrets => Seen::Secret(imported(raw, true)),
-            Self::Managed(kind) => Seen::Managed(ManagedSeen {
+            Self::ManagedSecrets => WatchChange::Secret(secret(raw, true)),
+            Self::ImportedSecrets => WatchChange::Secret(imported(raw, true)),
+            Self::Managed(kind) => WatchChange::Managed(ManagedSeen {
                 version: None,
                 ..managed(kind, raw)
             }),
@@ -188,12 +188,12 @@ impl Subject {
     }
 
     /// Returns the change of an object that a new list no longer contains.
-    pub(super) fn gone(self, key: &ObjectKey) -> Seen {
+    pub(super) fn gone(self, key: &ObjectKey) -> WatchChange {
         let change = match self {
             Self::Namespaces => Change::NamespaceGone(key.name.clone()),
             Self::Kind(kind) => Change::Delete(kind, key.clone()),
             Self::Managed(kind) => {
-                return Seen::Managed(ManagedSeen {
+                return WatchChange::Managed(ManagedSeen {
                     kind,
                     namespace: Some(&*key.namespace)
                         .filter(|namespace| !namespace.is_empty())
@@ -204,7 +204,7 @@ impl Subject {
                 });
             }
             Self::ManagedSecrets | Self::ImportedSecrets => {
-                return Seen::Secret(SecretSeen {
+                return WatchChange::Secret(SecretSeen {
                     key: key.clone(),
                     version: Box::default(),
                     controller: None,
@@ -212,7 +212,7 @@ impl Subject {
                 });
             }
         };
-        Seen::Object {
+        WatchChange::Object {
             change,
             version: Box::default(),
         }

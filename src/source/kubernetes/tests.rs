@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use futures::StreamExt as _;
 use http::{Request, Response, StatusCode};
@@ -103,10 +103,10 @@ fn refused(code: u16, reason: &str) -> Value {
 struct Told(Mutex<Directory>);
 
 impl Sink for Told {
-    fn take(&self, batch: Vec<Seen>) {
-        let mut directory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn take(&self, batch: Vec<WatchChange>) {
+        let mut directory = lock(&self.0);
         for seen in batch {
-            if let Seen::Object { change, .. } = seen {
+            if let WatchChange::Object { change, .. } = seen {
                 directory.apply(change);
             }
         }
@@ -198,15 +198,15 @@ fn played(acts: Vec<Act>) -> Client {
 }
 
 fn start(acts: Vec<Act>) -> (Source, Arc<Told>) {
-    start_of(Subject::Kind(Kind::Scope), Reach::Cluster, acts)
+    start_of(WatchedKind::Kind(Kind::Scope), Reach::Cluster, acts)
 }
 
-fn start_of(subject: Subject, reach: Reach, acts: Vec<Act>) -> (Source, Arc<Told>) {
+fn start_of(subject: WatchedKind, reach: Reach, acts: Vec<Act>) -> (Source, Arc<Told>) {
     start_but(subject, reach, acts, Refusals::default())
 }
 
 fn start_but(
-    subject: Subject,
+    subject: WatchedKind,
     reach: Reach,
     acts: Vec<Act>,
     refusals: Refusals,
@@ -407,7 +407,7 @@ async fn a_single_namespace_is_watched_with_and_without_streaming_lists() {
     };
     for (acts, team) in [(vec![listed()], "1"), (without(), "2")] {
         let reach = Reach::Namespaces(vec!["shop".to_owned()]);
-        let (source, told) = start_of(Subject::Namespaces, reach, acts);
+        let (source, told) = start_of(WatchedKind::Namespaces, reach, acts);
         source.listed(Duration::from_mins(1)).await.unwrap();
         told.labelled("shop", team).await;
     }
@@ -563,8 +563,8 @@ async fn a_missing_identity_differs_from_a_missing_definition() {
             status.to_string(),
         )
     };
-    let no_identity = Some(Obstacle::NoIdentity(identity.clone()));
-    let no_definition = Some(Obstacle::NoDefinition(Kind::Identity));
+    let no_identity = Some(WatchObstacle::NoIdentity(identity.clone()));
+    let no_definition = Some(WatchObstacle::NoDefinition(Kind::Identity));
     let named = json!({"group": "symbolon.dev", "kind": "identities", "name": "nope"});
     for (answer, wanted) in [
         (gone(named), no_identity),
@@ -573,7 +573,10 @@ async fn a_missing_identity_differs_from_a_missing_definition() {
             act(&[], 404, "404 page not found\n".to_owned()),
             no_definition,
         ),
-        (forbidden(), Some(Obstacle::Denied("Forbidden".to_owned()))),
+        (
+            forbidden(),
+            Some(WatchObstacle::Denied("Forbidden".to_owned())),
+        ),
         (away(), None),
         (act(&[], 200, scope("nope", "1").to_string()), None),
     ] {
@@ -592,7 +595,7 @@ fn start_in_platform(acts: Vec<Act>, essential: &[&str]) -> (Source, Arc<Told>) 
         withdrawn: PATIENCE,
     };
     let reach = Reach::Namespaces(vec!["platform".to_owned()]);
-    start_but(Subject::Kind(Kind::Scope), reach, acts, refusals)
+    start_but(WatchedKind::Kind(Kind::Scope), reach, acts, refusals)
 }
 
 fn forbidden() -> Act {
@@ -684,7 +687,7 @@ async fn a_short_refusal_drops_no_object() {
         watch(&["resourceVersion=5"], &[event("ADDED", scope("b", "6"))]),
     ];
     let reach = Reach::Namespaces(vec!["platform".to_owned()]);
-    let (source, told) = start_but(Subject::Kind(Kind::Scope), reach, acts, refusals);
+    let (source, told) = start_but(WatchedKind::Kind(Kind::Scope), reach, acts, refusals);
     told.has(&["a"]).await;
     for _ in 0..6000 {
         if told.names() == ["a", "b"] {
@@ -767,14 +770,14 @@ fn only_possible_owners_are_reported() {
             "ownerReferences": [reference],
         });
         let raw = raw::Raw(json!({"metadata": metadata}));
-        let seen = |subject: Subject| match subject.deleted(&raw) {
-            Seen::Secret(secret) => secret.controller,
+        let seen = |subject: WatchedKind| match subject.deleted(&raw) {
+            WatchChange::Secret(secret) => secret.controller,
             other => panic!("{other:?}"),
         };
         let shown = &name[..name.len().min(20)];
-        let managed = seen(Subject::ManagedSecrets);
+        let managed = seen(WatchedKind::ManagedSecrets);
         assert_eq!(managed.is_some(), is_owner, "{kind} {shown}");
-        let imported = seen(Subject::ImportedSecrets);
+        let imported = seen(WatchedKind::ImportedSecrets);
         let is_name = is_owner || ["shop", "main"].contains(&name);
         assert_eq!(imported.is_some(), is_name, "label {shown}");
     }
@@ -800,7 +803,8 @@ fn only_possible_objects_of_identities_are_reported() {
             "annotations": {"symbolon.dev/identity-of": identity},
         });
         let raw = raw::Raw(json!({"metadata": metadata}));
-        let Seen::Managed(seen) = Subject::Managed(ManagedKind::Role).deleted(&raw) else {
+        let WatchChange::Managed(seen) = WatchedKind::Managed(ManagedKind::Role).deleted(&raw)
+        else {
             panic!("not a managed object");
         };
         let shown = &identity[..identity.len().min(30)];

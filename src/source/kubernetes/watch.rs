@@ -14,13 +14,13 @@ use tokio::sync::watch as channel;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
-use super::answer::{ANSWER, Answer, Line, Part};
+use super::answer::{ANSWER, ObjectResponse, Part, WatchLine};
 use super::error::WatchError;
 use super::known::Known;
-use super::obstacle::Obstacle;
+use super::obstacle::WatchObstacle;
 use super::raw::Raw;
-use super::subject::{Subject, object_key};
-use super::{Health, Refusals, Seen, Sink};
+use super::subject::{WatchedKind, object_key};
+use super::{Health, Refusals, Sink, WatchChange};
 use crate::directory::Settings;
 use crate::json_stream::{Framing, PageSize};
 use crate::tokens::{Entropy as _, MacKey, SystemEntropy};
@@ -35,7 +35,7 @@ const REPEAT: Duration = Duration::from_mins(5);
 const INITIAL_END: &str = "k8s.io/initial-events-end";
 
 /// Returns the name of a watch in logs and messages.
-pub(super) fn name(subject: Subject, namespace: Option<&str>) -> String {
+pub(super) fn name(subject: WatchedKind, namespace: Option<&str>) -> String {
     match namespace {
         Some(namespace) => format!("{} in {namespace}", subject.plural()),
         None => subject.plural().to_owned(),
@@ -44,7 +44,7 @@ pub(super) fn name(subject: Subject, namespace: Option<&str>) -> String {
 
 pub(super) struct Watch<S> {
     pub(super) client: Client,
-    pub(super) subject: Subject,
+    pub(super) subject: WatchedKind,
     pub(super) namespace: Option<String>,
     pub(super) settings: Arc<Settings>,
     pub(super) mac: channel::Receiver<Option<Arc<MacKey>>>,
@@ -107,7 +107,7 @@ impl<S: Sink> Watch<S> {
     fn recover(&self, place: &mut Place, error: &WatchError) -> Option<Duration> {
         let name = &self.health.name;
         let code = error.code();
-        let obstacle = Obstacle::of(self.subject, error);
+        let obstacle = WatchObstacle::of(self.subject, error);
         let is_new = self.health.lacks(obstacle.as_ref());
         if self.is_refusal(code) {
             return self.refused(place);
@@ -140,7 +140,7 @@ impl<S: Sink> Watch<S> {
 
     /// Warns of an obstacle when it appears, and every [`REPEAT`] while it stays. Before the first list is complete,
     /// [`super::NotListed`] reports the obstacles of all watches together.
-    fn tell(&self, place: &mut Place, obstacle: &Obstacle, is_new: bool) {
+    fn tell(&self, place: &mut Place, obstacle: &WatchObstacle, is_new: bool) {
         let is_due = place.warned.is_none_or(|at| at.elapsed() >= REPEAT);
         if self.health.listed.load(Ordering::Acquire) && (is_new || is_due) {
             place.warned = Some(Instant::now());
@@ -160,7 +160,7 @@ impl<S: Sink> Watch<S> {
         };
         match self.subject {
             // A namespace that does not exist grants no rights either. Without its labels no selector matches it.
-            Subject::Namespaces => matches!(code, Some(403 | 404)),
+            WatchedKind::Namespaces => matches!(code, Some(403 | 404)),
             _ => code == Some(403) && !self.refusals.essential.contains(namespace),
         }
     }
@@ -238,7 +238,7 @@ impl<S: Sink> Watch<S> {
         let begun = Instant::now();
         loop {
             tokio::select! {
-                batch = timeout(self.silence, events.next::<Line>()) => match batch {
+                batch = timeout(self.silence, events.next::<WatchLine>()) => match batch {
                     Ok(Ok(Some(batch))) => self.digest(place, batch, key.as_deref())?,
                     Ok(Err(error)) => return Err(error),
                     Ok(Ok(None)) if place.listing.is_some() || begun.elapsed() < BRIEF => {
@@ -253,7 +253,7 @@ impl<S: Sink> Watch<S> {
     }
 
     /// Starts a watch at `version`; without one, it begins with all objects.
-    async fn open(&self, version: Option<&str>) -> Result<Answer, WatchError> {
+    async fn open(&self, version: Option<&str>) -> Result<ObjectResponse, WatchError> {
         let request = self
             .subject
             .watch(self.namespace.as_deref(), WATCH_SECONDS, version)?;
@@ -264,8 +264,8 @@ impl<S: Sink> Watch<S> {
         &self,
         request: http::Request<Vec<u8>>,
         framing: Framing,
-    ) -> Result<Answer, WatchError> {
-        Answer::open(&self.client, request, framing, self.subject.keep()).await
+    ) -> Result<ObjectResponse, WatchError> {
+        ObjectResponse::open(&self.client, request, framing, self.subject.keep()).await
     }
 
     async fn list(&self, place: &mut Place, key: Option<&MacKey>) -> Result<String, WatchError> {
@@ -303,9 +303,9 @@ impl<S: Sink> Watch<S> {
     async fn take_all(
         &self,
         place: &mut Place,
-        mut answer: Answer,
+        mut answer: ObjectResponse,
         key: Option<&MacKey>,
-    ) -> Result<(Answer, String), WatchError> {
+    ) -> Result<(ObjectResponse, String), WatchError> {
         let mut version = String::new();
         loop {
             let batch = timeout(ANSWER, answer.next::<Raw>()).await;
@@ -335,7 +335,7 @@ impl<S: Sink> Watch<S> {
     fn digest(
         &self,
         place: &mut Place,
-        batch: Vec<Part<Line>>,
+        batch: Vec<Part<WatchLine>>,
         key: Option<&MacKey>,
     ) -> Result<(), WatchError> {
         self.health.heard_now();
@@ -388,7 +388,7 @@ impl<S: Sink> Watch<S> {
     }
 
     /// Skips a part that is not a JSON object. Any JSON object decodes, and the directory judges it.
-    fn bad(&self) -> Option<Seen> {
+    fn bad(&self) -> Option<WatchChange> {
         warn!(
             watch = self.health.name,
             "skipped data that is not a JSON object"
@@ -398,7 +398,7 @@ impl<S: Sink> Watch<S> {
 
     /// Reports an object that is too large as deleted, since it may have been served before. It affects no other
     /// object.
-    fn unreadable(&self, raw: &Raw, bytes: usize) -> Seen {
+    fn unreadable(&self, raw: &Raw, bytes: usize) -> WatchChange {
         let object = object_key(raw);
         warn!(
             watch = self.health.name, %object, bytes,
@@ -407,7 +407,7 @@ impl<S: Sink> Watch<S> {
         self.subject.gone(&object)
     }
 
-    fn applied(&self, raw: Raw, key: Option<&MacKey>) -> Option<Seen> {
+    fn applied(&self, raw: Raw, key: Option<&MacKey>) -> Option<WatchChange> {
         let object = object_key(&raw);
         let seen = self.subject.applied(raw, &self.settings, key);
         if seen.is_none() {
@@ -418,7 +418,7 @@ impl<S: Sink> Watch<S> {
         seen
     }
 
-    fn hand_on(&self, seen: Vec<Seen>) {
+    fn hand_on(&self, seen: Vec<WatchChange>) {
         if !seen.is_empty() {
             self.sink.take(seen);
         }
@@ -468,8 +468,8 @@ impl Place {
 }
 
 /// Resolves when the mac key changes, which concerns only Credentials.
-async fn other_key(mac: &mut channel::Receiver<Option<Arc<MacKey>>>, subject: Subject) {
-    let concerned = subject == Subject::Kind(crate::resources::Kind::Credential);
+async fn other_key(mac: &mut channel::Receiver<Option<Arc<MacKey>>>, subject: WatchedKind) {
+    let concerned = subject == WatchedKind::Kind(crate::resources::Kind::Credential);
     if !concerned || mac.changed().await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -9,7 +9,7 @@ use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
 use super::spans::{Entry, Spans, narrow};
-use super::{DEEPEST, Fault, LONGEST, MAX_NODES, Node, cause, scalar, twice};
+use super::{DEEPEST, DocumentFault, LONGEST, MAX_NODES, Node, cause, scalar, twice};
 use crate::directory::problem::suggest::shown;
 
 /// The maximum number of bytes in the strings of a document, with those that aliases repeat: sixteen of the longest
@@ -19,7 +19,7 @@ const MAX_BYTES: usize = 16 * LONGEST;
 const MAX_FAULTS: usize = 100;
 
 /// Reads the only document of a text. Returns `Ok(None)` if the text is empty.
-pub(super) fn document(text: &str) -> Result<Option<Node>, Vec<Fault>> {
+pub(super) fn document(text: &str) -> Result<Option<Node>, Vec<DocumentFault>> {
     let options =
         granit_parser::options! { emit_comments: false, block_scalar_eof_without_line_feed: true };
     let parser = Parser::new_from_str_with_options(text, options);
@@ -49,7 +49,7 @@ struct Builder<'t> {
     /// The size of everything read so far.
     size: Size,
     /// Faults after which the rest can still be read.
-    faults: Vec<Fault>,
+    faults: Vec<DocumentFault>,
 }
 
 /// The value of an anchor.
@@ -72,7 +72,7 @@ struct Size {
 type Tagged<'a> = Option<&'a Tag>;
 
 impl<'t> Builder<'t> {
-    fn stream(&mut self) -> Result<Option<Node>, Fault> {
+    fn stream(&mut self) -> Result<Option<Node>, DocumentFault> {
         let mut root = None;
         loop {
             let (event, range) = self.next()?;
@@ -81,14 +81,14 @@ impl<'t> Builder<'t> {
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
                 // Between two lines of `---`, kubectl reads only the first document.
                 _ if root.is_some() => {
-                    return Err(Fault::new(range, "kubectl ignores everything after '...': write '---' on a line of its own instead".into()));
+                    return Err(DocumentFault::new(range, "kubectl ignores everything after '...': write '---' on a line of its own instead".into()));
                 }
                 event => root = Some(self.node(event, range, 0)?),
             }
         }
     }
 
-    fn next(&mut self) -> Result<(Event<'t>, Range<usize>), Fault> {
+    fn next(&mut self) -> Result<(Event<'t>, Range<usize>), DocumentFault> {
         match self.parser.next_event() {
             Some(Ok((event, span))) => Ok((event, self.range(&span))),
             Some(Err(error)) => {
@@ -103,7 +103,7 @@ impl<'t> Builder<'t> {
                     .map_or(start, |next| start + next.len_utf8());
                 let (span, message) = cause::explain(self.text, start, &error.info())
                     .unwrap_or_else(|| (start..end, format!("this is not YAML: {}", error.info())));
-                Err(Fault::new(span, message))
+                Err(DocumentFault::new(span, message))
             }
             None => Ok((Event::StreamEnd, self.text.len()..self.text.len())),
         }
@@ -114,7 +114,12 @@ impl<'t> Builder<'t> {
         range.start.min(self.text.len())..range.end.min(self.text.len())
     }
 
-    fn node(&mut self, event: Event<'t>, range: Range<usize>, depth: usize) -> Result<Node, Fault> {
+    fn node(
+        &mut self,
+        event: Event<'t>,
+        range: Range<usize>,
+        depth: usize,
+    ) -> Result<Node, DocumentFault> {
         let before = self.size;
         let bytes = match &event {
             Event::Scalar(text, ..) => text.len(),
@@ -122,12 +127,12 @@ impl<'t> Builder<'t> {
         };
         self.count(Size { nodes: 1, bytes }, &range)?;
         if depth > DEEPEST {
-            return Err(Fault::too_deep(range));
+            return Err(DocumentFault::too_deep(range));
         }
         if self.faults.len() >= MAX_FAULTS {
             let message =
                 format!("this document has more than {MAX_FAULTS} faults: correct those first");
-            return Err(Fault::new(range, message));
+            return Err(DocumentFault::new(range, message));
         }
         let anchor = event.anchor_id();
         let node = match event {
@@ -144,7 +149,7 @@ impl<'t> Builder<'t> {
             }
             Event::Alias(id) => return self.alias(id, range, depth),
             other => {
-                return Err(Fault::new(
+                return Err(DocumentFault::new(
                     range,
                     format!("this is not YAML: unexpected {other:?}"),
                 ));
@@ -169,7 +174,7 @@ impl<'t> Builder<'t> {
     }
 
     /// Counts what was read. This stops alias bombs and chains of nested anchors.
-    fn count(&mut self, more: Size, range: &Range<usize>) -> Result<(), Fault> {
+    fn count(&mut self, more: Size, range: &Range<usize>) -> Result<(), DocumentFault> {
         self.size.nodes += more.nodes;
         self.size.bytes += more.bytes;
         let what = if self.size.nodes > MAX_NODES {
@@ -181,21 +186,26 @@ impl<'t> Builder<'t> {
         };
         let message =
             format!("this document has more than {what}, counting what aliases repeat: split it");
-        Err(Fault::new(range.clone(), message))
+        Err(DocumentFault::new(range.clone(), message))
     }
 
-    fn alias(&mut self, id: usize, range: Range<usize>, depth: usize) -> Result<Node, Fault> {
+    fn alias(
+        &mut self,
+        id: usize,
+        range: Range<usize>,
+        depth: usize,
+    ) -> Result<Node, DocumentFault> {
         let size = self.anchors.get(&id).map(|anchored| anchored.size);
         // Counted before the copy, so that a large copy is never made.
         self.count(size.unwrap_or_default(), &range)?;
         let Some(Anchored { node, height, .. }) = self.anchors.get(&id) else {
-            return Err(Fault::new(
+            return Err(DocumentFault::new(
                 range,
                 "this alias refers to a value that contains it".into(),
             ));
         };
         if depth + height > DEEPEST {
-            return Err(Fault::too_deep(range));
+            return Err(DocumentFault::too_deep(range));
         }
         Ok(Node {
             value: node.value.clone(),
@@ -216,7 +226,7 @@ impl<'t> Builder<'t> {
             (_, Some((_, Some(core @ ("int" | "float" | "bool" | "null"))))) => {
                 let value = self.plain(text, &range);
                 if !is_of(&value, core) {
-                    self.faults.push(Fault::new(
+                    self.faults.push(DocumentFault::new(
                         range.clone(),
                         format!("this is not of type {core}"),
                     ));
@@ -236,7 +246,7 @@ impl<'t> Builder<'t> {
 
     fn plain(&mut self, text: &str, range: &Range<usize>) -> Value {
         scalar::resolve(text).unwrap_or_else(|_| {
-            self.faults.push(Fault::new(
+            self.faults.push(DocumentFault::new(
                 range.clone(),
                 format!("JSON has no {text}: write a number, or put it in quotes"),
             ));
@@ -253,10 +263,11 @@ impl<'t> Builder<'t> {
     /// The message does not repeat the tag: a password without quotes may begin with `!`.
     fn foreign_tag(&mut self, range: &Range<usize>) {
         let message = "a tag has no meaning in a manifest: remove it, or put the text in quotes";
-        self.faults.push(Fault::new(range.clone(), message.into()));
+        self.faults
+            .push(DocumentFault::new(range.clone(), message.into()));
     }
 
-    fn list(&mut self, start: usize, depth: usize) -> Result<Node, Fault> {
+    fn list(&mut self, start: usize, depth: usize) -> Result<Node, DocumentFault> {
         let (mut values, mut spans) = (Vec::new(), Vec::new());
         loop {
             let (event, range) = self.next()?;
@@ -272,7 +283,7 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn map(&mut self, start: usize, depth: usize) -> Result<Node, Fault> {
+    fn map(&mut self, start: usize, depth: usize) -> Result<Node, DocumentFault> {
         let mut fields = Fields::default();
         loop {
             let (event, range) = self.next()?;
@@ -312,13 +323,13 @@ impl<'t> Builder<'t> {
         event: Event<'t>,
         range: Range<usize>,
         depth: usize,
-    ) -> Result<Option<String>, Fault> {
+    ) -> Result<Option<String>, DocumentFault> {
         Ok(match self.node(event, range.clone(), depth + 1)?.value {
             Value::String(text) => Some(text),
             Value::Bool(value) => Some(value.to_string()),
             Value::Number(number) => Some(number.to_string()),
             Value::Null | Value::Array(_) | Value::Object(_) => {
-                self.faults.push(Fault::new(
+                self.faults.push(DocumentFault::new(
                     range,
                     "a key must be a string: put it in quotes".into(),
                 ));
@@ -344,7 +355,7 @@ impl<'t> Builder<'t> {
             _ => vec![],
         };
         if parts.is_empty() || parts.iter().any(|part| !part.value.is_object()) {
-            self.faults.push(Fault::new(
+            self.faults.push(DocumentFault::new(
                 range.clone(),
                 "'<<' needs an object or a list of objects".into(),
             ));
@@ -358,9 +369,9 @@ impl<'t> Builder<'t> {
 
 /// Returns the fault of a second `apiVersion` in one document. Every other field of the second object would be a
 /// duplicate too.
-fn second_object(range: Range<usize>) -> Fault {
+fn second_object(range: Range<usize>) -> DocumentFault {
     let message = "a second object begins here: write '---' on a line of its own before it";
-    Fault::new(range, message.to_owned())
+    DocumentFault::new(range, message.to_owned())
 }
 
 fn height(value: &Value) -> usize {
@@ -390,7 +401,7 @@ struct Fields {
 }
 
 impl Fields {
-    fn insert(&mut self, name: String, key: Range<usize>, node: Node) -> Option<Fault> {
+    fn insert(&mut self, name: String, key: Range<usize>, node: Node) -> Option<DocumentFault> {
         let (from, to) = narrow(key.clone());
         let entry = Entry {
             name: name.as_str().into(),
@@ -411,7 +422,7 @@ impl Fields {
 
     /// Merges an object. The first of several merged objects wins, and written fields win over merged ones. In kubectl
     /// a `<<` wins over fields that are written before it, which is hardly intended: that is a fault.
-    fn merge(&mut self, part: Node, key: &Range<usize>) -> Option<Fault> {
+    fn merge(&mut self, part: Node, key: &Range<usize>) -> Option<DocumentFault> {
         let Value::Object(mut values) = part.value else {
             return None;
         };
@@ -425,7 +436,7 @@ impl Fields {
                     "move '<<' above `{}`: otherwise kubectl uses the merged value",
                     shown(name)
                 );
-                let mut fault = Fault::new(key.clone(), message);
+                let mut fault = DocumentFault::new(key.clone(), message);
                 fault.without_text =
                     Some("move '<<' above the other fields: otherwise kubectl uses merged values");
                 return Some(fault);

@@ -5,10 +5,10 @@ use std::ops::Range;
 use serde_json::{Map, Value};
 
 use super::spans::{Entry, Spans, narrow};
-use super::{DEEPEST, Fault, MAX_NODES, Node, scalar, twice};
+use super::{DEEPEST, DocumentFault, MAX_NODES, Node, scalar, twice};
 
 /// Reads a stream of JSON texts. A file usually has one.
-pub(super) fn parse(text: &str) -> Result<Vec<Node>, Fault> {
+pub(super) fn parse(text: &str) -> Result<Vec<Node>, DocumentFault> {
     let mut reader = Reader {
         text,
         at: 0,
@@ -42,15 +42,15 @@ impl Reader<'_> {
         }
     }
 
-    fn fault(&self, message: &str) -> Fault {
+    fn fault(&self, message: &str) -> DocumentFault {
         let end = self.text[self.at..]
             .chars()
             .next()
             .map_or(self.at, |next| self.at + next.len_utf8());
-        Fault::new(self.at..end, format!("this is not JSON: {message}"))
+        DocumentFault::new(self.at..end, format!("this is not JSON: {message}"))
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), Fault> {
+    fn expect(&mut self, byte: u8) -> Result<(), DocumentFault> {
         self.blanks();
         if self.peek() != Some(byte) {
             return Err(self.fault(&format!("expected '{}'", char::from(byte))));
@@ -60,7 +60,7 @@ impl Reader<'_> {
     }
 
     /// Returns whether another item follows, and skips its comma; otherwise skips the closing byte.
-    fn another(&mut self, first: bool, close: u8) -> Result<bool, Fault> {
+    fn another(&mut self, first: bool, close: u8) -> Result<bool, DocumentFault> {
         self.blanks();
         if self.peek() == Some(close) {
             self.at += 1;
@@ -72,15 +72,15 @@ impl Reader<'_> {
         Ok(true)
     }
 
-    fn value(&mut self, depth: usize) -> Result<Node, Fault> {
+    fn value(&mut self, depth: usize) -> Result<Node, DocumentFault> {
         self.blanks();
         if depth > DEEPEST {
-            return Err(Fault::too_deep(self.at..self.at));
+            return Err(DocumentFault::too_deep(self.at..self.at));
         }
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             let message = format!("this file has more than {MAX_NODES} values: split it");
-            return Err(Fault::new(self.at..self.at, message));
+            return Err(DocumentFault::new(self.at..self.at, message));
         }
         match self.peek() {
             Some(b'{') => self.object(depth),
@@ -96,7 +96,7 @@ impl Reader<'_> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Result<Node, Fault> {
+    fn object(&mut self, depth: usize) -> Result<Node, DocumentFault> {
         let start = self.at;
         self.at += 1;
         let mut fields = Map::new();
@@ -127,7 +127,7 @@ impl Reader<'_> {
         })
     }
 
-    fn list(&mut self, depth: usize) -> Result<Node, Fault> {
+    fn list(&mut self, depth: usize) -> Result<Node, DocumentFault> {
         let start = self.at;
         self.at += 1;
         let (mut values, mut spans) = (Vec::new(), Vec::new());
@@ -142,7 +142,7 @@ impl Reader<'_> {
         })
     }
 
-    fn string(&mut self) -> Result<(String, Range<usize>), Fault> {
+    fn string(&mut self) -> Result<(String, Range<usize>), DocumentFault> {
         let start = self.at;
         if self.peek() != Some(b'"') {
             return Err(self.fault("expected a string in double quotes"));
@@ -163,7 +163,7 @@ impl Reader<'_> {
     }
 
     /// Reads a number, `true`, `false` or `null`.
-    fn word(&mut self) -> Result<Node, Fault> {
+    fn word(&mut self) -> Result<Node, DocumentFault> {
         let length =
             self.text[self.at..].find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c)));
         let range = self.at..length.map_or(self.text.len(), |length| self.at + length);

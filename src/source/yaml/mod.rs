@@ -42,7 +42,7 @@ pub struct Parsed {
     /// Its objects. A list is replaced by its items.
     pub documents: Vec<Document>,
     /// The faults of documents that cannot be read.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<DocumentFault>,
 }
 
 /// One object.
@@ -56,7 +56,7 @@ pub struct Document {
 
 /// Why a document cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct DocumentFault {
     /// Its place, in bytes of the text.
     pub span: Range<usize>,
     /// What is wrong and what to write instead.
@@ -69,7 +69,7 @@ pub struct Fault {
     pub ours: bool,
 }
 
-impl Fault {
+impl DocumentFault {
     fn new(span: Range<usize>, message: String) -> Self {
         Self {
             span,
@@ -96,8 +96,8 @@ impl Fault {
 }
 
 /// Returns the fault of a duplicate key.
-fn twice(name: &str, key: Range<usize>, first: &Range<u32>) -> Fault {
-    let mut fault = Fault::new(
+fn twice(name: &str, key: Range<usize>, first: &Range<u32>) -> DocumentFault {
+    let mut fault = DocumentFault::new(
         key,
         format!("`{}` is written twice: remove one", shown(name)),
     );
@@ -116,14 +116,14 @@ struct Node {
 }
 
 /// Returns the fault of a text of more than [`LONGEST`] bytes.
-pub fn too_long() -> Fault {
+pub fn too_long() -> DocumentFault {
     let message = "this file is longer than 1 MiB, the limit for Kubernetes objects: split it";
-    Fault::new(0..0, message.to_owned())
+    DocumentFault::new(0..0, message.to_owned())
 }
 
 /// Reads the bytes of a file. Returns also the text, to show places in it.
 pub fn parse_bytes(bytes: &[u8]) -> (String, Parsed) {
-    let whole = |fault: Fault| Parsed {
+    let whole = |fault: DocumentFault| Parsed {
         documents: vec![],
         faults: vec![fault],
     };
@@ -139,7 +139,7 @@ pub fn parse_bytes(bytes: &[u8]) -> (String, Parsed) {
                 .count();
             (
                 text,
-                whole(Fault::new(
+                whole(DocumentFault::new(
                     0..0,
                     format!("this file is not UTF-8: see line {line}"),
                 )),
@@ -151,7 +151,7 @@ pub fn parse_bytes(bytes: &[u8]) -> (String, Parsed) {
 /// Reads a text of at most [`LONGEST`] bytes.
 pub fn parse(text: &str) -> Parsed {
     let mut parsed = parse_all(text);
-    let repeats = |fault: &Fault| fault.without_text.is_some();
+    let repeats = |fault: &DocumentFault| fault.without_text.is_some();
     if parsed.faults.iter().any(repeats) && has_secret(text) {
         for fault in &mut parsed.faults {
             if let Some(message) = fault.without_text {
@@ -165,7 +165,7 @@ pub fn parse(text: &str) -> Parsed {
 fn parse_all(text: &str) -> Parsed {
     let mut parsed = Parsed::default();
     if let Some(at) = text.find('\0') {
-        parsed.faults.push(Fault::new(
+        parsed.faults.push(DocumentFault::new(
             at..at + 1,
             "this is not a text: it contains a NUL byte".into(),
         ));
@@ -205,7 +205,7 @@ fn parse_json(text: &str, start: usize) -> Option<Parsed> {
     Some(parsed)
 }
 
-fn read(text: &str, range: Range<usize>) -> Result<Option<Node>, Vec<Fault>> {
+fn read(text: &str, range: Range<usize>) -> Result<Option<Node>, Vec<DocumentFault>> {
     let start = range.start;
     let chunk = &text[range];
     match builder::document(chunk) {
@@ -225,14 +225,14 @@ fn read(text: &str, range: Range<usize>) -> Result<Option<Node>, Vec<Fault>> {
     }
 }
 
-fn mark(mut fault: Fault, chunk: &str) -> Fault {
+fn mark(mut fault: DocumentFault, chunk: &str) -> DocumentFault {
     fault.ours = chunk.contains(GROUP);
     fault
 }
 
 /// Adds to a fault of a template that it must be rendered first. On a line of the template, this replaces the message,
 /// which would mislead.
-fn render_first(mut fault: Fault, chunk: &str) -> Fault {
+fn render_first(mut fault: DocumentFault, chunk: &str) -> DocumentFault {
     const WORDS: &str = "this looks like a template: render it first";
     let start = chunk[..fault.span.start].rfind('\n').unwrap_or_default();
     let line = chunk[start..].trim_start_matches('\n').lines().next();
@@ -293,7 +293,7 @@ fn shift(mut node: Node, by: usize) -> Node {
 }
 
 /// Splits the text into documents at lines of `---`, as kubectl does before it parses any.
-fn split(text: &str, start: usize) -> Vec<Result<Range<usize>, Vec<Fault>>> {
+fn split(text: &str, start: usize) -> Vec<Result<Range<usize>, Vec<DocumentFault>>> {
     let mut chunks = Vec::new();
     let (mut from, mut at) = (start, start);
     for line in text[start..].split_inclusive('\n') {
@@ -304,7 +304,7 @@ fn split(text: &str, start: usize) -> Vec<Result<Range<usize>, Vec<Fault>>> {
             if !(rest.trim().is_empty() || rest.trim_start().starts_with('#')) {
                 let message =
                     "kubectl allows nothing after '---': begin the document on the next line";
-                chunks.push(Err(vec![Fault::new(
+                chunks.push(Err(vec![DocumentFault::new(
                     at + 3..at + line.trim_end().len(),
                     message.into(),
                 )]));

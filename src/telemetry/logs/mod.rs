@@ -30,6 +30,7 @@ pub use self::filter::{Audit, BadFilter, LogFilter};
 use self::libraries::Libraries;
 use self::lines::Lines;
 pub use self::lines::LogForm;
+use crate::lock::lock;
 
 /// The capacity of the buffer in bytes.
 const CAPACITY: usize = 4 << 20;
@@ -120,7 +121,7 @@ fn sink(out: impl Write + Send + 'static) -> io::Result<(Sink, LogGuard)> {
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        self.shared.lock().closed = true;
+        self.shared.waiting().closed = true;
         self.shared.changed.notify_one();
         if let Some(thread) = self.thread.take() {
             // A thread that panicked has nothing left to write.
@@ -142,13 +143,13 @@ struct Waiting {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         // A panic while the lock is held leaves only whole lines behind.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
     fn push(&self, line: &[u8]) {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting();
         if waiting.lines.len() + line.len() > CAPACITY {
             DROPPED.fetch_add(1, Ordering::Relaxed);
             return;
@@ -164,7 +165,7 @@ impl Shared {
     fn write_to(&self, mut out: impl Write) {
         let mut lines = Vec::new();
         loop {
-            let waiting = self.lock();
+            let waiting = self.waiting();
             let quiet = |waiting: &mut Waiting| waiting.lines.is_empty() && !waiting.closed;
             let waiting = self.changed.wait_while(waiting, quiet);
             let closed = waiting.unwrap_or_else(PoisonError::into_inner).closed;
@@ -172,10 +173,10 @@ impl Shared {
                 self.gather();
             }
             lines.clear();
-            std::mem::swap(&mut lines, &mut self.lock().lines);
+            std::mem::swap(&mut lines, &mut self.waiting().lines);
             // A failure to write the log has nowhere to be reported.
             let _ = out.write_all(&lines).and_then(|()| out.flush());
-            if closed && self.lock().lines.is_empty() {
+            if closed && self.waiting().lines.is_empty() {
                 return;
             }
         }
@@ -183,7 +184,7 @@ impl Shared {
 
     /// Waits for more lines, unless the log is closed.
     fn gather(&self) {
-        let waiting = self.lock();
+        let waiting = self.waiting();
         drop(
             self.changed
                 .wait_timeout_while(waiting, GATHER, |waiting| !waiting.closed),
@@ -292,7 +293,7 @@ mod tests {
                 .write_all(&vec![b'x'; CAPACITY / 8])
                 .unwrap();
         }
-        assert!(guard.shared.lock().lines.len() <= CAPACITY);
+        assert!(guard.shared.waiting().lines.len() <= CAPACITY);
         assert!(dropped_lines() > before);
         drop(release);
     }

@@ -12,7 +12,9 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use symbolon::directory::{Change, Row};
 use symbolon::resources::{Kind, OAuthClient};
-use symbolon::source::kubernetes::{Options, Reach, Refusals, Seen, Sink, Source, Subject};
+use symbolon::source::kubernetes::{
+    Options, Reach, Refusals, Sink, Source, WatchChange, WatchedKind,
+};
 
 use super::process::Operator;
 use super::world::{Running, World, condition};
@@ -64,10 +66,10 @@ fn without_streams(client: Client) -> (Client, Arc<Mutex<Vec<String>>>) {
 struct Names(Mutex<Vec<String>>);
 
 impl Sink for Names {
-    fn take(&self, batch: Vec<Seen>) {
+    fn take(&self, batch: Vec<WatchChange>) {
         let mut names = self.0.lock().unwrap();
         for seen in batch {
-            if let Seen::Object {
+            if let WatchChange::Object {
                 change: Change::Upsert(Row::Client(object)),
                 ..
             } = seen
@@ -92,7 +94,7 @@ async fn clients_with_a_megabyte_of_metadata_are_served_and_keep_it_unchanged() 
     let names = Arc::new(Names::default());
     let options = Options {
         subjects: vec![(
-            Subject::Kind(Kind::OAuthClient),
+            WatchedKind::Kind(Kind::OAuthClient),
             Reach::Namespaces(vec![world.team.name().to_owned()]),
         )],
         settings: Arc::default(),

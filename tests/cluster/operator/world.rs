@@ -22,7 +22,9 @@ use symbolon::reconcile::report::events::Notices;
 use symbolon::resources::{
     Credential, Identity, Kind, ManagedKind, OAuthClient, Scope, ServiceAccessToken,
 };
-use symbolon::source::kubernetes::{Options, Reach, Refusals, Seen, Sink, Source, Subject};
+use symbolon::source::kubernetes::{
+    Options, Reach, Refusals, Sink, Source, WatchChange, WatchedKind,
+};
 use symbolon::tokens::{MacKey, reference};
 use tokio_util::sync::CancellationToken;
 
@@ -333,13 +335,13 @@ impl Drop for Running {
 struct Hand<C>(Arc<Controller<C>>);
 
 impl<C: Calls + Reports + 'static> Sink for Hand<C> {
-    fn take(&self, batch: Vec<Seen>) {
+    fn take(&self, batch: Vec<WatchChange>) {
         let mut changes = Vec::new();
         for seen in batch {
             match seen {
-                Seen::Object { change, version } => changes.push((change, version)),
-                Seen::Managed(seen) => self.0.managed_changed(&seen),
-                Seen::Secret(secret) => {
+                WatchChange::Object { change, version } => changes.push((change, version)),
+                WatchChange::Managed(seen) => self.0.managed_changed(&seen),
+                WatchChange::Secret(secret) => {
                     let version = if secret.gone { "" } else { &*secret.version };
                     let controller = secret
                         .controller
@@ -412,19 +414,19 @@ impl Running {
         let notices = Notices::written(world.client(), "test".to_owned());
         let controller = Controller::new(calls, own, settings.clone(), tuning, notices);
         let controller = Arc::new(controller.served(serving));
-        let kinds = Kind::ALL.into_iter().map(Subject::Kind);
+        let kinds = Kind::ALL.into_iter().map(WatchedKind::Kind);
         let managed = ManagedKind::ALL
             .into_iter()
             .filter(|kind| kind.is_built_in());
         let subjects = kinds
             .chain([
-                Subject::Namespaces,
-                Subject::ManagedSecrets,
-                Subject::ImportedSecrets,
+                WatchedKind::Namespaces,
+                WatchedKind::ManagedSecrets,
+                WatchedKind::ImportedSecrets,
             ])
-            .chain(managed.map(Subject::Managed));
-        let reach_of = |subject: &Subject| match subject {
-            Subject::Managed(ManagedKind::ClusterRoleBinding) => Reach::Cluster,
+            .chain(managed.map(WatchedKind::Managed));
+        let reach_of = |subject: &WatchedKind| match subject {
+            WatchedKind::Managed(ManagedKind::ClusterRoleBinding) => Reach::Cluster,
             _ => reach.clone(),
         };
         let options = Options {

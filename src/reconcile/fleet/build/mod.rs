@@ -49,7 +49,7 @@ pub struct Wanted {
 
 /// All wanted objects of an Identity.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+pub struct WantedObjects {
     /// In the order in which they are created.
     pub objects: Vec<Wanted>,
     /// Who sets the number of pods.
@@ -62,7 +62,7 @@ pub struct Plan {
 ///
 /// # Errors
 /// Returns what keeps the Identity from being run.
-pub fn build(identity: &Identity, of: &Installation, apis: Apis) -> Result<Plan, Problem> {
+pub fn build(identity: &Identity, of: &Installation, apis: Apis) -> Result<WantedObjects, Problem> {
     let about = About::new(identity, of)?;
     allowed::check(about.spec, of)?;
     options::check(about.spec, of)?;
@@ -86,7 +86,7 @@ pub fn build(identity: &Identity, of: &Installation, apis: Apis) -> Result<Plan,
             child,
         })
         .collect();
-    Ok(Plan {
+    Ok(WantedObjects {
         objects,
         scale,
         left_out,
@@ -95,7 +95,7 @@ pub fn build(identity: &Identity, of: &Installation, apis: Apis) -> Result<Plan,
 
 /// Returns the Service of an Identity's pods, if it is the Identity's issuer.
 pub(super) fn service_of_issuer(key: &ObjectKey, identity: &Identity) -> Option<Child> {
-    let issuer = Issuer::parse(&identity.spec.issuer);
+    let issuer = IssuerUrl::parse(&identity.spec.issuer);
     network::is_service(key, &issuer).then(|| Child {
         kind: ManagedKind::Service,
         namespace: Some(key.namespace.to_string()),
@@ -125,7 +125,7 @@ pub(super) struct About<'a> {
     pub(super) uid: &'a str,
     pub(super) spec: &'a IdentitySpec,
     pub(super) of: &'a Installation,
-    pub(super) issuer: Issuer,
+    pub(super) issuer: IssuerUrl,
 }
 
 impl<'a> About<'a> {
@@ -142,7 +142,7 @@ impl<'a> About<'a> {
         Ok(Self {
             key,
             uid: metadata.uid.as_deref().unwrap_or_default(),
-            issuer: Issuer::parse(&identity.spec.issuer),
+            issuer: IssuerUrl::parse(&identity.spec.issuer),
             spec: &identity.spec,
             of,
         })
@@ -244,7 +244,7 @@ pub(super) fn selector(identity: &ObjectKey) -> BTreeMap<String, String> {
 }
 
 /// The parts of an issuer's URL.
-pub(super) struct Issuer {
+pub(super) struct IssuerUrl {
     /// In lower case, without a port.
     pub(super) host: String,
     pub(super) port: Option<u16>,
@@ -252,7 +252,7 @@ pub(super) struct Issuer {
     pub(super) path: String,
 }
 
-impl Issuer {
+impl IssuerUrl {
     /// Parses a URL that the Identity's own rules accept.
     fn parse(url: &str) -> Self {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);

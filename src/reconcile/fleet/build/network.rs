@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::{Child, name_of};
 use super::options::{check_ingress, check_route};
-use super::{About, Apis, HEALTH_PORT, HTTP_PORT, Issuer};
+use super::{About, Apis, HEALTH_PORT, HTTP_PORT, IssuerUrl};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::oauth::Endpoint;
 use crate::resources::{ManagedKind, ServiceType};
@@ -65,7 +65,7 @@ fn port(about: &About<'_>) -> u16 {
 }
 
 /// Whether an issuer is the Service of its own pods.
-pub(super) fn is_service(identity: &ObjectKey, issuer: &Issuer) -> bool {
+pub(super) fn is_service(identity: &ObjectKey, issuer: &IssuerUrl) -> bool {
     let service = format!("{}.{}.svc", name_of(identity), identity.namespace);
     let rest = issuer.host.strip_prefix(&service);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))

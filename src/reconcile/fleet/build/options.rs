@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::super::Installation;
-use super::Issuer;
+use super::IssuerUrl;
 use crate::directory::values::listed::Names;
 use crate::directory::{Problem, Reason};
 use crate::resources::{
@@ -229,7 +229,7 @@ fn is_own(label: &str) -> bool {
 pub(super) fn check_ingress(
     ingress: &IngressOptions,
     inherited: &InheritedMetadata,
-    issuer: &Issuer,
+    issuer: &IssuerUrl,
     allowed: &Allowed,
 ) -> Result<(), Problem> {
     check_host(issuer, allowed, "/spec/network/ingress")?;
@@ -277,7 +277,7 @@ fn is_plain(key: &str, value: &str) -> bool {
 pub(super) fn check_route(
     route: &HttpRouteOptions,
     namespace: &str,
-    issuer: &Issuer,
+    issuer: &IssuerUrl,
     allowed: &Allowed,
 ) -> Result<(), Problem> {
     check_host(issuer, allowed, "/spec/network/httpRoute")?;
@@ -294,7 +294,7 @@ pub(super) fn check_route(
     )
 }
 
-fn check_host(issuer: &Issuer, allowed: &Allowed, path: &'static str) -> Result<(), Problem> {
+fn check_host(issuer: &IssuerUrl, allowed: &Allowed, path: &'static str) -> Result<(), Problem> {
     match issuer.host_name() {
         Some(host) if allowed.hosts.has_host(host) => Ok(()),
         None if allowed.hosts.has_any() => Ok(()),

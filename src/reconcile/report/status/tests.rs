@@ -2,11 +2,13 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+use super::builder::LONGEST_MESSAGE;
 use super::*;
 use crate::directory::template::secret_metadata::InstallationMetadata;
 use crate::directory::testing::{QUICKSTART, World};
-use crate::reconcile::fleet::Rollout;
-use crate::resources::{Day, Kind, Moment, PreviousToken};
+use crate::reconcile::fleet::{Rollout, RolloutPhase};
+use crate::reconcile::issue::{Facts, Settled};
+use crate::resources::{Cause, Day, Kind, Moment, PreviousToken};
 
 fn at(second: i64) -> Timestamp {
     let start: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
@@ -364,7 +366,7 @@ fn an_obstacle_is_new_once_for_each_reason() {
     let ready = object("True", "False", "False", "Ready");
     let obstacle = |is_stalled: bool, reason: &str| {
         let (reason, message) = (reason.to_owned(), "do this".to_owned());
-        Some(Obstacle {
+        Some(ReadyObstacle {
             is_stalled,
             reason,
             message,
@@ -529,7 +531,7 @@ fn a_message_starts_with_the_worst_problem_and_is_bounded() {
     let mut problems = vec![waiting; 9];
     problems.push(edit);
     let worst = worst(&problems).unwrap();
-    let text = super::told(worst, &problems);
+    let text = builder::told(worst, &problems);
     assert!(
         worst.reason == Reason::Invalid
             && text.starts_with("eee")
@@ -594,7 +596,7 @@ fn an_identity_is_ready_when_its_pods_are() {
     let world = World::new(QUICKSTART);
     let key = ObjectKey::new("platform", "main");
     let object = world.directory.identity(&key).unwrap();
-    let with = |phase: Phase, upgrade: Option<&str>| {
+    let with = |phase: RolloutPhase, upgrade: Option<&str>| {
         let rollout = Rollout {
             replicas: 3,
             ready: 2,
@@ -604,9 +606,9 @@ fn an_identity_is_ready_when_its_pods_are() {
             phase,
             upgrade: upgrade.map(str::to_owned),
         };
-        let passed = Passed {
+        let passed = FleetOutcome {
             rollout: Some(rollout),
-            ..Passed::default()
+            ..FleetOutcome::default()
         };
         identity(
             &live("Identity", 1),
@@ -620,16 +622,16 @@ fn an_identity_is_ready_when_its_pods_are() {
             at(0),
         )
     };
-    let under = || Phase::Under("1 of 2 replicas are ready".to_owned());
-    let failed = || Phase::Failed("no further".to_owned());
+    let under = || RolloutPhase::Under("1 of 2 replicas are ready".to_owned());
+    let failed = || RolloutPhase::Failed("no further".to_owned());
     for (phase, upgrade, expected) in [
         (
-            Phase::Complete,
+            RolloutPhase::Complete,
             None,
             ["Ready=True/Ready", "Reconciling=False", "Stalled=False"],
         ),
         (
-            Phase::Complete,
+            RolloutPhase::Complete,
             Some("waits"),
             ["Ready=True/Ready", "Reconciling=True", "Stalled=False"],
         ),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// The place of a key in a lane, for finding it again.
-pub(super) type Place = u64;
+pub(super) type LanePosition = u64;
 
 /// The waiting keys.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Lane<K> {
 struct Waiting<K> {
     turn: u64,
     /// Each key with the time since when it is due.
-    keys: BTreeMap<Place, (K, Instant)>,
+    keys: BTreeMap<LanePosition, (K, Instant)>,
 }
 
 impl<K> Default for Lane<K> {
@@ -54,7 +54,7 @@ impl<K> Lane<K> {
     }
 
     /// Adds a key after the others of its namespace. A namespace that had none gets the last turn.
-    pub(super) fn push(&mut self, namespace: &Arc<str>, key: K, since: Instant) -> Place {
+    pub(super) fn push(&mut self, namespace: &Arc<str>, key: K, since: Instant) -> LanePosition {
         let place = self.number();
         if !self.namespaces.contains_key(namespace) {
             let turn = self.number();
@@ -71,7 +71,7 @@ impl<K> Lane<K> {
     }
 
     /// Removes a key that has moved elsewhere.
-    pub(super) fn remove(&mut self, namespace: &str, place: Place) {
+    pub(super) fn remove(&mut self, namespace: &str, place: LanePosition) {
         if let Some(waiting) = self.namespaces.get_mut(namespace)
             && waiting.keys.remove(&place).is_some()
         {

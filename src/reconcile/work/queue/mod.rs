@@ -14,14 +14,15 @@ mod lane;
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use self::lane::{Lane, Place};
+use self::lane::{Lane, LanePosition};
 
+use crate::lock::lock;
 use crate::tokens::{Entropy, SystemEntropy};
 
 /// The back-off after a first failure.
@@ -121,7 +122,7 @@ struct State<K> {
 struct Key {
     phase: Phase,
     /// Its place in the lane of its phase.
-    place: Place,
+    place: LanePosition,
     reasons: Reasons,
     timer: Option<Instant>,
     /// Whether its timer puts it into the ready lane.
@@ -193,7 +194,7 @@ impl<K: Clone + Eq + Hash + Ord + Whose> Queue<K> {
             Why::Must | Why::Version(_) => Phase::Ready,
             Why::Perhaps => Phase::Following,
         };
-        self.lock().add(key, why, lane, Instant::now());
+        self.state().add(key, why, lane, Instant::now());
         self.bell.notify_one();
     }
 
@@ -204,7 +205,7 @@ impl<K: Clone + Eq + Hash + Ord + Whose> Queue<K> {
 
     /// Does the same for a reason that may have become irrelevant by then.
     pub fn add_slow_for(&self, key: K, why: Why) {
-        self.lock().add(key, why, Phase::Slow, Instant::now());
+        self.state().add(key, why, Phase::Slow, Instant::now());
         self.bell.notify_one();
     }
 
@@ -213,7 +214,7 @@ impl<K: Clone + Eq + Hash + Ord + Whose> Queue<K> {
         loop {
             // Register before checking, so that no wake-up is missed.
             let bell = self.bell.notified();
-            let wake = match self.lock().take(Instant::now()) {
+            let wake = match self.state().take(Instant::now()) {
                 Ok(taken) => {
                     // There may be more work for another worker.
                     self.bell.notify_one();
@@ -230,14 +231,14 @@ impl<K: Clone + Eq + Hash + Ord + Whose> Queue<K> {
 
     /// Ends the pass of a key.
     pub fn done(&self, key: &K, next: Next) {
-        self.lock()
+        self.state()
             .done(key, next, Instant::now(), &mut SystemEntropy);
         self.bell.notify_one();
     }
 
     /// Returns the size of the queue.
     pub fn depth(&self) -> Depth {
-        let state = self.lock();
+        let state = self.state();
         Depth {
             ready: state.ready.len() + state.following.len(),
             slow: state.slow.len(),
@@ -252,8 +253,8 @@ impl<K: Clone + Eq + Hash + Ord + Whose> Queue<K> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<K>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State<K>> {
+        lock(&self.state)
     }
 }
 

@@ -1,8 +1,8 @@
-//! Locks that outlive a panic: what they protect is consistent after every statement.
+//! Locks that outlive a panic. Use this for data that is consistent after every statement.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Locks a mutex, also after a panic of another holder.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
