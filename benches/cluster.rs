@@ -281,10 +281,12 @@ impl Sink for Hand {
     }
 }
 
-fn options(namespace: &str, subjects: impl Iterator<Item = WatchedKind>) -> Options {
+fn options(namespace: &str, watched_kinds: impl Iterator<Item = WatchedKind>) -> Options {
     let reach = Reach::Namespaces(vec![namespace.to_owned()]);
     Options {
-        subjects: subjects.map(|subject| (subject, reach.clone())).collect(),
+        watched_kinds: watched_kinds
+            .map(|watched_kind| (watched_kind, reach.clone()))
+            .collect(),
         settings: Arc::default(),
         mac: tokio::sync::watch::channel(None).1,
         start_within: Duration::ZERO,

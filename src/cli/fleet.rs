@@ -141,11 +141,11 @@ impl FleetArgs {
     }
 
     /// Returns the watches of objects that the operator creates for Identities. Without an image it creates none.
-    pub(super) fn subjects(&self, namespaces: &[String]) -> Vec<(WatchedKind, Reach)> {
+    pub(super) fn watched_kinds(&self, namespaces: &[String]) -> Vec<(WatchedKind, Reach)> {
         if self.image().is_none() {
             return Vec::new();
         }
-        subjects(&self.watched(namespaces), &self.identity_namespaces())
+        watched_kinds(&self.watched(namespaces), &self.identity_namespaces())
     }
 }
 
@@ -193,7 +193,7 @@ pub(super) fn identities_reach(watched: &[String], accepted: &[String]) -> Reach
     }
 }
 
-fn subjects(watched: &[String], accepted: &[String]) -> Vec<(WatchedKind, Reach)> {
+fn watched_kinds(watched: &[String], accepted: &[String]) -> Vec<(WatchedKind, Reach)> {
     let is_scoped = !watched.is_empty();
     let identities = identities_reach(watched, accepted);
     let everywhere = match watched {
@@ -245,9 +245,9 @@ mod tests {
     #[test]
     fn only_the_namespaces_of_the_installation_are_watched() {
         let watched = |namespaces: &[&str], identities: &[&str], kind| {
-            let all = subjects(&names(namespaces), &names(identities));
+            let all = watched_kinds(&names(namespaces), &names(identities));
             all.into_iter()
-                .find(|(subject, _)| *subject == WatchedKind::Managed(kind))
+                .find(|(watched_kind, _)| *watched_kind == WatchedKind::Managed(kind))
                 .map(|(_, reach)| reach)
         };
         let only = |of: &[&str]| Some(Reach::Namespaces(names(of)));

@@ -349,7 +349,7 @@ fn watch(client: &Client, args: &Args, controller: &Arc<Operator>) -> Source {
         .map(WatchedKind::Kind);
     // A Credential is in the namespace of its Identity.
     let credentials = fleet::identities_reach(&watched, &args.fleet.identity_namespaces());
-    let subjects = kinds.chain([
+    let watched_kinds = kinds.chain([
         WatchedKind::Namespaces,
         WatchedKind::ManagedSecrets,
         WatchedKind::ImportedSecrets,
@@ -357,10 +357,10 @@ fn watch(client: &Client, args: &Args, controller: &Arc<Operator>) -> Source {
     // The operator reads Credentials live. Their watch only reports that they changed.
     let (_, mac) = channel::channel(None);
     let options = Options {
-        subjects: subjects
-            .map(|subject| (subject, reach.clone()))
+        watched_kinds: watched_kinds
+            .map(|watched_kind| (watched_kind, reach.clone()))
             .chain([(WatchedKind::Kind(Kind::Credential), credentials)])
-            .chain(args.fleet.subjects(&args.namespaces))
+            .chain(args.fleet.watched_kinds(&args.namespaces))
             .collect(),
         settings: Arc::new(settings(args)),
         mac,

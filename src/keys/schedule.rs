@@ -66,27 +66,30 @@ pub struct Memory {
 }
 
 impl Memory {
-    fn of(wish: &KeySettings) -> Self {
+    fn of(settings: &KeySettings) -> Self {
         Self {
-            longest_token: wish.longest_token.as_secs(),
+            longest_token: settings.longest_token.as_secs(),
             longer_tokens_until: None,
             emergency: None,
         }
     }
 
-    fn is_emergency(&self, wish: &KeySettings) -> bool {
-        wish.emergency.is_some() && wish.emergency != self.emergency
+    fn is_emergency(&self, settings: &KeySettings) -> bool {
+        settings.emergency.is_some() && settings.emergency != self.emergency
     }
 
-    fn next(&self, wish: &KeySettings, now: Timestamp) -> Self {
-        let longest_token = wish.longest_token.as_secs();
+    fn next(&self, settings: &KeySettings, now: Timestamp) -> Self {
+        let longest_token = settings.longest_token.as_secs();
         let ended = (longest_token < self.longest_token)
             .then(|| later(now, SignedDuration::from_secs(self.longest_token)));
         Self {
             longest_token,
             longer_tokens_until: self.longer_tokens_until.max(ended),
             // If the annotation is removed and later set to the same value, it is not a new emergency.
-            emergency: wish.emergency.clone().or_else(|| self.emergency.clone()),
+            emergency: settings
+                .emergency
+                .clone()
+                .or_else(|| self.emergency.clone()),
         }
     }
 }
@@ -175,22 +178,22 @@ impl Plan {
 }
 
 /// Plans the next state of `set`. Without a `memory`, this is the set's first plan.
-pub fn plan(set: &KeySet, memory: Option<&Memory>, wish: &KeySettings, now: Timestamp) -> Plan {
+pub fn plan(set: &KeySet, memory: Option<&Memory>, settings: &KeySettings, now: Timestamp) -> Plan {
     // Whole seconds, since people read these times.
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    let known = memory.cloned().unwrap_or_else(|| Memory::of(wish));
-    let is_emergency = known.is_emergency(wish);
+    let known = memory.cloned().unwrap_or_else(|| Memory::of(settings));
+    let is_emergency = known.is_emergency(settings);
     let trusted = if is_emergency {
         KeySet::default()
     } else {
-        set.without(&wish.distrusted, now)
+        set.without(&settings.distrusted, now)
     };
     let over = set.records().iter().filter(|it| set.is_over(it, now));
     let mut planner = Planner {
         slots: trusted.published(now).map(Slot::of).collect(),
         over: over.map(|it| it.key.kid().to_owned()).collect(),
-        memory: known.next(wish, now),
-        wish,
+        memory: known.next(settings, now),
+        settings,
         now,
     };
     let mut able = planner.slots.iter().filter(|slot| !planner.is_over(slot));
@@ -225,10 +228,10 @@ fn order(slot: &Slot) -> (Algorithm, Timestamp, Option<&str>) {
     (slot.algorithm, slot.active_from, slot.kid.as_deref())
 }
 
-/// The algorithms of `wish`, each once.
-fn wanted(wish: &KeySettings) -> Vec<Algorithm> {
+/// The algorithms of `settings`, each once.
+fn wanted(settings: &KeySettings) -> Vec<Algorithm> {
     let all = Algorithm::ALL.into_iter();
-    all.filter(|algorithm| wish.algorithms.contains(algorithm))
+    all.filter(|algorithm| settings.algorithms.contains(algorithm))
         .collect()
 }
 
@@ -237,7 +240,7 @@ struct Planner<'a> {
     /// The `kid`s of superseded keys, which never sign again.
     over: Vec<String>,
     memory: Memory,
-    wish: &'a KeySettings,
+    settings: &'a KeySettings,
     now: Timestamp,
 }
 
@@ -250,7 +253,7 @@ impl Planner<'_> {
     /// superseded keys because the successor is distrusted. Only a later key in the set marks the earlier ones as
     /// superseded.
     fn to_provide(&self) -> Vec<Algorithm> {
-        let wanted = wanted(self.wish);
+        let wanted = wanted(self.settings);
         let is_left_over = |algorithm: &Algorithm| {
             let own = self.of(*algorithm);
             !own.is_empty() && own.iter().all(|slot| self.is_over(slot))
@@ -272,16 +275,16 @@ impl Planner<'_> {
 
     /// Adds the next key of an algorithm if it has none, or if the last one is due for rotation.
     fn succeed(&mut self, algorithm: Algorithm, at_once: bool) {
-        let (now, wish) = (self.now, self.wish);
-        let ahead = later(now, wish.publish_ahead);
+        let (now, settings) = (self.now, self.settings);
+        let ahead = later(now, settings.publish_ahead);
         let own = self.of(algorithm);
         let last = own.last().filter(|last| !self.is_over(last));
         let active_from = match last {
             None if at_once => now,
             None => ahead,
             Some(last) if last.active_from <= now && own.len() < MAX_KEYS => {
-                let end = later(last.active_from, wish.rotate_every);
-                if now < earlier(end, wish.publish_ahead) {
+                let end = later(last.active_from, settings.rotate_every);
+                if now < earlier(end, settings.publish_ahead) {
                     return;
                 }
                 ahead.max(end)
@@ -300,9 +303,9 @@ impl Planner<'_> {
     /// Retires each replaced key once its last tokens have expired. The last key of a wanted algorithm has no end, even
     /// if it had one when the algorithm was not wanted.
     fn retire_replaced(&mut self) {
-        let linger = self.wish.linger();
+        let linger = self.settings.linger();
         let longer = self.longer_tokens();
-        for algorithm in wanted(self.wish) {
+        for algorithm in wanted(self.settings) {
             let mut successor = None;
             for slot in self.of_mut(algorithm).into_iter().rev() {
                 match successor {
@@ -319,8 +322,8 @@ impl Planner<'_> {
 
     /// Retires the keys of algorithms that are no longer wanted: they sign until a key of a wanted algorithm does.
     fn retire_unwanted(&mut self) {
-        let (now, linger, longer) = (self.now, self.wish.linger(), self.longer_tokens());
-        let wanted = wanted(self.wish);
+        let (now, linger, longer) = (self.now, self.settings.linger(), self.longer_tokens());
+        let wanted = wanted(self.settings);
         let is_wanted = |slot: &Slot| wanted.contains(&slot.algorithm);
         let successor = self.slots.iter().filter(|slot| is_wanted(slot));
         let Some(replaced_from) = successor.map(|slot| slot.active_from).min() else {
@@ -351,7 +354,7 @@ impl Planner<'_> {
     /// Keeps retiring keys longer if the token limit was raised, since tokens issued just before this plan may already
     /// live longer.
     fn keep_for_longer_tokens(&mut self) {
-        let end = later(self.now, self.wish.linger());
+        let end = later(self.now, self.settings.linger());
         for slot in &mut self.slots {
             if slot.retired_at.is_some() {
                 slot.keep_until(end);
@@ -361,7 +364,10 @@ impl Planner<'_> {
 
     /// Returns when the last token signed under a longer limit has expired at every server.
     fn longer_tokens(&self) -> Option<Timestamp> {
-        let lateness = self.wish.linger().checked_sub(self.wish.longest_token)?;
+        let lateness = self
+            .settings
+            .linger()
+            .checked_sub(self.settings.longest_token)?;
         Some(later(self.memory.longer_tokens_until?, lateness))
     }
 
@@ -370,10 +376,10 @@ impl Planner<'_> {
             .slots
             .iter()
             .flat_map(|slot| [Some(slot.active_from), slot.retired_at]);
-        let dues = wanted(self.wish).into_iter().map(|algorithm| {
+        let dues = wanted(self.settings).into_iter().map(|algorithm| {
             let own = self.of(algorithm);
-            let end = later(own.last()?.active_from, self.wish.rotate_every);
-            Some(earlier(end, self.wish.publish_ahead))
+            let end = later(own.last()?.active_from, self.settings.rotate_every);
+            Some(earlier(end, self.settings.publish_ahead))
         });
         let times = times.chain(dues).flatten();
         times.filter(|time| *time > self.now).min()
@@ -396,7 +402,7 @@ impl Planner<'_> {
 
 /// Returns when the next wanted key becomes active: a published key, or else the key that is due after the last one.
 /// The time is in the past if that key is overdue; `None` if there is no key yet.
-pub fn rotates_at(set: &KeySet, wish: &KeySettings, now: Timestamp) -> Option<Timestamp> {
+pub fn rotates_at(set: &KeySet, settings: &KeySettings, now: Timestamp) -> Option<Timestamp> {
     let of_one = |algorithm: Algorithm| {
         let own = set.published(now);
         let own = own.filter(|it| it.key.algorithm() == algorithm && !set.is_over(it, now));
@@ -405,9 +411,9 @@ pub fn rotates_at(set: &KeySet, wish: &KeySettings, now: Timestamp) -> Option<Ti
         let due = starts.iter().max();
         published
             .copied()
-            .or_else(|| Some(later(*due?, wish.rotate_every)))
+            .or_else(|| Some(later(*due?, settings.rotate_every)))
     };
-    wanted(wish).into_iter().filter_map(of_one).min()
+    wanted(settings).into_iter().filter_map(of_one).min()
 }
 
 /// The role of a key in the set.

@@ -193,7 +193,7 @@ impl Service {
         };
         keys.first(&lacking).await;
         let options = Options {
-            subjects: self.subjects(),
+            watched_kinds: self.watched_kinds(),
             settings: Arc::new(self.settings()),
             mac: mac_seen,
             start_within: self.start_within,
@@ -210,7 +210,7 @@ impl Service {
 
     /// Returns the watches of all objects that the rules read. Credentials are watched in the Identity's namespace
     /// only.
-    fn subjects(&self) -> Vec<(WatchedKind, Reach)> {
+    fn watched_kinds(&self) -> Vec<(WatchedKind, Reach)> {
         let own = self.identity.namespace.to_string();
         let mut reach = cluster::reach(&self.namespaces);
         if let Reach::Namespaces(names) = &mut reach
@@ -221,15 +221,15 @@ impl Service {
         let kinds = Kind::ALL
             .into_iter()
             .filter(|kind| *kind != Kind::Credential);
-        let mut subjects: Vec<_> = kinds
+        let mut watched_kinds: Vec<_> = kinds
             .map(|kind| (WatchedKind::Kind(kind), reach.clone()))
             .collect();
-        subjects.push((WatchedKind::Namespaces, reach));
-        subjects.push((
+        watched_kinds.push((WatchedKind::Namespaces, reach));
+        watched_kinds.push((
             WatchedKind::Kind(Kind::Credential),
             Reach::Namespaces(vec![own]),
         ));
-        subjects
+        watched_kinds
     }
 }
 

@@ -17,7 +17,7 @@ fn secs(seconds: i64) -> SignedDuration {
     SignedDuration::from_secs(seconds)
 }
 
-fn wish(algorithms: &[Algorithm]) -> KeySettings {
+fn settings(algorithms: &[Algorithm]) -> KeySettings {
     KeySettings {
         algorithms: algorithms.to_vec(),
         rotate_every: secs(100 * HOUR),
@@ -40,8 +40,8 @@ struct Keys {
 
 impl Keys {
     /// Runs one pass of the operator and returns when the next is due.
-    fn pass(&mut self, wish: &KeySettings, now: i64) -> Option<i64> {
-        let plan = plan(&self.set, self.memory.as_ref(), wish, at(now));
+    fn pass(&mut self, settings: &KeySettings, now: i64) -> Option<i64> {
+        let plan = plan(&self.set, self.memory.as_ref(), settings, at(now));
         let made = plan.makes().into_iter().map(|it| generate(it).unwrap());
         let made: Vec<_> = made.collect();
         self.made += made.len();
@@ -54,12 +54,12 @@ impl Keys {
     }
 
     /// Runs a pass whenever one is due, until `end`.
-    fn run(&mut self, wish: &KeySettings, start: i64, end: i64) {
+    fn run(&mut self, settings: &KeySettings, start: i64, end: i64) {
         let mut now = start;
         while now <= end {
-            now = self.pass(wish, now).unwrap_or(i64::MAX);
+            now = self.pass(settings, now).unwrap_or(i64::MAX);
         }
-        self.pass(wish, end);
+        self.pass(settings, end);
     }
 
     /// The hours of creation, activation and retirement of each key, in the set's order.
@@ -75,8 +75,8 @@ impl Keys {
             .collect()
     }
 
-    fn signer(&self, wish: &KeySettings, now: i64) -> Option<(Algorithm, String)> {
-        let algorithm = self.set.default_algorithm(&wish.algorithms, at(now))?;
+    fn signer(&self, settings: &KeySettings, now: i64) -> Option<(Algorithm, String)> {
+        let algorithm = self.set.default_algorithm(&settings.algorithms, at(now))?;
         let signer = self.set.active(algorithm, at(now))?;
         Some((algorithm, signer.key.kid().to_owned()))
     }
@@ -84,19 +84,19 @@ impl Keys {
 
 #[test]
 fn the_first_keys_sign_at_once_and_the_next_are_published_ahead() {
-    let (mut keys, wish) = (Keys::default(), wish(&[EdDSA]));
-    assert_eq!(keys.pass(&wish, 0), Some(90 * HOUR));
+    let (mut keys, settings) = (Keys::default(), settings(&[EdDSA]));
+    assert_eq!(keys.pass(&settings, 0), Some(90 * HOUR));
     assert_eq!(keys.hours(), [(EdDSA, 0, 0, None)]);
-    assert_eq!(keys.pass(&wish, 90 * HOUR), Some(100 * HOUR));
+    assert_eq!(keys.pass(&settings, 90 * HOUR), Some(100 * HOUR));
     let rotated = [(EdDSA, 0, 0, Some(106)), (EdDSA, 90, 100, None)];
     assert_eq!(
         keys.hours(),
         rotated,
         "5 h token lifetime, 1 h clock margin"
     );
-    assert_eq!(keys.pass(&wish, 100 * HOUR), Some(106 * HOUR));
+    assert_eq!(keys.pass(&settings, 100 * HOUR), Some(106 * HOUR));
     assert_eq!(keys.hours(), rotated);
-    assert_eq!(keys.pass(&wish, 106 * HOUR), Some(190 * HOUR));
+    assert_eq!(keys.pass(&settings, 106 * HOUR), Some(190 * HOUR));
     assert_eq!(keys.hours(), [(EdDSA, 90, 100, None)]);
 }
 
@@ -106,21 +106,21 @@ fn a_replaced_key_stays_published_for_the_staleness_of_servers_up_to_a_day() {
     // staleness.
     for (staleness, end) in [(0, 106), (3, 109), (24, 130), (48, 130)] {
         let mut keys = Keys::default();
-        let wish = KeySettings {
+        let settings = KeySettings {
             staleness: secs(staleness * HOUR),
-            ..wish(&[EdDSA])
+            ..settings(&[EdDSA])
         };
-        keys.pass(&wish, 0);
-        keys.pass(&wish, 90 * HOUR);
+        keys.pass(&settings, 0);
+        keys.pass(&settings, 90 * HOUR);
         assert_eq!(keys.hours()[0].3, Some(end), "{staleness} h");
     }
 }
 
 #[test]
 fn a_late_pass_still_publishes_ahead() {
-    let (mut keys, wish) = (Keys::default(), wish(&[EdDSA]));
-    keys.pass(&wish, 0);
-    keys.pass(&wish, 500 * HOUR);
+    let (mut keys, settings) = (Keys::default(), settings(&[EdDSA]));
+    keys.pass(&settings, 0);
+    keys.pass(&settings, 500 * HOUR);
     assert_eq!(
         keys.hours(),
         [(EdDSA, 0, 0, Some(516)), (EdDSA, 500, 510, None)]
@@ -129,21 +129,21 @@ fn a_late_pass_still_publishes_ahead() {
 
 #[test]
 fn the_next_rotation_is_the_published_key_or_the_one_that_is_due() {
-    let (mut keys, wish) = (Keys::default(), wish(&[EdDSA, ES256]));
-    let hours = |keys: &Keys, wish: &KeySettings, now: i64| {
-        let next = rotates_at(&keys.set, wish, at(now * HOUR))?;
+    let (mut keys, settings) = (Keys::default(), settings(&[EdDSA, ES256]));
+    let hours = |keys: &Keys, settings: &KeySettings, now: i64| {
+        let next = rotates_at(&keys.set, settings, at(now * HOUR))?;
         Some(next.as_second() / HOUR)
     };
-    assert_eq!(hours(&keys, &wish, 0), None, "no key yet");
-    keys.pass(&wish, 0);
-    assert_eq!(hours(&keys, &wish, 0), Some(100));
-    assert_eq!(hours(&keys, &wish, 150), Some(100), "overdue for 50 h");
-    keys.pass(&wish, 150 * HOUR);
-    assert_eq!(hours(&keys, &wish, 150), Some(160), "published now");
-    assert_eq!(hours(&keys, &wish, 160), Some(260));
+    assert_eq!(hours(&keys, &settings, 0), None, "no key yet");
+    keys.pass(&settings, 0);
+    assert_eq!(hours(&keys, &settings, 0), Some(100));
+    assert_eq!(hours(&keys, &settings, 150), Some(100), "overdue for 50 h");
+    keys.pass(&settings, 150 * HOUR);
+    assert_eq!(hours(&keys, &settings, 150), Some(160), "published now");
+    assert_eq!(hours(&keys, &settings, 160), Some(260));
     let sooner = KeySettings {
         rotate_every: secs(20 * HOUR),
-        ..wish
+        ..settings
     };
     assert_eq!(hours(&keys, &sooner, 161), Some(180));
 }
@@ -151,8 +151,8 @@ fn the_next_rotation_is_the_published_key_or_the_one_that_is_due() {
 #[test]
 fn keys_of_other_algorithms_do_not_move_the_next_rotation() {
     let mut keys = Keys::default();
-    keys.pass(&wish(&[EdDSA]), 0);
-    let changed = wish(&[ES256]);
+    keys.pass(&settings(&[EdDSA]), 0);
+    let changed = settings(&[ES256]);
     keys.run(&changed, 20 * HOUR, 31 * HOUR);
     assert_eq!(
         keys.hours(),
@@ -168,14 +168,14 @@ fn keys_of_other_algorithms_do_not_move_the_next_rotation() {
 
 #[test]
 fn an_undisturbed_schedule_makes_one_key_and_two_writes_a_period() {
-    let (mut keys, wish) = (Keys::default(), wish(&[EdDSA, ES256]));
-    keys.run(&wish, 0, 1000 * HOUR);
+    let (mut keys, settings) = (Keys::default(), settings(&[EdDSA, ES256]));
+    keys.run(&settings, 0, 1000 * HOUR);
     assert_eq!(keys.made, 2 * (1 + 10));
     // One write to publish and one to remove, both algorithms at once; an activation writes nothing.
     assert_eq!(keys.writes, 1 + 10 + 9);
     let writes = keys.writes;
     for now in 1001..1005 {
-        keys.pass(&wish, now * HOUR);
+        keys.pass(&settings, now * HOUR);
     }
     assert_eq!(keys.writes, writes, "the steady state writes nothing");
 }
@@ -183,8 +183,8 @@ fn an_undisturbed_schedule_makes_one_key_and_two_writes_a_period() {
 #[test]
 fn an_algorithm_that_replaces_another_signs_after_its_key_was_published_ahead() {
     let mut keys = Keys::default();
-    keys.pass(&wish(&[EdDSA]), 0);
-    let changed = wish(&[ES256]);
+    keys.pass(&settings(&[EdDSA]), 0);
+    let changed = settings(&[ES256]);
     keys.pass(&changed, 20 * HOUR);
     assert_eq!(
         keys.hours(),
@@ -207,29 +207,29 @@ fn an_algorithm_that_replaces_another_signs_after_its_key_was_published_ahead() 
 #[test]
 fn a_removed_algorithm_is_published_until_its_tokens_expire() {
     let mut keys = Keys::default();
-    keys.pass(&wish(&[EdDSA, ES256]), 0);
-    keys.pass(&wish(&[EdDSA]), 20 * HOUR);
-    keys.pass(&wish(&[EdDSA]), 21 * HOUR);
+    keys.pass(&settings(&[EdDSA, ES256]), 0);
+    keys.pass(&settings(&[EdDSA]), 20 * HOUR);
+    keys.pass(&settings(&[EdDSA]), 21 * HOUR);
     assert_eq!(
         keys.hours(),
         [(ES256, 0, 0, Some(26)), (EdDSA, 0, 0, None)],
         "5 h token lifetime, 1 h clock margin, after the removal"
     );
     let mut regretted = keys.clone();
-    regretted.pass(&wish(&[EdDSA, ES256]), 22 * HOUR);
+    regretted.pass(&settings(&[EdDSA, ES256]), 22 * HOUR);
     assert_eq!(
         regretted.hours(),
         [(ES256, 0, 0, None), (EdDSA, 0, 0, None)],
         "wanted again: the key stays"
     );
-    keys.pass(&wish(&[EdDSA]), 26 * HOUR);
+    keys.pass(&settings(&[EdDSA]), 26 * HOUR);
     assert_eq!(keys.hours(), [(EdDSA, 0, 0, None)]);
 }
 
 #[test]
 fn each_emergency_value_replaces_all_keys_at_once() {
     let mut keys = Keys::default();
-    let calm = wish(&[EdDSA, ES256]);
+    let calm = settings(&[EdDSA, ES256]);
     keys.pass(&calm, 0);
     keys.pass(&calm, 90 * HOUR);
     let emergency = |value: &str| KeySettings {
@@ -250,19 +250,19 @@ fn each_emergency_value_replaces_all_keys_at_once() {
 #[test]
 fn a_new_identity_with_the_annotation_has_its_keys_made_once() {
     let mut keys = Keys::default();
-    let wish = KeySettings {
+    let settings = KeySettings {
         emergency: Some("x".into()),
-        ..wish(&[EdDSA])
+        ..settings(&[EdDSA])
     };
-    keys.pass(&wish, 0);
-    keys.pass(&wish, 1);
+    keys.pass(&settings, 0);
+    keys.pass(&settings, 1);
     assert_eq!(keys.made, 1);
 }
 
 #[test]
 fn the_published_key_or_a_new_one_replaces_a_distrusted_signer_at_once() {
     let mut keys = Keys::default();
-    let calm = wish(&[EdDSA]);
+    let calm = settings(&[EdDSA]);
     keys.pass(&calm, 0);
     let distrust = |keys: &Keys, now: i64| KeySettings {
         distrusted: vec![keys.signer(&calm, now * HOUR).unwrap().1],
@@ -282,12 +282,12 @@ fn the_published_key_or_a_new_one_replaces_a_distrusted_signer_at_once() {
 #[test]
 fn the_published_key_of_a_new_algorithm_signs_at_once_when_the_old_signer_is_distrusted() {
     let mut keys = Keys::default();
-    let old = wish(&[EdDSA]);
+    let old = settings(&[EdDSA]);
     keys.pass(&old, 0);
-    keys.pass(&wish(&[ES256]), 20 * HOUR);
+    keys.pass(&settings(&[ES256]), 20 * HOUR);
     let distrusting = KeySettings {
         distrusted: vec![keys.signer(&old, 21 * HOUR).unwrap().1],
-        ..wish(&[ES256])
+        ..settings(&[ES256])
     };
     keys.pass(&distrusting, 21 * HOUR);
     assert_eq!(keys.hours(), [(ES256, 20, 21, None)], "not only at hour 30");
@@ -296,7 +296,7 @@ fn the_published_key_of_a_new_algorithm_signs_at_once_when_the_old_signer_is_dis
 #[test]
 fn a_retiring_key_never_signs_again_when_its_successor_is_distrusted() {
     let mut keys = Keys::default();
-    let calm = wish(&[EdDSA]);
+    let calm = settings(&[EdDSA]);
     keys.run(&calm, 0, 101 * HOUR);
     let (_, first) = keys.signer(&calm, 99 * HOUR).unwrap();
     let (_, second) = keys.signer(&calm, 101 * HOUR).unwrap();
@@ -316,22 +316,22 @@ fn a_retiring_key_never_signs_again_when_its_successor_is_distrusted() {
     let made = [(EdDSA, 0, 0, Some(107)), (EdDSA, 101, 101, None)];
     assert_eq!(keys.hours(), made, "5 h token lifetime, 1 h clock margin");
     // An algorithm that is no longer wanted gets a key too: that key marks the first one as superseded.
-    keys.pass(&wish(&[ES256]), 102 * HOUR);
+    keys.pass(&settings(&[ES256]), 102 * HOUR);
     let third = keys.set.records().last().unwrap().key.kid().to_owned();
     let gone = KeySettings {
         distrusted: vec![third],
-        ..wish(&[ES256])
+        ..settings(&[ES256])
     };
     keys.pass(&gone, 103 * HOUR);
-    keys.pass(&wish(&[EdDSA]), 104 * HOUR);
-    let (_, fourth) = keys.signer(&wish(&[EdDSA]), 104 * HOUR).unwrap();
+    keys.pass(&settings(&[EdDSA]), 104 * HOUR);
+    let (_, fourth) = keys.signer(&settings(&[EdDSA]), 104 * HOUR).unwrap();
     assert_ne!(fourth, first);
 }
 
 #[test]
 fn a_lowered_token_limit_is_remembered_until_the_longer_tokens_expire() {
     let mut keys = Keys::default();
-    let generous = wish(&[EdDSA]);
+    let generous = settings(&[EdDSA]);
     let tight = KeySettings {
         longest_token: secs(HOUR),
         ..generous.clone()
@@ -362,11 +362,11 @@ fn a_lowered_token_limit_is_remembered_until_the_longer_tokens_expire() {
 #[test]
 fn a_raised_token_limit_keeps_retiring_keys_longer() {
     let mut keys = Keys::default();
-    keys.pass(&wish(&[EdDSA]), 0);
-    keys.pass(&wish(&[EdDSA]), 90 * HOUR);
+    keys.pass(&settings(&[EdDSA]), 0);
+    keys.pass(&settings(&[EdDSA]), 90 * HOUR);
     let loose = KeySettings {
         longest_token: secs(50 * HOUR),
-        ..wish(&[EdDSA])
+        ..settings(&[EdDSA])
     };
     keys.pass(&loose, 105 * HOUR);
     assert_eq!(keys.hours()[0].3, Some(156), "105 + 50 + 1");
@@ -382,7 +382,7 @@ fn a_schedule_that_needs_too_many_keys_waits() {
         rotate_every: secs(HOUR),
         publish_ahead: secs(10 * MINUTE),
         longest_token: secs(24 * HOUR),
-        ..wish(&[EdDSA])
+        ..settings(&[EdDSA])
     };
     keys.run(&hasty, 0, 300 * HOUR);
     assert!(keys.set.records().len() <= MAX_KEYS);
@@ -393,8 +393,8 @@ fn a_schedule_that_needs_too_many_keys_waits() {
 fn phases_tell_which_key_signs() {
     let mut keys = Keys::default();
     let both = [EdDSA, ES256];
-    keys.pass(&wish(&both), 0);
-    keys.pass(&wish(&both), 90 * HOUR);
+    keys.pass(&settings(&both), 0);
+    keys.pass(&settings(&both), 90 * HOUR);
     let phases = |keys: &Keys, wanted: &[Algorithm], now: i64| {
         let phases = phases(&keys.set, wanted, at(now * HOUR)).into_iter();
         let phases = phases.map(|(record, phase)| (record.key.algorithm(), phase));
@@ -412,8 +412,8 @@ fn phases_tell_which_key_signs() {
     assert_eq!(phases(&keys, &both, 100), of_two(Retiring, Active));
 
     let mut keys = Keys::default();
-    keys.pass(&wish(&[EdDSA]), 0);
-    keys.pass(&wish(&[ES256]), HOUR);
+    keys.pass(&settings(&[EdDSA]), 0);
+    keys.pass(&settings(&[ES256]), HOUR);
     let change = |now| phases(&keys, &[ES256], now);
     assert_eq!(change(1), [(ES256, Published), (EdDSA, Active)]);
     assert_eq!(change(11), [(ES256, Active), (EdDSA, Retiring)]);
@@ -470,7 +470,7 @@ const LATE: i64 = 5 * MINUTE;
 struct World {
     now: i64,
     behind: i64,
-    wish: KeySettings,
+    settings: KeySettings,
     keys: Keys,
     due: i64,
     /// The published key sets, with their wishes and the time of publication.
@@ -495,7 +495,7 @@ impl World {
             clock_moves,
             now: 1_000_000,
             behind: 0,
-            wish: wish(&[EdDSA]),
+            settings: settings(&[EdDSA]),
             keys: Keys::default(),
             due: 0,
             history: Vec::new(),
@@ -516,19 +516,19 @@ impl World {
 
     fn operate(&mut self) {
         let before = self.kids();
-        let next = self.keys.pass(&self.wish, self.clock());
+        let next = self.keys.pass(&self.settings, self.clock());
         let after = self.kids();
         // Planning again changes nothing.
         let again = plan(
             &self.keys.set,
             self.keys.memory.as_ref(),
-            &self.wish,
+            &self.settings,
             at(self.clock()),
         );
         assert!(!again.is_change && again.makes().is_empty(), "{again:?}");
         assert_eq!(again.next.map(Timestamp::as_second), next);
         self.due = next.unwrap_or(i64::MAX).saturating_add(self.behind);
-        let ahead = self.wish.publish_ahead.as_secs();
+        let ahead = self.settings.publish_ahead.as_secs();
         for kid in after.difference(&before) {
             self.published.insert(kid.clone(), (self.now, ahead));
         }
@@ -537,7 +537,7 @@ impl World {
             let gone = before.difference(&after).cloned();
             self.distrusted.extend(gone);
         }
-        let state = (self.now, self.keys.set.clone(), self.wish.clone());
+        let state = (self.now, self.keys.set.clone(), self.settings.clone());
         self.history.push(state);
     }
 
@@ -548,21 +548,21 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Algorithms(algorithms) => self.wish.algorithms = algorithms,
+            Event::Algorithms(algorithms) => self.settings.algorithms = algorithms,
             Event::RotateEvery(every) => {
-                self.wish.rotate_every = secs(every).max(self.wish.publish_ahead + secs(1));
+                self.settings.rotate_every = secs(every).max(self.settings.publish_ahead + secs(1));
             }
             Event::PublishAhead(ahead) => {
-                self.wish.publish_ahead = secs(ahead).min(self.wish.rotate_every - secs(1));
+                self.settings.publish_ahead = secs(ahead).min(self.settings.rotate_every - secs(1));
             }
-            Event::LongestToken(longest) => self.wish.longest_token = secs(longest),
+            Event::LongestToken(longest) => self.settings.longest_token = secs(longest),
             Event::DistrustSigner => {
-                let signer = self.keys.signer(&self.wish, self.clock()).unwrap().1;
-                self.wish.distrusted = vec![signer];
+                let signer = self.keys.signer(&self.settings, self.clock()).unwrap().1;
+                self.settings.distrusted = vec![signer];
                 self.is_disturbed = true;
             }
             Event::Emergency => {
-                self.wish.emergency = Some(self.now.to_string());
+                self.settings.emergency = Some(self.now.to_string());
                 self.is_disturbed = true;
             }
             Event::ClockBehind(behind) => self.behind = behind,
@@ -586,17 +586,17 @@ impl World {
         }
     }
 
-    /// The key set and the wish that a late server has.
+    /// The key set and the settings that a late server has.
     fn late(&self) -> (&KeySet, &KeySettings) {
         let known = self.history.iter().rev();
         let mut known = known.filter(|(since, ..)| *since <= self.now - LATE);
-        let (_, set, wish) = known.next().unwrap_or(&self.history[0]);
-        (set, wish)
+        let (_, set, settings) = known.next().unwrap_or(&self.history[0]);
+        (set, settings)
     }
 
     fn look(&mut self) {
         let clock = self.clock();
-        for algorithm in &self.wish.algorithms {
+        for algorithm in &self.settings.algorithms {
             let signs = self.keys.set.active(*algorithm, at(clock));
             assert!(signs.is_some(), "{algorithm} signs at every moment");
         }
@@ -613,7 +613,7 @@ impl World {
     /// a server that has an older set and removes the distrusted keys of today.
     fn go_forward(&mut self) {
         let now = at(self.clock());
-        let late = self.late().0.without(&self.wish.distrusted, now);
+        let late = self.late().0.without(&self.settings.distrusted, now);
         for algorithm in Algorithm::ALL {
             let signers = self.signers.entry(algorithm).or_default();
             let signer = |set: &KeySet| {
@@ -637,10 +637,12 @@ impl World {
 
     fn sign(&mut self) {
         let clock = self.clock();
-        let fresh = (&self.keys.set, &self.wish);
+        let fresh = (&self.keys.set, &self.settings);
         let mut tokens = Vec::new();
-        for (set, wish) in [fresh, self.late()] {
-            let default = set.default_algorithm(&wish.algorithms, at(clock)).unwrap();
+        for (set, settings) in [fresh, self.late()] {
+            let default = set
+                .default_algorithm(&settings.algorithms, at(clock))
+                .unwrap();
             let kid = set.active(default, at(clock)).unwrap().key.kid().to_owned();
             let (since, ahead) = self.published[&kid];
             assert!(
@@ -648,11 +650,11 @@ impl World {
                 "{kid} of {default} signs {} s after it was published, not {ahead}",
                 self.now - since
             );
-            let asked = wish.algorithms.iter();
+            let asked = settings.algorithms.iter();
             let asked = asked.filter_map(|it| set.active(*it, at(clock)));
             let asked = asked.map(|record| record.key.kid().to_owned());
             for kid in asked.chain([kid]) {
-                tokens.push((kid, clock + wish.longest_token.as_secs()));
+                tokens.push((kid, clock + settings.longest_token.as_secs()));
             }
         }
         self.tokens.extend(tokens);
@@ -678,7 +680,7 @@ impl World {
         // ahead.
         let (late, _) = self.late();
         let known: BTreeSet<_> = late.records().iter().map(|it| it.key.kid()).collect();
-        let signer = self.keys.signer(&self.wish, clock).unwrap().1;
+        let signer = self.keys.signer(&self.settings, clock).unwrap().1;
         assert!(
             known.contains(signer.as_str()) || self.excused.contains(&signer) || self.clock_moves,
             "a late server does not know {signer}"

@@ -45,8 +45,8 @@ pub(super) enum Owner {
     Other,
 }
 
-/// Decides what to do.
-pub(super) fn step(
+/// Decides what to do about an object.
+pub(super) fn action(
     wanted: &Wanted,
     scale: Scale,
     live: Option<&Value>,

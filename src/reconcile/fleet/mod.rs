@@ -4,7 +4,7 @@
 //! [`build`] returns the objects that should exist, [`compare`] decides what to do about each existing object, and
 //! [`rollout`] reads how far the pods are. When the installation's image changes, [`upgrade`] decides which Identity is
 //! next. [`obstacles`] are the namespaces that its servers may not read. These are pure. [`Fleet`] gathers live objects
-//! and applies, one request per step. Not here: Secrets (the pods mount them and follow their changes), and dev mode,
+//! and applies, one request per action. Not here: Secrets (the pods mount them and follow their changes), and dev mode,
 //! which runs no pods.
 
 pub mod build;

@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::Child;
 use super::build::{Wanted, WantedObjects};
-use super::compare::{ObjectAction, annotation, step};
+use super::compare::{ObjectAction, action, annotation};
 use super::keeper::{APIS_FOR, Fleet, FleetError, UpgradeTurn, only};
 use super::obstacles::{BindingObstacle, ObstacleEvent, Obstacles, is_elsewhere};
 use super::rollout::{self, Rollout, RolloutPhase, is_rolling, is_stuck, read};
@@ -165,16 +165,16 @@ impl<'a> Pass<'a> {
             }
             Err(error) => return Err(FleetError(child.to_string(), error)),
         };
-        let step = step(wanted, self.plan.scale, live.as_ref(), &self.key, self.uid);
+        let action = action(wanted, self.plan.scale, live.as_ref(), &self.key, self.uid);
         if is_workload {
-            self.passed.missing = match (&step, &live) {
+            self.passed.missing = match (&action, &live) {
                 (ObjectAction::Apply(body), None) if !self.may_run_otherwise(child) => {
                     Some(rollout::wanted(body))
                 }
                 _ => None,
             };
         }
-        let Some(stored) = self.act(wanted, step, live).await? else {
+        let Some(stored) = self.act(wanted, action, live).await? else {
             return Ok(false);
         };
         if annotation(&stored, ANNOTATION_APPLIED) == Some(digest) {
@@ -196,15 +196,15 @@ impl<'a> Pass<'a> {
             .any(|it| it.kind.is_workload() && it != child)
     }
 
-    /// Takes one step. Returns the stored object, if it is known.
+    /// Carries out one action. Returns the stored object, if it is known.
     async fn act(
         &mut self,
         wanted: &Wanted,
-        step: ObjectAction,
+        action: ObjectAction,
         live: Option<Value>,
     ) -> Result<Option<Value>, FleetError> {
         let child = &wanted.child;
-        match step {
+        match action {
             ObjectAction::Keep => Ok(live),
             ObjectAction::Wait if is_elsewhere(child, &self.key) => {
                 let live = live.unwrap_or_default();

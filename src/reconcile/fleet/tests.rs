@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::build::{Allowed, Apis, Scale, Wanted, WantedObjects, build};
-use super::compare::{ObjectAction, step};
+use super::compare::{ObjectAction, action};
 use super::obstacles::{BindingObstacle, Obstacles, is_elsewhere, obstacle, tell};
 use super::pass::missing_certificate;
 use super::rollout::{RolloutPhase, read};
@@ -232,13 +232,13 @@ fn a_claim_template_keeps_its_metadata_and_the_claim_changes_by_itself() {
     let key = ObjectKey::new("platform", "main");
     let changed = with("b");
     let wanted = wanted(&changed, ManagedKind::StatefulSet);
-    let ObjectAction::Apply(applied) = step(wanted, changed.scale, Some(&live), &key, UID) else {
+    let ObjectAction::Apply(applied) = action(wanted, changed.scale, Some(&live), &key, UID) else {
         panic!("the new labels must be applied");
     };
     assert_eq!(applied["metadata"]["labels"]["team"], "b");
     let template = "/spec/volumeClaimTemplates";
     assert_eq!(applied.pointer(template), live.pointer(template));
-    let again = step(wanted, changed.scale, Some(&applied), &key, UID);
+    let again = action(wanted, changed.scale, Some(&applied), &key, UID);
     assert_eq!(again, ObjectAction::Keep);
 }
 
@@ -447,9 +447,9 @@ fn stored(wanted: &Value) -> Value {
     live
 }
 
-fn steps(plan: &WantedObjects, kind: ManagedKind, live: &Value) -> ObjectAction {
+fn action_on(plan: &WantedObjects, kind: ManagedKind, live: &Value) -> ObjectAction {
     let key = ObjectKey::new("platform", "main");
-    step(wanted(plan, kind), plan.scale, Some(live), &key, UID)
+    action(wanted(plan, kind), plan.scale, Some(live), &key, UID)
 }
 
 #[test]
@@ -457,12 +457,12 @@ fn an_unchanged_object_is_kept() {
     let plan = plan("replicas: 3");
     let key = ObjectKey::new("platform", "main");
     for wanted in &plan.objects {
-        let absent = step(wanted, plan.scale, None, &key, UID);
+        let absent = action(wanted, plan.scale, None, &key, UID);
         let ObjectAction::Apply(body) = absent else {
             panic!("{absent:?}")
         };
-        let step = step(wanted, plan.scale, Some(&stored(&body)), &key, UID);
-        assert_eq!(step, ObjectAction::Keep, "{}", wanted.child);
+        let action = action(wanted, plan.scale, Some(&stored(&body)), &key, UID);
+        assert_eq!(action, ObjectAction::Keep, "{}", wanted.child);
     }
 }
 
@@ -480,9 +480,9 @@ fn only_what_is_ours_is_drift(#[case] at: &str, #[case] value: Value, #[case] is
     let plan = plan("replicas: 3");
     let mut live = stored(body(&plan, ManagedKind::Deployment));
     set(&mut live, at, value);
-    let step = steps(&plan, ManagedKind::Deployment, &live);
-    assert_eq!(step == ObjectAction::Keep, is_kept, "{step:?}");
-    assert!(is_kept || matches!(step, ObjectAction::Repair(_)));
+    let action = action_on(&plan, ManagedKind::Deployment, &live);
+    assert_eq!(action == ObjectAction::Keep, is_kept, "{action:?}");
+    assert!(is_kept || matches!(action, ObjectAction::Repair(_)));
 }
 
 /// An addition by someone else changes the meaning of these fields.
@@ -509,12 +509,12 @@ fn additions_to_fields_that_have_meaning_as_a_whole_are_repaired(
     let plan = plan("pod: {nodeSelector: {disk: fast}}");
     let mut live = stored(body(&plan, kind));
     live["spec"]["replicas"] = json!(2);
-    assert_eq!(steps(&plan, kind, &live), ObjectAction::Keep);
+    assert_eq!(action_on(&plan, kind, &live), ObjectAction::Keep);
     set(&mut live, at, value);
-    let step = steps(&plan, kind, &live);
-    assert_eq!(step == ObjectAction::Keep, is_kept, "{step:?}");
+    let action = action_on(&plan, kind, &live);
+    assert_eq!(action == ObjectAction::Keep, is_kept, "{action:?}");
     let is_unpaused =
-        matches!(&step, ObjectAction::Repair(body) if body["spec"]["paused"] == json!(false));
+        matches!(&action, ObjectAction::Repair(body) if body["spec"]["paused"] == json!(false));
     assert_eq!(is_unpaused, at == "/spec/paused");
 }
 
@@ -537,9 +537,13 @@ fn a_binding_that_gives_the_right_is_ours(
     live["metadata"]["ownerReferences"] = owners;
     let fields = more.as_object().unwrap().clone();
     live.as_object_mut().unwrap().extend(fields);
-    let step = steps(&plan, ManagedKind::ClusterRoleBinding, &live);
-    assert_eq!(matches!(step, ObjectAction::Repair(_)), is_ours, "{step:?}");
-    assert_eq!(matches!(step, ObjectAction::Conflict(_)), !is_ours);
+    let action = action_on(&plan, ManagedKind::ClusterRoleBinding, &live);
+    assert_eq!(
+        matches!(action, ObjectAction::Repair(_)),
+        is_ours,
+        "{action:?}"
+    );
+    assert_eq!(matches!(action, ObjectAction::Conflict(_)), !is_ours);
 }
 
 #[test]
@@ -598,7 +602,7 @@ fn the_owner_of_an_object_decides_what_may_be_done() {
     let with = |at: &str, value: Value| {
         let mut live = ours.clone();
         set(&mut live, at, value);
-        steps(&plan, ManagedKind::Service, &live)
+        action_on(&plan, ManagedKind::Service, &live)
     };
     assert!(
         matches!(
@@ -621,7 +625,7 @@ fn the_owner_of_an_object_decides_what_may_be_done() {
     let deleting = with("/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"));
     assert_eq!(deleting, ObjectAction::Wait);
     let foreign = json!({"metadata": {"name": "main-identity", "namespace": "platform"}});
-    let ObjectAction::Conflict(problem) = steps(&plan, ManagedKind::Service, &foreign) else {
+    let ObjectAction::Conflict(problem) = action_on(&plan, ManagedKind::Service, &foreign) else {
         panic!("expected a name conflict");
     };
     assert_eq!(problem.reason, Reason::ValueConflict);
@@ -638,7 +642,7 @@ fn a_binding_to_another_role_is_recreated() {
     let mut live = stored(body(&plan, ManagedKind::ClusterRoleBinding));
     live["roleRef"]["name"] = json!("before");
     assert_eq!(
-        steps(&plan, ManagedKind::ClusterRoleBinding, &live),
+        action_on(&plan, ManagedKind::ClusterRoleBinding, &live),
         ObjectAction::Replace
     );
 }
@@ -673,7 +677,7 @@ fn replicas_are_set_by_one_side_only(
             {"manager": "kube-controller-manager", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
         ]);
     }
-    let ObjectAction::Apply(body) = steps(&plan, ManagedKind::Deployment, &deployment) else {
+    let ObjectAction::Apply(body) = action_on(&plan, ManagedKind::Deployment, &deployment) else {
         panic!("expected an apply");
     };
     assert_eq!(body["spec"]["replicas"].as_i64(), applied);
@@ -964,11 +968,11 @@ fn a_stateful_set_is_recreated_only_for_a_larger_volume() {
     };
     let small = live(&of("1Gi"));
     assert_eq!(
-        steps(&of("1Gi"), ManagedKind::StatefulSet, &small),
+        action_on(&of("1Gi"), ManagedKind::StatefulSet, &small),
         ObjectAction::Keep
     );
     assert_eq!(
-        steps(&of("2Gi"), ManagedKind::StatefulSet, &small),
+        action_on(&of("2Gi"), ManagedKind::StatefulSet, &small),
         ObjectAction::Release
     );
 }

@@ -99,7 +99,7 @@ pub struct SigningKeys {
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The algorithms and the schedule of the signing keys.
-    pub wish: KeySettings,
+    pub settings: KeySettings,
     /// Labels and annotations of both Secrets.
     pub inherited: Arc<InheritedMetadata>,
 }
@@ -107,7 +107,7 @@ pub struct Asked {
 /// Returns what an Identity's key Secrets should have.
 pub fn asked(identity: &IdentityRecord) -> Asked {
     let algorithms = identity.algorithms.iter().copied();
-    let wish = KeySettings {
+    let settings = KeySettings {
         algorithms: algorithms.map(Algorithm::from).collect(),
         rotate_every: identity.rotate_keys_every,
         publish_ahead: identity.publish_keys_ahead,
@@ -117,7 +117,7 @@ pub fn asked(identity: &IdentityRecord) -> Asked {
         emergency: identity.rotate_keys.as_deref().map(str::to_owned),
     };
     Asked {
-        wish,
+        settings,
         inherited: identity.inherited.clone(),
     }
 }
@@ -343,7 +343,7 @@ async fn ensure_signing<C: Cluster>(
     now: Timestamp,
     refused: &mut Option<ApiError>,
 ) -> Result<Result<SigningKeys, Problem>, ApiError> {
-    let (wish, inherited) = (&asked.wish, &asked.inherited);
+    let (settings, inherited) = (&asked.settings, &asked.inherited);
     let key = signing_secret(identity);
     let found = match cluster.secret(&key).await? {
         Some(found) => Some(unmark(cluster, found, refused).await?),
@@ -354,17 +354,24 @@ async fn ensure_signing<C: Cluster>(
         Some(Ok(set)) => set,
         Some(Err(problem)) => return Ok(Err(problem)),
     };
-    let plan = schedule::plan(&set, found.as_ref().and_then(memory_of).as_ref(), wish, now);
+    let plan = schedule::plan(
+        &set,
+        found.as_ref().and_then(memory_of).as_ref(),
+        settings,
+        now,
+    );
     if let Some(secret) = found.as_ref().filter(|_| !plan.is_change) {
         relabel(cluster, secret, inherited, refused).await?;
-        return Ok(Ok(signing(&set, wish, plan.next, now)));
+        return Ok(Ok(signing(&set, settings, plan.next, now)));
     }
     if let Some(secret) = found.as_ref().filter(|secret| !is_ours_to_change(secret)) {
-        return Ok(match refuse_change(&key, secret, &set, &plan, wish, now) {
-            Some(problem) => Err(problem),
-            // Who imported these keys also replaces them.
-            None => Ok(signing(&set, wish, set.next_change(now), now)),
-        });
+        return Ok(
+            match refuse_change(&key, secret, &set, &plan, settings, now) {
+                Some(problem) => Err(problem),
+                // Who imported these keys also replaces them.
+                None => Ok(signing(&set, settings, set.next_change(now), now)),
+            },
+        );
     }
     // An RSA key takes tens of milliseconds of CPU time, sometimes many more.
     let makes = plan.makes();
@@ -390,9 +397,9 @@ async fn ensure_signing<C: Cluster>(
         // The current keys stay in use, and the caller reports why.
         Err(error) if error.is_refusal() && found.is_some() => {
             refused.get_or_insert(error);
-            Ok(Ok(signing(&set, wish, set.next_change(now), now)))
+            Ok(Ok(signing(&set, settings, set.next_change(now), now)))
         }
-        written => written.map(|_| Ok(signing(&next, wish, plan.next, now))),
+        written => written.map(|_| Ok(signing(&next, settings, plan.next, now))),
     }
 }
 
@@ -439,11 +446,11 @@ fn refuse_change(
     secret: &SecretObject,
     set: &KeySet,
     plan: &Plan,
-    wish: &KeySettings,
+    settings: &KeySettings,
     now: Timestamp,
 ) -> Option<Problem> {
-    let trusted = set.without(&wish.distrusted, now);
-    let mut wanted = wish.algorithms.iter();
+    let trusted = set.without(&settings.distrusted, now);
+    let mut wanted = settings.algorithms.iter();
     let lacks_key = wanted.any(|algorithm| trusted.active(*algorithm, now).is_none());
     let (path, fault) = if lacks_key {
         let fault = "lacks a key for an algorithm of spec.signing.algorithms";
@@ -479,12 +486,12 @@ fn unusable(key: &ObjectKey, field: &str, why: &str) -> Problem {
 
 fn signing(
     set: &KeySet,
-    wish: &KeySettings,
+    settings: &KeySettings,
     next: Option<Timestamp>,
     now: Timestamp,
 ) -> SigningKeys {
-    let trusted = set.without(&wish.distrusted, now);
-    let phases = schedule::phases(&trusted, &wish.algorithms, now).into_iter();
+    let trusted = set.without(&settings.distrusted, now);
+    let phases = schedule::phases(&trusted, &settings.algorithms, now).into_iter();
     let keys = phases.map(|(record, phase)| KeyStatus {
         kid: record.key.kid().to_owned(),
         algorithm: record.key.algorithm().into(),
@@ -499,7 +506,7 @@ fn signing(
     SigningKeys {
         keys: keys.take(MAX_TOLD).collect(),
         next,
-        rotates_at: schedule::rotates_at(&trusted, wish, now),
+        rotates_at: schedule::rotates_at(&trusted, settings, now),
     }
 }
 

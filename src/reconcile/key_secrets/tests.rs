@@ -16,7 +16,7 @@ use crate::tokens::SystemEntropy;
 struct State {
     _folder: TempDir,
     files: Files,
-    wish: KeySettings,
+    settings: KeySettings,
     inherited: InheritedMetadata,
     now: Timestamp,
 }
@@ -93,7 +93,7 @@ async fn a_refused_label_holds_up_no_rotation() {
     state.ensure().await;
     let before = state.secret().await;
     state.inherited.labels = [("env".to_owned(), "no".to_owned())].into();
-    state.wish.emergency = Some("leaked".to_owned());
+    state.settings.emergency = Some("leaked".to_owned());
     let ensured = state.ensure_on(&Strict::new(&state.files)).await;
     let refused = ensured.unwrap().refused;
     assert!(
@@ -133,7 +133,7 @@ async fn a_stored_label_holds_up_no_rotation_and_no_removal_of_a_mark(
         "" => std::collections::BTreeMap::new(),
         value => labels(value),
     };
-    state.wish.emergency = Some("leaked".to_owned());
+    state.settings.emergency = Some("leaked".to_owned());
     let strict = Strict::new(&state.files);
     let ensured = state.ensure_on(&strict).await.unwrap();
     assert!(ensured.refused.is_some(), "it is told");
@@ -158,7 +158,7 @@ async fn keys_that_cannot_be_replaced_stay_in_use_and_that_is_told() {
     let mut state = State::new();
     state.ensure().await;
     let before = state.told().await.unwrap();
-    state.wish.emergency = Some("leaked".to_owned());
+    state.settings.emergency = Some("leaked".to_owned());
     let locked = Strict {
         is_locked: true,
         ..Strict::new(&state.files)
@@ -212,7 +212,7 @@ impl State {
         Self {
             _folder: folder,
             files,
-            wish: KeySettings {
+            settings: KeySettings {
                 algorithms: vec![Algorithm::EdDSA],
                 rotate_every: SignedDuration::from_hours(100),
                 publish_ahead: SignedDuration::from_hours(10),
@@ -228,7 +228,7 @@ impl State {
 
     fn asked(&self) -> Asked {
         Asked {
-            wish: self.wish.clone(),
+            settings: self.settings.clone(),
             inherited: Arc::new(self.inherited.clone()),
         }
     }
@@ -329,7 +329,7 @@ async fn the_schedule_is_kept_in_the_secret_and_a_steady_state_writes_nothing() 
             (Algorithm::EdDSA, KeyPhase::Published)
         ]
     );
-    state.wish.emergency = Some("leak".to_owned());
+    state.settings.emergency = Some("leak".to_owned());
     assert_eq!(
         state.told().await.unwrap(),
         [(Algorithm::EdDSA, KeyPhase::Active)]
@@ -366,12 +366,12 @@ async fn imported_keys_are_used_and_never_changed() {
         state.told().await.unwrap(),
         [(Algorithm::EdDSA, KeyPhase::Active)]
     );
-    state.wish.algorithms.push(Algorithm::ES256);
+    state.settings.algorithms.push(Algorithm::ES256);
     let (reason, message) = state.told().await.unwrap_err();
     assert_eq!(reason, Reason::SecretConflict);
     assert!(message.contains("lacks a key"), "{message}");
-    state.wish.algorithms.pop();
-    state.wish.emergency = Some("leak".to_owned());
+    state.settings.algorithms.pop();
+    state.settings.emergency = Some("leak".to_owned());
     let (reason, message) = state.told().await.unwrap_err();
     assert_eq!(reason, Reason::SecretConflict);
     assert!(message.contains("symbolon.dev/rotate-keys"), "{message}");
@@ -392,7 +392,7 @@ async fn an_immutable_secret_is_used_and_never_changed() {
         [(Algorithm::EdDSA, KeyPhase::Active)]
     );
     let kid = state.ensure().await.signing.unwrap().keys[0].kid.clone();
-    state.wish.distrusted = vec![kid];
+    state.settings.distrusted = vec![kid];
     assert_eq!(state.told().await.unwrap_err().0, Reason::SecretImmutable);
 }
 

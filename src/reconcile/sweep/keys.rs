@@ -18,7 +18,7 @@ pub(super) const LONGEST_GAP: SignedDuration = SignedDuration::from_hours(3);
 /// By how much another leader's clock may be ahead.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_hours(1);
 
-/// The next step.
+/// What to do about a key Secret whose Identity does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SweepAction {
     /// Keep it: it was not created for this Identity.

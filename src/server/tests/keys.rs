@@ -190,7 +190,7 @@ impl Verifier {
 struct Operator {
     keys: KeySet,
     memory: Option<Memory>,
-    wish: KeySettings,
+    settings: KeySettings,
     clock: Timestamp,
 }
 
@@ -200,7 +200,7 @@ impl Operator {
         Self {
             keys: KeySet::default(),
             memory: None,
-            wish: KeySettings {
+            settings: KeySettings {
                 algorithms: vec![EdDSA],
                 rotate_every: hours(100),
                 publish_ahead: hours(10),
@@ -216,7 +216,7 @@ impl Operator {
     /// Lets an hour pass and gives the server the keys.
     fn tick(&mut self, fixture: &Fixture) {
         self.clock += SignedDuration::from_hours(1);
-        let plan = plan(&self.keys, self.memory.as_ref(), &self.wish, self.clock);
+        let plan = plan(&self.keys, self.memory.as_ref(), &self.settings, self.clock);
         let made = plan.makes().into_iter().map(|it| generate(it).unwrap());
         self.keys = plan.apply(&self.keys, made).unwrap();
         self.memory = Some(plan.memory);
@@ -301,7 +301,7 @@ async fn no_verification_fails_while_keys_rotate_and_algorithms_change_under_loa
                     crate::directory::Row::Identity(Box::new((*identity).clone())),
                 ));
             });
-            operator.wish.algorithms = vec![ES256];
+            operator.settings.algorithms = vec![ES256];
         }
         operator.tick(&fixture);
         hour.fetch_add(1, Ordering::Relaxed);

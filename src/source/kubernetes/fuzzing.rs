@@ -15,7 +15,7 @@ use crate::directory::{Change, Directory, Settings, Sizes};
 use crate::resources::{Kind, ManagedKind};
 use crate::tokens::MacKey;
 
-/// The rules: any JSON object decodes to its value. Every subject accepts any object. An applied change is not news. A
+/// The rules: any JSON object decodes to its value. Every kind accepts any object. An applied change is not news. A
 /// deletion leaves nothing behind.
 pub fn raw(data: &[u8]) {
     let Ok(value) = serde_json::from_slice::<Value>(data) else {
@@ -34,10 +34,10 @@ pub fn raw(data: &[u8]) {
         WatchedKind::ManagedSecrets,
         WatchedKind::ImportedSecrets,
     ];
-    for subject in kinds.into_iter().chain(managed).chain(others) {
+    for watched_kind in kinds.into_iter().chain(managed).chain(others) {
         let raw = Raw(kept.clone());
-        let gone = subject.deleted(&raw);
-        let seen = subject.applied(raw, &Settings::default(), Some(&key));
+        let gone = watched_kind.deleted(&raw);
+        let seen = watched_kind.applied(raw, &Settings::default(), Some(&key));
         let (Some(WatchChange::Object { change, .. }), WatchChange::Object { change: gone, .. }) =
             (seen, gone)
         else {

@@ -18,8 +18,8 @@ pub mod fuzzing;
 mod known;
 mod obstacle;
 mod raw;
-mod subject;
 mod watch;
+mod watched_kind;
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +36,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use self::obstacle::WatchObstacle;
-pub use self::subject::WatchedKind;
+pub use self::watched_kind::WatchedKind;
 use crate::directory::{Change, ObjectKey, Settings};
 use crate::json_stream::Framing;
 use crate::lock::lock;
@@ -78,7 +78,7 @@ pub trait Sink: Send + Sync + 'static {
     fn take(&self, batch: Vec<WatchChange>);
 }
 
-/// The namespaces in which a subject is watched.
+/// The namespaces in which a kind is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// All namespaces.
@@ -98,8 +98,8 @@ impl Reach {
 
 /// The options of the watches.
 pub struct Options {
-    /// The subjects and their namespaces.
-    pub subjects: Vec<(WatchedKind, Reach)>,
+    /// The kinds to watch and their namespaces.
+    pub watched_kinds: Vec<(WatchedKind, Reach)>,
     /// The settings of the installation.
     pub settings: Arc<Settings>,
     /// The key that verifies the seals of Credentials; without it no entry is valid. After a change of the key all
@@ -220,10 +220,10 @@ impl Source {
             health: Vec::new(),
             listed,
         };
-        for (subject, reach) in &options.subjects {
+        for (watched_kind, reach) in &options.watched_kinds {
             for namespace in reach.places() {
                 let health = Arc::new(Health {
-                    name: watch::name(*subject, namespace.as_deref()),
+                    name: watch::name(*watched_kind, namespace.as_deref()),
                     start: Instant::now(),
                     heard: AtomicU64::new(0),
                     listed: false.into(),
@@ -234,7 +234,7 @@ impl Source {
                 source.health.push(health.clone());
                 let watch = watch::Watch {
                     client: client.clone(),
-                    subject: *subject,
+                    watched_kind: *watched_kind,
                     namespace,
                     settings: options.settings.clone(),
                     mac: options.mac.clone(),
@@ -318,10 +318,10 @@ impl Source {
 /// Reads an Identity and returns what keeps it from being read; `None` if it can be read, or if the API server does not
 /// answer.
 pub async fn obstacle_to(client: &Client, identity: &ObjectKey) -> Option<WatchObstacle> {
-    let subject = WatchedKind::Kind(Kind::Identity);
-    let request = subject.one(identity).ok()?;
+    let watched_kind = WatchedKind::Kind(Kind::Identity);
+    let request = watched_kind.one(identity).ok()?;
     let answer =
-        answer::ObjectResponse::open(client, request, Framing::Object, subject.keep()).await;
+        answer::ObjectResponse::open(client, request, Framing::Object, watched_kind.keep()).await;
     answer
         .err()
         .and_then(|error| WatchObstacle::of_identity(identity, &error))

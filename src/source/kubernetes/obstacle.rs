@@ -28,12 +28,12 @@ pub enum WatchObstacle {
 }
 
 impl WatchObstacle {
-    /// Returns what a failed list or watch of a subject lacks.
-    pub(super) fn of(subject: WatchedKind, error: &WatchError) -> Option<Self> {
+    /// Returns what a failed list or watch of a kind lacks.
+    pub(super) fn of(watched_kind: WatchedKind, error: &WatchError) -> Option<Self> {
         let WatchError::Kube(kube::Error::Api(status)) = error else {
             return None;
         };
-        match (status.code, subject) {
+        match (status.code, watched_kind) {
             (404, WatchedKind::Kind(kind)) => Some(Self::NoDefinition(kind)),
             (401, _) => Some(Self::NotAuthenticated),
             (403, _) => Some(Self::Denied(words(status))),

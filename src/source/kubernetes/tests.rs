@@ -201,19 +201,19 @@ fn start(acts: Vec<Act>) -> (Source, Arc<Told>) {
     start_of(WatchedKind::Kind(Kind::Scope), Reach::Cluster, acts)
 }
 
-fn start_of(subject: WatchedKind, reach: Reach, acts: Vec<Act>) -> (Source, Arc<Told>) {
-    start_but(subject, reach, acts, Refusals::default())
+fn start_of(watched_kind: WatchedKind, reach: Reach, acts: Vec<Act>) -> (Source, Arc<Told>) {
+    start_but(watched_kind, reach, acts, Refusals::default())
 }
 
 fn start_but(
-    subject: WatchedKind,
+    watched_kind: WatchedKind,
     reach: Reach,
     acts: Vec<Act>,
     refusals: Refusals,
 ) -> (Source, Arc<Told>) {
     let told = Arc::new(Told::default());
     let options = Options {
-        subjects: vec![(subject, reach)],
+        watched_kinds: vec![(watched_kind, reach)],
         settings: Arc::default(),
         mac: channel::channel(None).1,
         start_within: Duration::ZERO,
@@ -770,7 +770,7 @@ fn only_possible_owners_are_reported() {
             "ownerReferences": [reference],
         });
         let raw = raw::Raw(json!({"metadata": metadata}));
-        let seen = |subject: WatchedKind| match subject.deleted(&raw) {
+        let seen = |watched_kind: WatchedKind| match watched_kind.deleted(&raw) {
             WatchChange::Secret(secret) => secret.controller,
             other => panic!("{other:?}"),
         };

@@ -19,7 +19,7 @@ use super::error::WatchError;
 use super::known::Known;
 use super::obstacle::WatchObstacle;
 use super::raw::Raw;
-use super::subject::{WatchedKind, object_key};
+use super::watched_kind::{WatchedKind, object_key};
 use super::{Health, Refusals, Sink, WatchChange};
 use crate::directory::Settings;
 use crate::json_stream::{Framing, PageSize};
@@ -35,16 +35,16 @@ const REPEAT: Duration = Duration::from_mins(5);
 const INITIAL_END: &str = "k8s.io/initial-events-end";
 
 /// Returns the name of a watch in logs and messages.
-pub(super) fn name(subject: WatchedKind, namespace: Option<&str>) -> String {
+pub(super) fn name(watched_kind: WatchedKind, namespace: Option<&str>) -> String {
     match namespace {
-        Some(namespace) => format!("{} in {namespace}", subject.plural()),
-        None => subject.plural().to_owned(),
+        Some(namespace) => format!("{} in {namespace}", watched_kind.plural()),
+        None => watched_kind.plural().to_owned(),
     }
 }
 
 pub(super) struct Watch<S> {
     pub(super) client: Client,
-    pub(super) subject: WatchedKind,
+    pub(super) watched_kind: WatchedKind,
     pub(super) namespace: Option<String>,
     pub(super) settings: Arc<Settings>,
     pub(super) mac: channel::Receiver<Option<Arc<MacKey>>>,
@@ -107,7 +107,7 @@ impl<S: Sink> Watch<S> {
     fn recover(&self, place: &mut Place, error: &WatchError) -> Option<Duration> {
         let name = &self.health.name;
         let code = error.code();
-        let obstacle = WatchObstacle::of(self.subject, error);
+        let obstacle = WatchObstacle::of(self.watched_kind, error);
         let is_new = self.health.lacks(obstacle.as_ref());
         if self.is_refusal(code) {
             return self.refused(place);
@@ -158,7 +158,7 @@ impl<S: Sink> Watch<S> {
         let Some(namespace) = &self.namespace else {
             return false;
         };
-        match self.subject {
+        match self.watched_kind {
             // A namespace that does not exist grants no rights either. Without its labels no selector matches it.
             WatchedKind::Namespaces => matches!(code, Some(403 | 404)),
             _ => code == Some(403) && !self.refusals.essential.contains(namespace),
@@ -247,7 +247,7 @@ impl<S: Sink> Watch<S> {
                     Ok(Ok(None)) => return Ok(End::Closed),
                     Err(_) => return Err(WatchError::Silent),
                 },
-                () = other_key(&mut self.mac, self.subject) => return Ok(End::OtherKey),
+                () = other_key(&mut self.mac, self.watched_kind) => return Ok(End::OtherKey),
             }
         }
     }
@@ -255,7 +255,7 @@ impl<S: Sink> Watch<S> {
     /// Starts a watch at `version`; without one, it begins with all objects.
     async fn open(&self, version: Option<&str>) -> Result<ObjectResponse, WatchError> {
         let request = self
-            .subject
+            .watched_kind
             .watch(self.namespace.as_deref(), WATCH_SECONDS, version)?;
         self.ask(request, Framing::Events).await
     }
@@ -265,12 +265,12 @@ impl<S: Sink> Watch<S> {
         request: http::Request<Vec<u8>>,
         framing: Framing,
     ) -> Result<ObjectResponse, WatchError> {
-        ObjectResponse::open(&self.client, request, framing, self.subject.keep()).await
+        ObjectResponse::open(&self.client, request, framing, self.watched_kind.keep()).await
     }
 
     async fn list(&self, place: &mut Place, key: Option<&MacKey>) -> Result<String, WatchError> {
         place.listing = Some(Known::default());
-        if let Some(request) = self.subject.alone(self.namespace.as_deref()) {
+        if let Some(request) = self.watched_kind.alone(self.namespace.as_deref()) {
             let answer = self.ask(request?, Framing::Object).await?;
             let (_, version) = self.take_all(place, answer, key).await?;
             if version.is_empty() {
@@ -282,7 +282,7 @@ impl<S: Sink> Watch<S> {
         let (mut next, mut size) = (None, PageSize::default());
         loop {
             let request = self
-                .subject
+                .watched_kind
                 .list(self.namespace.as_deref(), size.limit(), next)?;
             let answer = self.ask(request, Framing::List).await?;
             let (page, _) = self.take_all(place, answer, key).await?;
@@ -368,7 +368,7 @@ impl<S: Sink> Watch<S> {
                 }
                 "DELETED" => {
                     place.saw(&raw, false);
-                    seen.push(self.subject.deleted(&raw));
+                    seen.push(self.watched_kind.deleted(&raw));
                 }
                 "BOOKMARK" => {
                     if raw.0["metadata"]["annotations"][INITIAL_END].is_string() {
@@ -404,16 +404,16 @@ impl<S: Sink> Watch<S> {
             watch = self.health.name, %object, bytes,
             "ignored an object that is too large: shorten its labels, annotations or spec"
         );
-        self.subject.gone(&object)
+        self.watched_kind.gone(&object)
     }
 
     fn applied(&self, raw: Raw, key: Option<&MacKey>) -> Option<WatchChange> {
         let object = object_key(&raw);
-        let seen = self.subject.applied(raw, &self.settings, key);
+        let seen = self.watched_kind.applied(raw, &self.settings, key);
         if seen.is_none() {
             // It may have been served before.
             warn!(watch = self.health.name, %object, "ignored an object without usable metadata");
-            return Some(self.subject.gone(&object));
+            return Some(self.watched_kind.gone(&object));
         }
         seen
     }
@@ -428,7 +428,7 @@ impl<S: Sink> Watch<S> {
     fn finish_list(&self, place: &mut Place) {
         let listing = place.listing.take().unwrap_or_default();
         let gone = place.known.without(&listing);
-        self.hand_on(gone.iter().map(|key| self.subject.gone(key)).collect());
+        self.hand_on(gone.iter().map(|key| self.watched_kind.gone(key)).collect());
         place.known = listing;
         place.known.settle();
         self.list_is_complete();
@@ -468,8 +468,8 @@ impl Place {
 }
 
 /// Resolves when the mac key changes, which concerns only Credentials.
-async fn other_key(mac: &mut channel::Receiver<Option<Arc<MacKey>>>, subject: WatchedKind) {
-    let concerned = subject == WatchedKind::Kind(crate::resources::Kind::Credential);
+async fn other_key(mac: &mut channel::Receiver<Option<Arc<MacKey>>>, watched_kind: WatchedKind) {
+    let concerned = watched_kind == WatchedKind::Kind(crate::resources::Kind::Credential);
     if !concerned || mac.changed().await.is_err() {
         std::future::pending::<()>().await;
     }

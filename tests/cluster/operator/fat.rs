@@ -93,7 +93,7 @@ async fn clients_with_a_megabyte_of_metadata_are_served_and_keep_it_unchanged() 
     let (client, asked) = without_streams(world.client());
     let names = Arc::new(Names::default());
     let options = Options {
-        subjects: vec![(
+        watched_kinds: vec![(
             WatchedKind::Kind(Kind::OAuthClient),
             Reach::Namespaces(vec![world.team.name().to_owned()]),
         )],

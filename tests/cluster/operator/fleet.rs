@@ -16,7 +16,7 @@ use kube::{
 use serde_json::{Value, json};
 use symbolon::directory::{ObjectKey, Settings};
 use symbolon::reconcile::cluster::fence::Fence;
-use symbolon::reconcile::controller::{Embedded, Serving};
+use symbolon::reconcile::controller::{EmbeddedIdentity, Serving};
 use symbolon::reconcile::fleet::{Fleet, Installation, Objects};
 use symbolon::resources::{Kind, ManagedKind};
 use tokio_util::task::AbortOnDropHandle;
@@ -63,7 +63,7 @@ pub(super) async fn start(
     let serving = Serving::Here {
         fleet: (!of.image.is_empty()).then(|| Arc::new(Fleet::new(objects, of))),
         // An embedded server that is always ready.
-        embedded: embedded.map(|identity| Embedded::new(identity, || None)),
+        embedded: embedded.map(|identity| EmbeddedIdentity::new(identity, || None)),
     };
     let settings = Settings {
         identity_namespaces: accepted,

@@ -418,20 +418,20 @@ impl Running {
         let managed = ManagedKind::ALL
             .into_iter()
             .filter(|kind| kind.is_built_in());
-        let subjects = kinds
+        let watched_kinds = kinds
             .chain([
                 WatchedKind::Namespaces,
                 WatchedKind::ManagedSecrets,
                 WatchedKind::ImportedSecrets,
             ])
             .chain(managed.map(WatchedKind::Managed));
-        let reach_of = |subject: &WatchedKind| match subject {
+        let reach_of = |watched_kind: &WatchedKind| match watched_kind {
             WatchedKind::Managed(ManagedKind::ClusterRoleBinding) => Reach::Cluster,
             _ => reach.clone(),
         };
         let options = Options {
-            subjects: subjects
-                .map(|subject| (subject, reach_of(&subject)))
+            watched_kinds: watched_kinds
+                .map(|watched_kind| (watched_kind, reach_of(&watched_kind)))
                 .collect(),
             settings: Arc::new(settings),
             mac: tokio::sync::watch::channel(None).1,
