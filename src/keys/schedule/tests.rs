@@ -473,7 +473,7 @@ struct World {
     settings: KeySettings,
     keys: Keys,
     due: i64,
-    /// The published key sets, with their wishes and the time of publication.
+    /// The published key sets, with their settings and the time of publication.
     history: Vec<(i64, KeySet, KeySettings)>,
     /// The key and the expiry of each token in use, by the clock.
     tokens: BTreeSet<(String, i64)>,

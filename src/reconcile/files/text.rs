@@ -27,7 +27,7 @@ pub(super) fn manifest_of(content: &[u8]) -> Result<Option<Map<String, Value>>, 
 /// Reading the file could take gigabytes, or hours.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the file has YAML aliases, %TAG, or more than {MAX_OPENED} of [ and {{, and could take gigabytes to read: remove it, or write it without them"
+    "the file has YAML aliases, %TAG, or more than {MAX_OPENED} brackets [ and {{, so that it could take gigabytes of memory to read: remove it, or write it without them"
 )]
 pub(super) struct Costly;
 

@@ -294,7 +294,7 @@ fn retired(what: &str, token_id: &str, end: Option<&Moment>, why: Retirement) ->
             "{what} {token_id} is accepted{end}: the imported Secret no longer holds a usable value."
         ),
         Retirement::Crowded => format!(
-            "{what} {token_id} is no longer accepted: as many {plural} of this object as can be recorded were accepted, and this one was unused for longest."
+            "{what} {token_id} is no longer accepted: the Credential has no room for more {plural} of this object, and this one was unused for longest."
         ),
         Retirement::Sooner => {
             format!("{what} {token_id} is accepted{end}: expiresAt moved to an earlier time.")
