@@ -19,7 +19,7 @@ pub(super) struct Load {
     most: usize,
     /// The number of turns of each connection.
     pub(super) turns: usize,
-    charged: AtomicUsize,
+    pub(super) charged: AtomicUsize,
     /// Notified when more than `most` is charged.
     pub(super) exceeded: Notify,
 }
