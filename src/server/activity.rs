@@ -12,6 +12,11 @@ use super::load::{Load, STALL, millis};
 
 /// The number of checks of a connection that an answer may wait for. Each check has its own slot of waiting answers.
 pub(super) const AGES: usize = 5;
+/// The encrypted bytes that are not charged: TLS reads at most this many at once, and a usual request has fewer.
+const USUAL_ENCRYPTED: usize = 4 << 10;
+/// The most encrypted bytes that TLS may keep: a record of 16 KiB and a read. A connection with more ends. TLS itself
+/// would keep 64 KiB for a message of a handshake, which no client needs.
+const MAX_ENCRYPTED: usize = 32 << 10;
 /// Bytes for an answer in addition to its body: its task, and its head until that is written.
 const PER_ANSWER: usize = 2 << 10;
 /// Bytes for an answer without a body: its head and its stream, until they are written.
@@ -69,6 +74,8 @@ pub(super) struct Activity {
     may_read: AtomicUsize,
     /// Whether the peer has sent something during the handshake.
     heard: AtomicBool,
+    /// The encrypted bytes that came since TLS last handed bytes over. TLS keeps them until they are a whole message.
+    encrypted: AtomicUsize,
     /// The bytes that the socket has taken.
     pub(super) written: AtomicU64,
     /// When bytes last came or went, by [`Load::now`].
@@ -143,6 +150,7 @@ impl Activity {
             read: AtomicUsize::new(0),
             may_read: AtomicUsize::new(READ_AT_ONCE),
             heard: AtomicBool::new(false),
+            encrypted: AtomicUsize::new(0),
             written: AtomicU64::new(0),
             touched: AtomicU64::new(now),
             waiting: AtomicU32::new(0),
@@ -288,6 +296,7 @@ impl Activity {
 
     /// Records bytes from the peer.
     pub fn has_read(&self, bytes: usize) {
+        self.has_decrypted();
         self.reading.store(true, Ordering::Relaxed);
         self.touched.store(self.load.now(), Ordering::Relaxed);
         let received = u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -323,10 +332,35 @@ impl Activity {
         }
     }
 
-    /// Records that bytes of a handshake came.
-    pub fn has_heard(&self) {
+    /// Records encrypted bytes. Ends the connection if TLS keeps too many.
+    pub fn has_heard(&self, bytes: usize) {
         self.heard.store(true, Ordering::Relaxed);
         self.touched.store(self.load.now(), Ordering::Relaxed);
+        let before = self.encrypted.fetch_add(bytes, Ordering::Relaxed);
+        let after = before + bytes;
+        if after > USUAL_ENCRYPTED {
+            self.charge(unusual(after) - unusual(before));
+        }
+        if after > MAX_ENCRYPTED {
+            self.end();
+        }
+    }
+
+    /// Records that TLS has completed its handshake or handed bytes over. It refuses other messages while it keeps a
+    /// part of one, so it keeps at most what came with them.
+    pub fn has_decrypted(&self) {
+        if self.encrypted.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let kept = self.encrypted.swap(0, Ordering::Relaxed);
+        if kept > USUAL_ENCRYPTED {
+            self.release(unusual(kept));
+        }
+    }
+
+    /// Returns whether the peer has begun a message of TLS that is longer than usual, and has not completed it.
+    pub fn has_partial_message(&self) -> bool {
+        self.encrypted.load(Ordering::Relaxed) > USUAL_ENCRYPTED
     }
 
     /// Returns the place in the order in which handshakes are ended: first those whose peers have sent nothing, then
@@ -452,10 +486,11 @@ impl Activity {
     pub fn suspected(&self) -> usize {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let received = usize::try_from(of(&self.received).min(MAX_SUSPECTED)).unwrap_or(usize::MAX);
-        let is_reading = self.reading.load(Ordering::Relaxed);
+        let is_reading = self.reading.load(Ordering::Relaxed) || self.has_partial_message();
         let is_calm = !is_reading && of(&self.requests) == of(&self.answered);
         if is_calm && self.behind_since().is_none() {
-            self.weight() / CALM + received / CALM
+            // Never nothing: of calm connections, the caller that has most loses them first.
+            (self.weight() / CALM + received / CALM).max(1)
         } else {
             self.weight() + received + FLOOR
         }
@@ -480,6 +515,11 @@ impl Activity {
         self.charged.fetch_sub(bytes, Ordering::Relaxed);
         self.load.release(bytes);
     }
+}
+
+/// Returns how many of the encrypted bytes are charged.
+const fn unusual(encrypted: usize) -> usize {
+    encrypted.saturating_sub(USUAL_ENCRYPTED)
 }
 
 impl Drop for Activity {
@@ -567,6 +607,46 @@ mod tests {
         assert_eq!(activity.weight(), blocked - PER_BLOCKED + 2 * PER_EMPTY);
         activity.has_flushed();
         assert_eq!(activity.weight(), 0);
+    }
+
+    #[test]
+    fn encrypted_bytes_count_until_tls_hands_bytes_over() {
+        let activity = Activity::default();
+        activity.has_heard(USUAL_ENCRYPTED);
+        assert_eq!(activity.weight(), 0, "a usual request");
+        assert!(!activity.has_partial_message());
+        activity.has_heard(100);
+        activity.has_heard(20 << 10);
+        assert_eq!(activity.weight(), 100 + (20 << 10));
+        assert!(activity.has_partial_message());
+        activity.has_read(1);
+        assert_eq!(activity.weight(), 0);
+        assert!(!activity.has_partial_message());
+        activity.has_heard(20 << 10);
+        activity.has_decrypted();
+        assert_eq!(activity.weight(), 0, "after the handshake");
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_before_tls_keeps_more_than_a_record() {
+        let activity = Activity::default();
+        activity.has_heard(MAX_ENCRYPTED);
+        let is_ended = || futures::FutureExt::now_or_never(activity.ended()).is_some();
+        assert!(!is_ended());
+        activity.has_heard(1);
+        assert!(is_ended());
+    }
+
+    #[test]
+    fn a_caller_with_many_calm_connections_is_more_suspect_than_one_with_few() {
+        let calm = |bytes| {
+            let activity = Arc::new(Activity::default());
+            activity.came(false);
+            activity.has_read(bytes);
+            drop(activity.begin());
+            activity.suspected()
+        };
+        assert!(1000 * calm(30) > 50 * calm(1000));
     }
 
     #[test]

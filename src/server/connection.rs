@@ -131,7 +131,8 @@ impl Watchdog {
         }
         self.quiet += self.period;
         // HTTP/2 also has frames that are not part of a request.
-        if activity.reading.load(Ordering::Relaxed) && !activity.is_http2() {
+        let is_in_head = activity.reading.load(Ordering::Relaxed) && !activity.is_http2();
+        if is_in_head || activity.has_partial_message() {
             self.stalled += self.period;
             if self.stalled >= self.head_deadline {
                 return ConnectionAction::Abort;

@@ -378,7 +378,7 @@ async fn secure(
         let activity = Arc::clone(&place.activity);
         let stream = InspectReader::new(stream, move |came: &[u8]| {
             if !came.is_empty() {
-                activity.has_heard();
+                activity.has_heard(came.len());
             }
         });
         let accepting = acceptor.accept_with(stream, bounded);
@@ -390,7 +390,10 @@ async fn secure(
         }
     };
     match stream {
-        Ok(Ok(stream)) => drive(stream, place, handler, phases).await,
+        Ok(Ok(stream)) => {
+            place.activity.has_decrypted();
+            drive(stream, place, handler, phases).await;
+        }
         // The peer does not speak TLS, or is too slow. Such connections, like those of port scanners, are too many for
         // the log.
         Ok(Err(_)) | Err(_) => handler.turned_away(Shed::TlsHandshake),

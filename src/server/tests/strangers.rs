@@ -26,7 +26,8 @@ async fn shed(fixture: &Fixture, cause: &str) -> u64 {
     line.map_or(0, |count| count.parse().unwrap())
 }
 
-async fn until(fixture: &Fixture, cause: &str) {
+/// Waits until a connection was ended for `cause`.
+pub(super) async fn until(fixture: &Fixture, cause: &str) {
     let shed = async {
         while shed(fixture, cause).await == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;

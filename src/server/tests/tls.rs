@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::strangers::until;
 use super::tcp::{PATIENCE, connect_from};
 use super::*;
 use crate::server::{Tls, serve};
@@ -341,6 +342,73 @@ async fn a_tls_peer_that_does_not_read_is_cut_off() {
         text.contains(r#"symbolon_shed_total{cause="unread"} 1"#),
         "{text}"
     );
+}
+
+/// Returns a record of TLS, unencrypted, with a part of a handshake message.
+fn record(part: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(part.len()).unwrap().to_be_bytes();
+    [&[22, 3, 3], &length[..], part].concat()
+}
+
+/// Writes until the peer ends the connection.
+async fn is_cut_off(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) {
+    let _ = stream.write_all(bytes).await;
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest));
+    let _ = ended.await.expect("the connection is cut off");
+}
+
+/// TLS would keep 64 KiB of it, and no client needs half of that.
+#[tokio::test]
+async fn a_message_of_a_handshake_that_is_too_long_ends_the_connection() {
+    let running = Running::start(|limits| limits.head_deadline = 2 * PATIENCE).await;
+    let mut hello = vec![1, 0, 0xff, 0xf0];
+    hello.resize(40 << 10, 0);
+    let bytes = hello.chunks(16 << 10).flat_map(record).collect::<Vec<_>>();
+    is_cut_off(TcpStream::connect(running.address).await.unwrap(), &bytes).await;
+    assert!(running.is_served_with(&running.certificate).await);
+}
+
+/// Opens a connection, uses it, and sends a part of a further record.
+async fn leaves_a_record_open(
+    running: &Running,
+    version: &'static SupportedProtocolVersion,
+) -> TcpStream {
+    let versions = [version];
+    let connected = running.connect(&running.certificate, &versions, &[b"http/1.1"]);
+    let mut stream = connected.await.unwrap();
+    let request = JWKS.replace("Connection: close\r\n", "");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.read_u8().await.unwrap();
+    let (mut socket, _) = stream.into_inner();
+    let mut record = vec![23, 3, 3, 0x40, 0];
+    record.resize(12 << 10, 0);
+    socket.write_all(&record).await.unwrap();
+    socket
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_completed_ends_the_connection_at_the_deadline_of_heads() {
+    let running = Running::start(|limits| limits.idle = 2 * PATIENCE).await;
+    for version in [&version::TLS13, &version::TLS12] {
+        is_cut_off(leaves_a_record_open(&running, version).await, &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn memory_of_records_that_are_not_completed_counts_too() {
+    let running = Running::start(|limits| {
+        limits.held_bytes = 16 << 10;
+        limits.head_deadline = 2 * PATIENCE;
+        limits.idle = 2 * PATIENCE;
+    })
+    .await;
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        open.push(leaves_a_record_open(&running, &version::TLS13).await);
+    }
+    until(&running.fixture, "memory").await;
+    assert!(running.is_served_with(&running.certificate).await);
 }
 
 #[tokio::test]
