@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::harness::Cluster;
 
 /// How long [`eventually`] waits. It is long because the machine may be busy; a test that passes never waits so long.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(10);
 
 /// The result of a program: its standard output, or on failure its standard error.
 pub(crate) type Answer = Result<String, String>;

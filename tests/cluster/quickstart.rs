@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::harness::Cluster;
 
 /// Longer than all blocks together need; each waits for up to a minute.
-const PATIENCE: Duration = Duration::from_mins(3);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// The line between the outputs of two blocks.
 const END_OF_BLOCK: &str = "=== end of block";

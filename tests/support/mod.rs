@@ -19,7 +19,7 @@ pub(crate) use self::ports::free_port;
 use std::time::{Duration, Instant};
 
 /// How long [`eventually`] waits. It is long because the machine may be busy; a test that passes never waits so long.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Repeats `ask` until it returns a value, and fails the test after [`PATIENCE`].
 pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {

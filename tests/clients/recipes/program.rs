@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::{eventually, get};
 
 /// How long a program may take to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 pub(super) struct Program {
     child: Child,

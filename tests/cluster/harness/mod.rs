@@ -45,7 +45,7 @@ pub(crate) use self::{
 const FIELD_MANAGER: &str = "symbolon-test-harness";
 
 /// How long [`eventually`] waits. It is long because the machine may be busy; a test that passes never waits so long.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(10);
 
 /// A Kubernetes API server with its controllers (no nodes).
 pub(crate) struct Cluster {
