@@ -133,7 +133,10 @@ impl Watchdog {
         // HTTP/2 also has frames that are not part of a request.
         let is_in_head = activity.reading.load(Ordering::Relaxed) && !activity.is_http2();
         if is_in_head || activity.has_partial_message() {
-            self.stalled += self.period;
+            // While the peer takes no answers, the server does not read on: the deadline for answers ends the connection.
+            if !activity.blocked.load(Ordering::Relaxed) {
+                self.stalled += self.period;
+            }
             if self.stalled >= self.head_deadline {
                 return ConnectionAction::Abort;
             }
@@ -546,6 +549,21 @@ mod tests {
                 ConnectionAction::Unread
             ]
         );
+    }
+
+    /// The server has read a part of the next request when it stops to read.
+    #[test]
+    fn a_peer_that_takes_no_bytes_is_never_taken_for_one_that_sends_no_head() {
+        let (mut watchdog, activity) = (watchdog(), Arc::new(Activity::default()));
+        activity.came(false);
+        drop(activity.begin());
+        assert_eq!(watchdog.check(&activity, None), ConnectionAction::Stay);
+        activity.has_read(10);
+        assert_eq!(watchdog.check(&activity, None), ConnectionAction::Stay);
+        activity.cannot_write();
+        let ends = checks(&mut watchdog, &activity, CHECKS as usize + 1);
+        let first = ends.iter().find(|it| **it != ConnectionAction::Stay);
+        assert_eq!(first, Some(&ConnectionAction::Unread), "{ends:?}");
     }
 
     #[test]

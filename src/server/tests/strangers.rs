@@ -19,7 +19,7 @@ const GOOD: &str =
     "GET /id/.well-known/openid-configuration HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 /// Returns how many requests and connections were refused or ended for `cause`.
-async fn shed(fixture: &Fixture, cause: &str) -> u64 {
+pub(super) async fn shed(fixture: &Fixture, cause: &str) -> u64 {
     let text = super::edge::health(fixture, "/metrics").await.body;
     let start = format!("symbolon_shed_total{{cause=\"{cause}\"}} ");
     let line = text.lines().find_map(|line| line.strip_prefix(&start));

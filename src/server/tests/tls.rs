@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::strangers::until;
+use super::strangers::{shed, until};
 use super::tcp::{PATIENCE, connect_from};
 use super::*;
 use crate::server::{Tls, serve};
@@ -319,29 +319,27 @@ async fn a_flood_of_silent_handshakes_ends_only_its_own() {
     }
 }
 
-#[tokio::test]
-async fn a_tls_peer_that_does_not_read_is_cut_off() {
-    let running = Running::start(|_| {}).await;
+/// Sends requests and reads no answer, until the server ends the connection.
+async fn asks_and_never_reads(running: &Running) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let stream = socket.connect(running.address).await.unwrap();
     let mut stream = running.handshake(stream).await;
     let request = "GET /id/.well-known/openid-configuration HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let asking = async {
-        loop {
-            if stream.write_all(request.as_bytes()).await.is_err() || stream.flush().await.is_err()
-            {
-                return;
-            }
+    while stream.write_all(request.as_bytes()).await.is_ok() && stream.flush().await.is_ok() {}
+}
+
+#[tokio::test]
+async fn a_tls_peer_that_does_not_read_is_cut_off() {
+    let running = Running::start(|_| {}).await;
+    let cut_off = async {
+        // On a busy machine this peer may send a request too slowly, and be cut off for that.
+        while shed(&running.fixture, "unread").await == 0 {
+            asks_and_never_reads(&running).await;
         }
     };
-    let asked = tokio::time::timeout(PATIENCE, asking);
-    asked.await.expect("the server ends the connection");
-    let text = super::edge::health(&running.fixture, "/metrics").await.body;
-    assert!(
-        text.contains(r#"symbolon_shed_total{cause="unread"} 1"#),
-        "{text}"
-    );
+    let cut_off = tokio::time::timeout(PATIENCE, cut_off);
+    cut_off.await.expect("the server ends the connection");
 }
 
 /// Returns a record of TLS, unencrypted, with a part of a handshake message.
