@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use jiff::Timestamp;
 
 use self::progress::Progress;
 use self::report::Report;
@@ -120,12 +121,13 @@ async fn rebind(args: &Rebind) -> anyhow::Result<ExitCode> {
             anyhow!(error).context(words)
         })?;
     let unreadable = gathered.unreadable.clone();
-    let items = decide(args, &api, gathered, &key).await?;
+    let now = now();
+    let items = decide(args, &api, gathered, &key, now).await?;
     let failures = if args.dry_run {
         BTreeMap::new()
     } else {
         let progress = Progress::of("Credentials written", items.len());
-        carry_out(&api, &items, &|| progress.step()).await
+        carry_out(&api, &items, &key, now, &|| progress.step()).await
     };
     let report = Report {
         identity: &args.identity,
@@ -195,6 +197,7 @@ async fn decide(
     api: &KubeApi,
     gathered: Gathered,
     key: &MacKey,
+    now: Timestamp,
 ) -> anyhow::Result<Vec<Item>> {
     let Gathered {
         directory,
@@ -211,6 +214,6 @@ async fn decide(
         credentials,
         &evidence,
         key,
-        now(),
+        now,
     ))
 }
