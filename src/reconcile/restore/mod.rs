@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 pub use carry_out::{Unfinished, carry_out, evidence};
-pub use gather::{Gather, Gathered};
+pub use gather::{Company, Gather, Gathered};
 pub use plan::{Evidence, NotRebound, Rebinding, RestoreVerdict, owner_secret};
 
 use self::plan::{Attested, Candidate, plan};
