@@ -10,7 +10,7 @@ use futures::{FutureExt as _, future};
 use jiff::Timestamp;
 use symbolon::directory::ObjectKey;
 use symbolon::keys::{KeyRecord, KeySet, generate};
-use symbolon::server::{App, Config, RevokeError, Revoker, run};
+use symbolon::server::{App, Config, Recorded, RevokeError, Revoker, run};
 use symbolon::telemetry::logs::{self, Audit, LogFilter, LogForm};
 use symbolon::tokens::{Algorithm, TokenId};
 use tokio::net::TcpListener;
@@ -67,7 +67,7 @@ impl Revoker for NoRevoker {
         _: &'a ObjectKey,
         _: Option<&'a str>,
         _: &'a TokenId,
-    ) -> BoxFuture<'a, Result<(), RevokeError>> {
+    ) -> BoxFuture<'a, Result<Recorded, RevokeError>> {
         future::ready(Err(RevokeError("not here".to_owned()))).boxed()
     }
 }

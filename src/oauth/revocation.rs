@@ -1,13 +1,14 @@
 //! Token revocation, RFC 7009: decides what a client's request means; writes nothing.
 //!
 //! A client can revoke only its own tokens. A JWT access token cannot be revoked, since a resource server verifies it
-//! without asking this server; the answer is `unsupported_token_type`. An unknown token needs no revocation.
+//! without asking this server; the answer is `unsupported_token_type`. An unknown token may be one that the server has not
+//! seen yet: it must be refused as soon as a Credential records it.
 
 use jiff::Timestamp;
 
 use super::{ErrorCode, OAuthError};
 use crate::directory::tables::record::EntryRecord;
-use crate::directory::{AcceptedClient, CredentialRecord, Directory, OwnerRecord, ends};
+use crate::directory::{AcceptedClient, CredentialRecord, Directory, ObjectKey, OwnerRecord, ends};
 use crate::resources::OwnerKind;
 use crate::tokens::{AccessTokenClaims, reference};
 
@@ -23,8 +24,23 @@ pub enum Decision<'a> {
         /// The token's owner.
         owner: &'a OwnerRecord,
     },
+    /// No known Credential records the token. It may be invented or have ended, but also be so new that the server has
+    /// not seen it yet, or be on its way to another Credential.
+    Unknown,
     /// Answer 200: there is nothing to revoke.
     Nothing,
+}
+
+/// Returns whether a token was issued to the client of this name. The uid does not matter: a recreated client may end the
+/// tokens of its predecessor, which are refused already, but which a restore could bring back.
+pub fn is_issued_to(
+    client: &ObjectKey,
+    credential: &CredentialRecord,
+    entry: &EntryRecord,
+) -> bool {
+    credential.owner.kind == OwnerKind::ServiceAccessToken
+        && credential.owner.key.namespace == client.namespace
+        && entry.client_name == client.name
 }
 
 /// Decides the revocation of a reference token.
@@ -34,15 +50,18 @@ pub fn reference_token<'a>(
     token: &reference::Presented<'_>,
     now: Timestamp,
 ) -> Decision<'a> {
-    let found = directory.issued_entry(&caller.identity.object.key, &token.id);
-    let Some((credential, entry)) = found.filter(|(_, entry)| entry.hash == token.hash) else {
+    let is_ours = token.prefix == caller.identity.record.reference_prefix.as_str();
+    if token.kind != reference::Kind::ServiceAccessToken || !is_ours {
         return Decision::Nothing;
+    }
+    let found = directory.issued_entry(&caller.identity.object.key, &token.id);
+    let Some((credential, entry)) = found else {
+        return Decision::Unknown;
     };
-    let is_own = entry.client_uid == caller.client.object.uid;
-    let is_token = token.kind == reference::Kind::ServiceAccessToken
-        && credential.owner.kind == OwnerKind::ServiceAccessToken;
+    let is_own =
+        entry.hash == token.hash && is_issued_to(&caller.client.object.key, credential, entry);
     let has_ended = ends(entry).is_some_and(|end| end <= now);
-    if is_own && is_token && !has_ended {
+    if is_own && !has_ended {
         Decision::Revoke {
             credential,
             entry,

@@ -19,7 +19,7 @@ use super::revocation::{self, Decision};
 use super::{ErrorCode, Form, OAuthError, enforcement, resource, scope};
 use crate::directory::tables::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
-use crate::directory::{AcceptedClient, Invalid, ObjectKey};
+use crate::directory::{AcceptedClient, Change, Invalid, ObjectKey, Row};
 use crate::resources::OwnerKind;
 use crate::tokens::{AccessTokenClaims, SecretString, SeededEntropy, TokenHash, reference};
 
@@ -697,6 +697,39 @@ fn the_id_of_a_token_is_not_enough_to_revoke_it() {
     let caller = client(&world, "blue.shop");
     let decision = revocation::reference_token(&world.directory, &caller, &presented, now());
     assert!(matches!(decision, Decision::Nothing));
+}
+
+/// The server may not have seen it yet. Texts that no watch can bring are told apart.
+#[test]
+fn a_token_that_no_credential_records_is_unknown_if_it_can_be_one_of_this_identity() {
+    let world = world();
+    let caller = client(&world, "blue.shop");
+    let decide = |prefix: &str, kind| {
+        let prefix = prefix.parse().unwrap();
+        let minted = reference::mint(&prefix, kind, &mut SeededEntropy::new(9));
+        let presented = reference::parse(minted.token.expose()).unwrap();
+        let decision = revocation::reference_token(&world.directory, &caller, &presented, now());
+        matches!(decision, Decision::Unknown)
+    };
+    assert!(decide("sym", reference::Kind::ServiceAccessToken));
+    assert!(!decide("other", reference::Kind::ServiceAccessToken));
+    assert!(!decide("sym", reference::Kind::ClientSecret));
+}
+
+/// After a restore, `symbolon restore rebind` could bind the token to the recreated client.
+#[test]
+fn a_recreated_client_may_revoke_the_tokens_of_its_predecessor() {
+    let mut world = world();
+    let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", now());
+    let shop = world.directory.client(&ObjectKey::new("blue", "shop"));
+    let mut recreated = (**shop.unwrap()).clone();
+    recreated.uid = "recreated".into();
+    let change = Change::Upsert(Row::Client(Box::new(recreated)));
+    world.directory.apply(change);
+    let presented = reference::parse(token.expose()).unwrap();
+    let caller = client(&world, "blue.shop");
+    let decision = revocation::reference_token(&world.directory, &caller, &presented, now());
+    assert!(matches!(decision, Decision::Revoke { .. }));
 }
 
 /// A client secret may be a service token that another installation issued.

@@ -19,7 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{App, Config, RevokeError, Revoker, forwarded, now};
+use super::{App, Config, Recorded, RevokeError, Revoker, forwarded, now};
 use crate::directory::testing::{QUICKSTART, World};
 use crate::directory::{Cidr, ObjectKey};
 use crate::fuzzing::cut;
@@ -112,8 +112,8 @@ impl Revoker for Nowhere {
         _: &'a ObjectKey,
         _: Option<&'a str>,
         _: &'a TokenId,
-    ) -> BoxFuture<'a, Result<(), RevokeError>> {
-        futures::future::ready(Ok(())).boxed()
+    ) -> BoxFuture<'a, Result<Recorded, RevokeError>> {
+        futures::future::ready(Ok(Recorded::Stored)).boxed()
     }
 }
 

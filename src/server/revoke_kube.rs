@@ -6,7 +6,7 @@ use kube::Client;
 use serde_json::json;
 
 use super::credential_status::{CredentialStatusApi, Patched};
-use super::{RevokeError, Revoker};
+use super::{Recorded, RevokeError, Revoker};
 use crate::directory::issued::usage::credential_of;
 use crate::directory::{ObjectKey, Revocation, is_token_revoked, revocation};
 use crate::tokens::TokenId;
@@ -51,16 +51,17 @@ impl KubeRevoker {
         key: &ObjectKey,
         uid: Option<&str>,
         token_id: &TokenId,
-    ) -> Result<(), Failure> {
+    ) -> Result<Recorded, Failure> {
         let api = CredentialStatusApi::new(&self.0, key);
         let Some(live) = api.read().await? else {
-            return Ok(());
+            return Ok(Recorded::Gone);
         };
         let metadata = live["metadata"].clone();
         let credential =
             credential_of(live).map_err(|_| failed("the Credential cannot be decoded"))?;
         let revoked = match revocation(&credential, token_id) {
-            Revocation::NotRecorded | Revocation::Done => return Ok(()),
+            Revocation::NotRecorded => return Ok(Recorded::Gone),
+            Revocation::Done => return Ok(Recorded::Stored),
             Revocation::Add(revoked) => revoked,
         };
         if uid.is_some_and(|uid| metadata["uid"] != *uid) {
@@ -70,13 +71,13 @@ impl KubeRevoker {
             ));
         }
         match api.patch(&metadata, json!({ "revoked": revoked })).await? {
-            Patched::Gone => Ok(()),
+            Patched::Gone => Ok(Recorded::Gone),
             Patched::Conflict => Err(Failure::Conflict),
             // The API server drops fields that are missing from its CustomResourceDefinition.
             Patched::Stored(stored) => {
                 let is_kept = credential_of(stored)
                     .is_ok_and(|stored| is_token_revoked(&stored, token_id.as_str()));
-                is_kept.then_some(()).ok_or_else(|| {
+                is_kept.then_some(Recorded::Stored).ok_or_else(|| {
                     failed("the API server drops status.revoked: apply the CustomResourceDefinitions of this release")
                 })
             }
@@ -90,11 +91,11 @@ impl Revoker for KubeRevoker {
         credential: &'a ObjectKey,
         uid: Option<&'a str>,
         token_id: &'a TokenId,
-    ) -> BoxFuture<'a, Result<(), RevokeError>> {
+    ) -> BoxFuture<'a, Result<Recorded, RevokeError>> {
         async move {
             for _ in 0..ATTEMPTS {
                 match self.attempt(credential, uid, token_id).await {
-                    Ok(()) => return Ok(()),
+                    Ok(recorded) => return Ok(recorded),
                     Err(Failure::Conflict) => {}
                     Err(Failure::Error(error)) => return Err(error),
                 }
@@ -130,6 +131,7 @@ mod tests {
         /// IDs that other replicas add between a read and its patch.
         others: Vec<&'static str>,
         code: Option<u16>,
+        is_gone_after_read: bool,
     }
 
     impl Fake {
@@ -155,6 +157,7 @@ mod tests {
                 drops_field: false,
                 others: Vec::new(),
                 code: None,
+                is_gone_after_read: false,
             }
         }
 
@@ -162,6 +165,9 @@ mod tests {
             let code = self.code.unwrap_or(200);
             if code != 200 {
                 return (code, failure(code));
+            }
+            if self.is_gone_after_read {
+                self.code = Some(404);
             }
             if let Some(patch) = patch {
                 assert_eq!(patch["metadata"]["uid"], "uid");
@@ -197,7 +203,7 @@ mod tests {
         json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "", "reason": "x", "code": code})
     }
 
-    async fn revoke(fake: &Arc<Mutex<Fake>>, uid: &str, id: &str) -> Result<(), RevokeError> {
+    async fn revoke(fake: &Arc<Mutex<Fake>>, uid: &str, id: &str) -> Result<Recorded, RevokeError> {
         let fake = Arc::clone(fake);
         let service = tower::service_fn(move |request: http::Request<Body>| {
             let fake = Arc::clone(&fake);
@@ -224,21 +230,35 @@ mod tests {
 
     #[tokio::test]
     async fn a_revocation_succeeds_only_if_it_is_durable() {
-        for (code, done) in [(404, true), (409, false), (403, false), (500, false)] {
+        for code in [409, 403, 500] {
             let fake = fake(|fake| fake.code = Some(code));
             let revoked = revoke(&fake, "uid", ONE).await;
-            assert_eq!(revoked.is_ok(), done, "{code}: {revoked:?}");
+            assert!(revoked.is_err(), "{code}: {revoked:?}");
         }
         let kept = fake(|_| {});
-        revoke(&kept, "uid", ONE).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(revoke(&kept, "uid", ONE).await.unwrap(), Recorded::Stored);
+        }
         assert_eq!(
             kept.lock().unwrap().stored["status"]["revoked"],
             json!([ONE])
         );
-        revoke(&kept, "uid", OTHER).await.unwrap();
+        assert_eq!(revoke(&kept, "uid", OTHER).await.unwrap(), Recorded::Gone);
         assert_eq!(kept.lock().unwrap().version, 2, "nothing is left to revoke");
         let error = revoke(&kept, "another", TWO).await.unwrap_err();
         assert!(error.to_string().contains("another Credential"), "{error}");
+    }
+
+    /// The token may be on its way to another Credential, so the server must still watch for it.
+    #[tokio::test]
+    async fn a_credential_that_is_gone_records_nothing() {
+        for gone in [
+            fake(|fake| fake.code = Some(404)),
+            // It is deleted between the read and the patch.
+            fake(|fake| fake.is_gone_after_read = true),
+        ] {
+            assert_eq!(revoke(&gone, "uid", ONE).await.unwrap(), Recorded::Gone);
+        }
     }
 
     #[tokio::test]

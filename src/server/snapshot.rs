@@ -13,7 +13,9 @@ use aws_lc_rs::digest;
 use axum::http::HeaderValue;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
 
+use super::early_revocations::{EarlyRevocation, EarlyRevocations, NotRemembered, Seen};
 use super::gateway::{self, ServedGateway};
 use super::metrics::KeyPhaseLabel;
 use crate::directory::tables::record::IdentityRecord;
@@ -192,6 +194,8 @@ fn algorithms(identity: &IdentityRecord) -> Vec<Algorithm> {
 pub struct Publisher {
     draft: Mutex<Draft>,
     current: ArcSwap<Snapshot>,
+    /// Notified when a change brought a token that was revoked before.
+    early_seen: Notify,
 }
 
 #[derive(Debug)]
@@ -207,6 +211,10 @@ struct Draft {
     site: Option<Arc<Site>>,
     /// Whether some key has been able to sign since the server started.
     had_keys: bool,
+    /// Revocations of tokens that no Credential in `directory` records.
+    early: EarlyRevocations,
+    /// Whether a task records early revocations.
+    is_recording: bool,
 }
 
 impl Publisher {
@@ -229,10 +237,13 @@ impl Publisher {
             turned_at: now,
             site: None,
             had_keys: false,
+            early: EarlyRevocations::default(),
+            is_recording: false,
         };
         Ok(Self {
             current: ArcSwap::from_pointee(draft.snapshot()),
             draft: Mutex::new(draft),
+            early_seen: Notify::new(),
         })
     }
 
@@ -246,6 +257,51 @@ impl Publisher {
         let mut draft = self.draft();
         change(&mut draft.directory);
         self.publish(&mut draft);
+    }
+
+    /// Remembers the revocation of a token that no Credential records. From now on, no snapshot accepts the token.
+    /// `heard` is the time up to which the watches were heard. Returns whether the caller must start a task that records
+    /// early revocations.
+    ///
+    /// # Errors
+    /// [`NotRemembered`] if a Credential records the token now, or if there are too many revocations.
+    pub(super) fn remember(
+        &self,
+        revocation: EarlyRevocation,
+        heard: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, NotRemembered> {
+        let draft = &mut *self.draft();
+        draft.early.forget(heard);
+        if revocation.is_recorded(&draft.directory, &draft.identity) {
+            return Err(NotRemembered::Known);
+        }
+        draft.early.remember(revocation, now)?;
+        Ok(!std::mem::replace(&mut draft.is_recording, true))
+    }
+
+    /// Returns the early revocations of tokens that a change has brought, to be recorded in their Credentials.
+    pub(super) fn early_seen(&self) -> Vec<(EarlyRevocation, Seen)> {
+        self.draft().early.seen()
+    }
+
+    /// Notes that an early revocation needs no further write to this Credential.
+    pub(super) fn early_recorded(&self, revocation: &EarlyRevocation, seen: &Seen) {
+        self.draft().early.recorded(revocation, seen);
+    }
+
+    /// Forgets the early revocations whose time is over. Returns whether none is left: then the task that records them
+    /// must end.
+    pub(super) fn no_early_left(&self, heard: Timestamp) -> bool {
+        let draft = &mut *self.draft();
+        draft.early.forget(heard);
+        draft.is_recording = !draft.early.is_empty();
+        !draft.is_recording
+    }
+
+    /// Waits until a change brings a token that was revoked before.
+    pub(super) async fn early_arrival(&self) {
+        self.early_seen.notified().await;
     }
 
     /// Replaces the signing keys.
@@ -315,6 +371,14 @@ impl Publisher {
             tracing::error!(%error, "could not apply spec.signing.distrusted, the keys stay as they were");
         }
         draft.settle_site();
+        if !draft.early.is_empty()
+            && !draft
+                .directory
+                .has_tokens_of(self.current.load().directory())
+            && draft.early.refuse(&mut draft.directory, &draft.identity)
+        {
+            self.early_seen.notify_one();
+        }
         self.current.store(Arc::new(draft.snapshot()));
     }
 }

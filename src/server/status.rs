@@ -9,6 +9,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::snapshot::Snapshot;
 use crate::resources::WhenExceeded;
 
+/// The longest silence of a watch that is no sign of a fault. The API server sends a bookmark on a quiet watch every 60 to
+/// 75 s: once a minute, delayed at random by up to a quarter. The source reports the age once a second, and ends a watch
+/// after 100 s of silence.
+const QUIET: SignedDuration = SignedDuration::from_secs(90);
+
 /// The state of the sources, as they report it. The next request sees every change.
 #[derive(Debug)]
 pub struct Status {
@@ -114,6 +119,17 @@ impl Status {
     pub fn age(&self, now: Timestamp) -> SignedDuration {
         let heard = self.heard.load(Ordering::Relaxed);
         SignedDuration::from_millis(now.as_millisecond().saturating_sub(heard).max(0))
+    }
+
+    /// Returns the time up to which the quietest watch was heard.
+    pub(super) fn heard(&self, now: Timestamp) -> Timestamp {
+        now.checked_sub(self.age(now)).unwrap_or(Timestamp::MIN)
+    }
+
+    /// Returns whether every watch was heard from as recently as bookmarks allow. Otherwise objects may exist that the
+    /// server has not seen, however old they are.
+    pub(super) fn is_current(&self, now: Timestamp) -> bool {
+        self.age(now) <= QUIET
     }
 
     pub(super) fn drain(&self) {

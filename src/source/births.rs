@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::live::{Birth, Births, ObjectId};
 use crate::directory::ObjectKey;
+use crate::directory::problem::suggest::shown;
 use crate::resources::Kind;
 use crate::state_file::{Dir, FileMode};
 
@@ -34,23 +35,50 @@ struct Stored {
 const VERSION: u32 = 1;
 /// The maximum length of the file in bytes. An object takes about 100 bytes.
 const LONGEST: u64 = 64 << 20;
+/// The most objects that a warning names.
+const MOST_NAMED: usize = 8;
 
 impl BirthFile {
     /// Reads the file, if there is one. A file that cannot be decoded is an error: with new uids everything issued so
     /// far would become invalid.
     pub fn open(dir: Arc<Dir>, path: &Path) -> io::Result<Self> {
         let found = dir.read(path, LONGEST);
-        let births = match found.map_err(|error| unusable(path, &error.to_string()))? {
+        let mut births = match found.map_err(|error| unusable(path, &error.to_string()))? {
             Some(found) => read(&found.bytes).map_err(|why| unusable(path, &why))?,
             None => BTreeMap::new(),
         };
+        let shared = without_shared_uids(&mut births);
+        if !shared.is_empty() {
+            let objects = shared.iter().take(MOST_NAMED).map(|name| shown(name));
+            let objects: Vec<_> = objects.collect();
+            tracing::warn!(
+                file = %path.display(),
+                count = shared.len(),
+                objects = objects.join(", "),
+                "objects have the same uid, each gets a new one and everything issued for it becomes invalid"
+            );
+        }
         Ok(Self {
             dir,
             path: path.to_owned(),
             births,
-            changed: false,
+            changed: !shared.is_empty(),
         })
     }
+}
+
+/// Removes the objects whose uid another object has too, and returns their names. With one uid they would have one
+/// Credential, and replace each other's tokens without end.
+fn without_shared_uids(births: &mut BTreeMap<String, Birth>) -> Vec<String> {
+    let mut objects: BTreeMap<String, usize> = BTreeMap::new();
+    for birth in births.values() {
+        *objects.entry(birth.uid.clone()).or_default() += 1;
+    }
+    let is_shared = |birth: &Birth| objects.get(&birth.uid).is_some_and(|count| *count > 1);
+    let shared = births.iter().filter(|(_, birth)| is_shared(birth));
+    let shared: Vec<String> = shared.map(|(name, _)| name.clone()).collect();
+    births.retain(|_, birth| !is_shared(birth));
+    shared
 }
 
 fn read(bytes: &[u8]) -> Result<BTreeMap<String, Birth>, String> {
@@ -149,6 +177,31 @@ mod tests {
         assert_ne!(births.birth(Kind::Scope, &b).uid, other.uid);
         births.only(&BTreeSet::new());
         assert_ne!(births.birth(Kind::Scope, &a).uid, first.uid);
+    }
+
+    /// Objects with one uid would have one Credential.
+    #[test]
+    fn objects_with_the_same_uid_each_get_a_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys: Vec<_> = ["a", "b", "c"]
+            .map(|name| ObjectKey::new("ns", name))
+            .into();
+        let mut births = open(&folder).unwrap();
+        let kept = births.birth(Kind::Scope, &keys[2]);
+        let one = births.birth(Kind::Scope, &keys[0]);
+        births.birth(Kind::OAuthClient, &keys[1]);
+        let shared = births.births.get_mut("OAuthClient/ns/b").unwrap();
+        shared.uid.clone_from(&one.uid);
+        births.save().unwrap();
+
+        let mut births = open(&folder).unwrap();
+        let again = births.birth(Kind::Scope, &keys[0]);
+        let other = births.birth(Kind::OAuthClient, &keys[1]);
+        assert!(again.uid != one.uid && other.uid != one.uid && again.uid != other.uid);
+        assert_eq!(births.birth(Kind::Scope, &keys[2]), kept);
+        births.save().unwrap();
+        let mut births = open(&folder).unwrap();
+        assert_eq!(births.birth(Kind::Scope, &keys[0]), again, "they stay");
     }
 
     #[test]

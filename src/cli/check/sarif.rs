@@ -64,7 +64,7 @@ fn skipped(patch: &Patch, message: &str, rule: usize) -> Value {
         "ruleId": SKIPPED,
         "ruleIndex": rule,
         "level": "note",
-        "message": {"text": message},
+        "message": {"text": plain(message)},
         "locations": [{"physicalLocation": {
             "artifactLocation": {"uri": uri(&patch.file.display().to_string())},
         }}],
@@ -80,7 +80,7 @@ fn result(finding: &Finding, reasons: &[Reason]) -> Value {
         "ruleId": finding.reason.as_str(),
         "ruleIndex": reasons.iter().position(|reason| *reason == finding.reason),
         "level": level(finding.level),
-        "message": {"text": text},
+        "message": {"text": plain(&text)},
         "locations": [location(&finding.source, &finding.span)],
     });
     if let Some((kind, key, _)) = &finding.object {
@@ -97,7 +97,7 @@ fn result(finding: &Finding, reasons: &[Reason]) -> Value {
         .chain(cause)
         .map(|(source, span, what)| {
             let mut related = location(source, span);
-            related["message"] = json!({"text": what});
+            related["message"] = json!({"text": plain(what)});
             related
         })
         .collect();
@@ -116,6 +116,19 @@ fn location(source: &SourceText, span: &Range<usize>) -> Value {
         "artifactLocation": {"uri": uri(&source.name)},
         "region": {"startLine": start.line, "startColumn": start.column, "endLine": end.line, "endColumn": end.column},
     }})
+}
+
+/// Returns a text as plain text of a message (SARIF section 3.11.6): otherwise `[text](address)`, which a manifest may
+/// contain, would be a link.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '[' | ']' | '\\') {
+            plain.push('\\');
+        }
+        plain.push(c);
+    }
+    plain
 }
 
 /// Returns a path as a URI reference (RFC 3986). A relative path stays relative.
@@ -141,6 +154,13 @@ fn uri(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_text_of_a_manifest_becomes_a_link() {
+        let escaped = plain(r"scopes[0]: [see](https://evil.example) \[x](y)");
+        let expected = r"scopes\[0\]: \[see\](https://evil.example) \\\[x\](y)";
+        assert_eq!(escaped, expected);
+    }
 
     #[test]
     fn paths_are_written_as_uris() {

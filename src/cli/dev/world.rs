@@ -34,7 +34,9 @@ use crate::reconcile::files::Files;
 use crate::reconcile::key_secrets;
 use crate::reconcile::report::events::Notices;
 use crate::resources::{Credential, CredentialStatus, Kind};
-use crate::server::{App, Config, RecordError, RevokeError, Revoker, UseRecorder, UseReport, Uses};
+use crate::server::{
+    App, Config, RecordError, Recorded, RevokeError, Revoker, UseRecorder, UseReport, Uses,
+};
 use crate::source::births::BirthFile;
 use crate::source::files::Folder;
 use crate::source::live::{Event, Update};
@@ -549,11 +551,13 @@ impl Revoker for FileRevoker {
         credential: &'a ObjectKey,
         uid: Option<&'a str>,
         token_id: &'a TokenId,
-    ) -> BoxFuture<'a, Result<(), RevokeError>> {
+    ) -> BoxFuture<'a, Result<Recorded, RevokeError>> {
         Box::pin(async move {
-            self.0
-                .revoke(credential, uid, token_id)
-                .map_err(|error| RevokeError(error.to_string()))
+            match self.0.revoke(credential, uid, token_id) {
+                Ok(true) => Ok(Recorded::Stored),
+                Ok(false) => Ok(Recorded::Gone),
+                Err(error) => Err(RevokeError(error.to_string())),
+            }
         })
     }
 }

@@ -8,18 +8,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use jiff::Timestamp;
 
 use self::progress::Progress;
 use self::report::Report;
 use super::clock::now;
 use super::cluster::{self, Program};
 use super::{manifests, terminal};
+use crate::directory::problem::suggest::shown;
 use crate::directory::{ObjectKey, Settings};
 use crate::reconcile::cluster::api::ApiError;
 use crate::reconcile::cluster::fence::Fence;
 use crate::reconcile::cluster::kube_api::KubeApi;
 use crate::reconcile::key_secrets::{FoundMac, read_mac};
-use crate::reconcile::restore::{Gather, Gathered, Item, carry_out, evidence, plan_all};
+use crate::reconcile::restore::{Company, Gather, Gathered, Item, carry_out, evidence, plan_all};
 use crate::tokens::MacKey;
 
 /// The time limit of a request.
@@ -120,12 +122,13 @@ async fn rebind(args: &Rebind) -> anyhow::Result<ExitCode> {
             anyhow!(error).context(words)
         })?;
     let unreadable = gathered.unreadable.clone();
-    let items = decide(args, &api, gathered, &key).await?;
+    let now = now();
+    let items = decide(args, &api, gathered, &key, now).await?;
     let failures = if args.dry_run {
         BTreeMap::new()
     } else {
         let progress = Progress::of("Credentials written", items.len());
-        carry_out(&api, &items, &|| progress.step()).await
+        carry_out(&api, &items, &key, now, &|| progress.step()).await
     };
     let report = Report {
         identity: &args.identity,
@@ -167,11 +170,24 @@ async fn refuse_company(args: &Rebind, gather: &Gather) -> anyhow::Result<()> {
         .await
         .context("cannot find out whether an operator is running: name its Lease with --lease, or give --force")?;
     match company {
-        None => Ok(()),
-        Some(words) => bail!(
-            "an operator is running: {words}; stop it and wait until its Lease expires, or give --force"
-        ),
+        Company::Nobody => Ok(()),
+        Company::NoSuchLease => {
+            terminal::note(
+                "the Lease that --lease names does not exist: go on only if no operator has ever run in this cluster, or if you are certain that none is running",
+            );
+            Ok(())
+        }
+        Company::Operator(lease) => bail!("{}", company_words(&lease)),
     }
+}
+
+/// Returns the message that an operator seems to be running. Of a Lease it repeats only the name: a tenant may have
+/// written the rest.
+fn company_words(lease: &ObjectKey) -> String {
+    let (namespace, name) = (shown(&lease.namespace), shown(&lease.name));
+    format!(
+        "an operator is running, says the Lease {namespace}/{name}: stop the operator and wait until its Lease expires; if this is not your operator's Lease, name that one with --lease (the chart: NAMESPACE/NAME of the Deployment)"
+    )
 }
 
 async fn restored_key(
@@ -195,6 +211,7 @@ async fn decide(
     api: &KubeApi,
     gathered: Gathered,
     key: &MacKey,
+    now: Timestamp,
 ) -> anyhow::Result<Vec<Item>> {
     let Gathered {
         directory,
@@ -211,6 +228,25 @@ async fn decide(
         credentials,
         &evidence,
         key,
-        now(),
+        now,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An administrator reads this message in a restore, and follows it.
+    #[test]
+    fn the_advice_about_a_running_operator_has_no_words_of_a_tenant() {
+        let words = company_words(&ObjectKey::new("evil", "mine"));
+        assert!(
+            words.contains("the Lease evil/mine") && words.contains("--lease"),
+            "{words}"
+        );
+        assert!(!words.contains("--force"), "{words}");
+        let hostile = company_words(&ObjectKey::new("evil", &"x\u{1b}[2J\u{202e}".repeat(9000)));
+        assert!(hostile.len() < 1000, "{} bytes", hostile.len());
+        assert!(!hostile.contains(['\u{1b}', '\u{202e}']), "{hostile}");
+    }
 }

@@ -7,15 +7,14 @@ use serde_json::{Value, json};
 
 use crate::directory::ObjectKey;
 use crate::directory::problem::suggest::one_line;
-use crate::reconcile::cluster::api::ApiError;
-use crate::reconcile::restore::{Item, RestoreVerdict};
+use crate::reconcile::restore::{Item, RestoreVerdict, Unfinished};
 
 pub(super) struct Report<'a> {
     pub(super) identity: &'a ObjectKey,
     pub(super) dry_run: bool,
     pub(super) items: &'a [Item],
     pub(super) unreadable: &'a [String],
-    pub(super) failures: &'a BTreeMap<usize, ApiError>,
+    pub(super) failures: &'a BTreeMap<usize, Unfinished>,
 }
 
 /// The number of Credentials by verdict.
@@ -69,11 +68,22 @@ impl Report<'_> {
     /// Returns a verb and the reason; nothing for a Credential that needs no change.
     fn words(&self, index: usize, item: &Item) -> Option<(&'static str, String)> {
         if let Some(error) = self.failures.get(&index) {
-            return Some(("failed", format!("{error}: run the command again")));
+            return Some(("failed", error.to_string()));
         }
         match &item.verdict {
             RestoreVerdict::Current => None,
-            RestoreVerdict::Done => Some(("done", "rebound before".to_owned())),
+            RestoreVerdict::Done { revoked: 0, .. } => Some(("done", "rebound before".to_owned())),
+            RestoreVerdict::Done { revoked, .. } => Some((
+                "done",
+                format!(
+                    "rebound before; tokens revoked since then, {}: {revoked}",
+                    if self.dry_run {
+                        "still to be removed"
+                    } else {
+                        "now removed"
+                    },
+                ),
+            )),
             RestoreVerdict::Refused(why) => Some(("dead", why.to_string())),
             RestoreVerdict::Rebind(rebinding) => {
                 let tokens = rebinding.credential.spec.tokens.len();
@@ -112,7 +122,7 @@ impl Report<'_> {
         let owner = &item.credential.spec.owner;
         let (action, tokens, uid) = match &item.verdict {
             RestoreVerdict::Current => ("current", None, None),
-            RestoreVerdict::Done => ("done", None, None),
+            RestoreVerdict::Done { .. } => ("done", None, None),
             RestoreVerdict::Refused(_) => ("dead", None, None),
             RestoreVerdict::Rebind(rebinding) => {
                 let spec = &rebinding.credential.spec;
@@ -140,7 +150,7 @@ impl Report<'_> {
             }
             match item.verdict {
                 RestoreVerdict::Current => summary.current += 1,
-                RestoreVerdict::Done => summary.done += 1,
+                RestoreVerdict::Done { .. } => summary.done += 1,
                 RestoreVerdict::Refused(_) => summary.refused += 1,
                 RestoreVerdict::Rebind(_) => summary.rebound += 1,
             }

@@ -256,6 +256,21 @@ impl Directory {
         Some((credential, entry))
     }
 
+    /// Returns every entry of an Identity with a token id, and its Credential. While a token moves to another Credential,
+    /// there are several.
+    pub fn issued_entries<'a>(
+        &'a self,
+        identity: &'a ObjectKey,
+        id: &'a TokenId,
+    ) -> impl Iterator<Item = (&'a CredentialRecord, &'a EntryRecord)> {
+        self.recording(identity, id).flat_map(move |credential| {
+            let entries = credential.entries.iter();
+            entries
+                .filter(move |entry| entry.token_id == *id)
+                .map(move |entry| (credential, entry))
+        })
+    }
+
     fn owning_token(
         &self,
         credential: &CredentialRecord,

@@ -276,6 +276,29 @@ impl Directory {
         Some(&current.unwrap_or(first).credential)
     }
 
+    /// Returns every Credential of an Identity that records a token id.
+    pub(super) fn recording<'a>(
+        &'a self,
+        identity: &'a ObjectKey,
+        token_id: &'a TokenId,
+    ) -> impl Iterator<Item = &'a CredentialRecord> {
+        let before = BeforeIssued { token_id, identity };
+        let first = self.issued.get_next(&before).cloned();
+        let all = first
+            .into_iter()
+            .flat_map(move |first| self.issued.range(first..));
+        all.take_while(move |issued| {
+            issued.token_id == *token_id && issued.credential.identity == *identity
+        })
+        .map(|issued| &*issued.credential)
+    }
+
+    /// Returns whether another version of this directory records the same tokens, in constant time. `false` if that is
+    /// uncertain.
+    pub fn has_tokens_of(&self, other: &Self) -> bool {
+        self.issued.ptr_eq(&other.issued)
+    }
+
     /// Returns the uid that the owner of a Credential has now; `None` if it does not exist.
     pub fn owner_uid(&self, kind: OwnerKind, key: &ObjectKey) -> Option<&Arc<str>> {
         match kind {

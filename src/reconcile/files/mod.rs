@@ -317,24 +317,26 @@ impl Files {
             .collect())
     }
 
-    /// Revokes a token of a Credential, on condition of the Credential's uid if one is given. A token that is not
-    /// recorded counts as revoked.
+    /// Revokes a token of a Credential, on condition of the Credential's uid if one is given. Returns `false` if the
+    /// Credential is gone or does not record the token.
     pub fn revoke(
         &self,
         key: &ObjectKey,
         uid: Option<&str>,
         token_id: &TokenId,
-    ) -> Result<(), ApiError> {
+    ) -> Result<bool, ApiError> {
         let _writing = self.writing();
         let Some(stored) = self.read_credential(key)? else {
-            return Ok(());
+            return Ok(false);
         };
         match revocation(&stored, token_id) {
-            Revocation::NotRecorded | Revocation::Done => Ok(()),
+            Revocation::NotRecorded => Ok(false),
+            Revocation::Done => Ok(true),
             Revocation::Add(_) if !has_uid(&stored, uid) => Err(ApiError::Conflict),
             Revocation::Add(revoked) => {
                 let uses = stored.status.clone().unwrap_or_default().uses;
-                self.put_status(key, stored, CredentialStatus { uses, revoked })
+                let status = CredentialStatus { uses, revoked };
+                self.put_status(key, stored, status).map(|()| true)
             }
         }
     }

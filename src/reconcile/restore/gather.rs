@@ -39,6 +39,17 @@ pub struct Gathered {
     pub unreadable: Vec<String>,
 }
 
+/// Whether an operator seems to be running.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Company {
+    /// No Lease is renewed.
+    Nobody,
+    /// The named Lease does not exist.
+    NoSuchLease,
+    /// This Lease is renewed.
+    Operator(ObjectKey),
+}
+
 impl Gather {
     /// Creates a `Gather` that reads from this API server.
     pub const fn new(client: Client) -> Self {
@@ -49,8 +60,8 @@ impl Gather {
         Self { rest }
     }
 
-    /// Returns who seems to be running as the operator. Finds Leases by their labels in all namespaces, unless one is
-    /// named. A Lease that looks expired is watched for a while, because clocks may differ.
+    /// Returns whether an operator seems to be running. Finds Leases by their labels in all namespaces, unless one is named.
+    /// A Lease that looks expired is watched for a while, because clocks may differ.
     ///
     /// # Errors
     /// Returns errors of the API server.
@@ -58,49 +69,59 @@ impl Gather {
         &self,
         lease: Option<&ObjectKey>,
         now: Timestamp,
-    ) -> Result<Option<String>, ApiError> {
-        let held: Vec<Lease> = self.leases(lease).await?;
-        let held: Vec<Lease> = held.into_iter().filter(is_held).collect();
-        if let Some(fresh) = held.iter().find(|lease| is_fresh(lease, now)) {
-            return Ok(Some(words(fresh)));
+    ) -> Result<Company, ApiError> {
+        let Some(held) = self.held_leases(lease).await? else {
+            return Ok(Company::NoSuchLease);
+        };
+        if let Some(fresh) = held.iter().find(|held| held.is_fresh(now)) {
+            return Ok(Company::Operator(fresh.key.clone()));
         }
         if held.is_empty() {
-            return Ok(None);
+            return Ok(Company::Nobody);
         }
         let times = Times::default();
         tokio::time::sleep(times.every * 2 + times.request).await;
-        let later = self.leases(lease).await?;
-        let renewed = later.iter().filter(|lease| is_held(lease)).find(|later| {
-            let version = &later.metadata.resource_version;
-            !held
-                .iter()
-                .any(|lease| lease.metadata.resource_version == *version)
-        });
-        Ok(renewed.map(words))
+        let later = self.held_leases(lease).await?.into_iter().flatten();
+        let is_known = |later: &HeldLease| held.iter().any(|held| held.version == later.version);
+        let mut renewed = later.filter(|later| !is_known(later));
+        Ok(renewed
+            .next()
+            .map_or(Company::Nobody, |renewed| Company::Operator(renewed.key)))
     }
 
-    async fn leases(&self, lease: Option<&ObjectKey>) -> Result<Vec<Lease>, ApiError> {
-        let found = match lease {
+    /// Returns the Leases that name a holder; `None` if the named Lease does not exist.
+    async fn held_leases(
+        &self,
+        lease: Option<&ObjectKey>,
+    ) -> Result<Option<Vec<HeldLease>>, ApiError> {
+        match lease {
             Some(key) => {
                 let folder = format!("{LEASES}/namespaces/{}/leases", key.namespace);
                 let request = Request::new(folder).get(&key.name, &GetParams::default());
-                self.rest.find(request).await?.into_iter().collect()
+                let Some(found) = self.rest.find(request).await? else {
+                    return Ok(None);
+                };
+                let lease = serde_json::from_value(found)
+                    .map_err(|_| ApiError::Unavailable("the Lease cannot be decoded".to_owned()))?;
+                Ok(Some(HeldLease::of(&lease).into_iter().collect()))
             }
             None => {
                 let ours = LEASE_LABELS.map(|(name, value)| format!("{name}={value}"));
                 let ours = ListParams::default().labels(&ours.join(","));
                 let mut found = Vec::new();
-                let mut take = |lease, _| found.push(lease);
+                // Tenants may label Leases of their own, so only what counts is kept, and one that cannot be decoded
+                // because it is too large stops nothing.
+                let mut take = |lease, _| {
+                    let lease = serde_json::from_value(lease).ok();
+                    found.extend(lease.as_ref().and_then(HeldLease::of));
+                };
                 let folder = format!("{LEASES}/leases");
                 self.rest
                     .list(&folder, &ours, Keep::LIVE, &mut take)
                     .await?;
-                found
+                Ok(Some(found))
             }
-        };
-        let decode = |value| serde_json::from_value(value);
-        let leases: Result<Vec<Lease>, _> = found.into_iter().map(decode).collect();
-        leases.map_err(|_| ApiError::Unavailable("a Lease cannot be decoded".to_owned()))
+        }
     }
 
     /// Reads the Identity, the clients and tokens of these namespaces (empty: all), and their Credentials.
@@ -184,66 +205,122 @@ fn folders(kind: Kind, namespaces: &[String]) -> Vec<String> {
     }
 }
 
-fn is_held(lease: &Lease) -> bool {
-    holder(lease).is_some_and(|holder| !holder.is_empty())
+/// What counts of a Lease that names a holder.
+struct HeldLease {
+    key: ObjectKey,
+    version: Option<String>,
+    renewed: Option<Timestamp>,
+    /// For how long it is held after a renewal.
+    lasts: SignedDuration,
 }
 
-fn holder(lease: &Lease) -> Option<&str> {
-    lease.spec.as_ref()?.holder_identity.as_deref()
-}
+impl HeldLease {
+    /// Reads a Lease; returns `None` if it names no holder. It counts for no longer than one of an operator.
+    fn of(lease: &Lease) -> Option<Self> {
+        let spec = lease.spec.as_ref()?;
+        spec.holder_identity.as_ref().filter(|it| !it.is_empty())?;
+        let seconds = spec.lease_duration_seconds.unwrap_or(0).max(1);
+        let longest = i64::try_from(Times::default().lease.as_secs()).unwrap_or(i64::MAX);
+        Some(Self {
+            key: ObjectKey::of(&lease.metadata),
+            version: lease.metadata.resource_version.clone(),
+            renewed: spec.renew_time.as_ref().map(|renewed| renewed.0),
+            lasts: SignedDuration::from_secs(i64::from(seconds).min(longest)),
+        })
+    }
 
-/// Whether it was renewed within its duration, by this clock.
-fn is_fresh(lease: &Lease, now: Timestamp) -> bool {
-    let Some(spec) = &lease.spec else {
-        return false;
-    };
-    let seconds = spec.lease_duration_seconds.unwrap_or(0).max(1);
-    let lasts = SignedDuration::from_secs(seconds.into());
-    spec.renew_time
-        .as_ref()
-        .is_some_and(|renewed| now.duration_since(renewed.0).abs() < lasts)
-}
-
-fn words(lease: &Lease) -> String {
-    let metadata = &lease.metadata;
-    format!(
-        "{} holds the Lease {}/{}",
-        holder(lease).unwrap_or_default(),
-        metadata.namespace.as_deref().unwrap_or_default(),
-        metadata.name.as_deref().unwrap_or_default(),
-    )
+    /// Returns whether it was renewed within its duration, by this clock. A time in the future proves nothing: if a clock
+    /// is ahead, the next renewal shows that an operator is running.
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        self.renewed.is_some_and(|renewed| {
+            let age = now.duration_since(renewed);
+            SignedDuration::ZERO <= age && age < self.lasts
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
     use k8s_openapi::api::coordination::v1::LeaseSpec;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+    use kube::client::Body;
+    use serde_json::json;
 
     use super::*;
+    use crate::lock::lock;
 
-    #[test]
-    fn a_lease_is_fresh_within_its_duration_and_held_if_it_names_a_holder() {
-        let now: Timestamp = "2026-03-01T00:01:00Z".parse().unwrap();
-        let lease = |holder: &str, renewed: &str| Lease {
+    fn lease(holder: &str, renewed: &str, seconds: i32) -> Lease {
+        Lease {
             spec: Some(LeaseSpec {
                 holder_identity: Some(holder.to_owned()),
-                lease_duration_seconds: Some(15),
+                lease_duration_seconds: Some(seconds),
                 renew_time: Some(MicroTime(renewed.parse().unwrap())),
                 ..LeaseSpec::default()
             }),
             ..Lease::default()
-        };
-        for (renewed, fresh) in [
-            ("2026-03-01T00:00:50Z", true),
-            ("2026-03-01T00:00:45Z", false),
-            // A clock that runs slightly ahead.
-            ("2026-03-01T00:01:05Z", true),
-            ("2026-02-01T00:00:00Z", false),
-        ] {
-            assert_eq!(is_fresh(&lease("a", renewed), now), fresh, "{renewed}");
         }
-        assert!(is_held(&lease("a", "2026-03-01T00:00:50Z")));
-        assert!(!is_held(&lease("", "2026-03-01T00:00:50Z")), "released");
-        assert!(!is_held(&Lease::default()));
+    }
+
+    /// A tenant can label a Lease of its own like one of an operator.
+    #[test]
+    fn a_lease_is_fresh_for_as_long_as_one_of_an_operator_and_held_if_it_names_a_holder() {
+        let now: Timestamp = "2026-03-01T00:01:00Z".parse().unwrap();
+        for (renewed, seconds, fresh) in [
+            ("2026-03-01T00:00:50Z", 15, true),
+            ("2026-03-01T00:00:50Z", 5, false),
+            ("2026-03-01T00:00:45Z", 15, false),
+            ("2026-03-01T00:00:45Z", i32::MAX, false),
+            ("2026-03-01T00:00:59Z", i32::MIN, false),
+            ("2026-03-01T00:01:05Z", 15, false),
+            ("9999-03-01T00:01:05Z", i32::MAX, false),
+            ("2026-02-01T00:00:00Z", 15, false),
+        ] {
+            let held = HeldLease::of(&lease("a", renewed, seconds)).unwrap();
+            assert_eq!(held.is_fresh(now), fresh, "{renewed} {seconds}");
+        }
+        let released = lease("", "2026-03-01T00:00:50Z", 15);
+        assert!(HeldLease::of(&released).is_none());
+        assert!(HeldLease::of(&Lease::default()).is_none());
+    }
+
+    /// Returns the answer of `operator_at_work` if the API server lists these Leases, first and later.
+    async fn at_work(first: Value, later: Value, now: Timestamp) -> Company {
+        let answers = Arc::new(Mutex::new(vec![later, first]));
+        let service = tower::service_fn(move |_: http::Request<Body>| {
+            let answer = lock(&answers).pop().unwrap();
+            let answer = json!({"metadata": {}, "items": answer}).to_string();
+            async { Ok::<_, Infallible>(http::Response::new(Body::from(answer.into_bytes()))) }
+        });
+        let gather = Gather::new(Client::new(service, "default"));
+        gather.operator_at_work(None, now).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_of_a_tenant_counts_only_while_it_is_renewed() {
+        let now: Timestamp = "2026-03-01T00:01:00Z".parse().unwrap();
+        let lease = |version: &str, renewed: &str| {
+            json!({
+                "metadata": {"namespace": "evil", "name": "mine", "resourceVersion": version},
+                "spec": {
+                    "holderIdentity": "A".repeat(900_000), "leaseDurationSeconds": i32::MAX, "renewTime": renewed,
+                },
+            })
+        };
+        let (old, future) = ("2026-03-01T00:00:00.000000Z", "2026-04-01T00:00:00.000000Z");
+        // Too large, so that it arrives in part only, or of another form.
+        let odd = json!({"metadata": {"name": 1}, "spec": []});
+        let evil = Company::Operator(ObjectKey::new("evil", "mine"));
+        for renewed in [old, future] {
+            let stale = json!([odd.clone(), lease("1", renewed)]);
+            let found = at_work(stale.clone(), stale.clone(), now).await;
+            assert_eq!(found, Company::Nobody, "{renewed}");
+            let renewed = json!([lease("2", future)]);
+            assert_eq!(at_work(stale, renewed, now).await, evil);
+        }
+        let fresh = json!([lease("1", "2026-03-01T00:00:55.000000Z")]);
+        assert_eq!(at_work(fresh, json!([]), now).await, evil);
     }
 }

@@ -22,8 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-pub use carry_out::{carry_out, evidence};
-pub use gather::{Gather, Gathered};
+pub use carry_out::{Unfinished, carry_out, evidence};
+pub use gather::{Company, Gather, Gathered};
 pub use plan::{Evidence, NotRebound, Rebinding, RestoreVerdict, owner_secret};
 
 use self::plan::{Attested, Candidate, plan};
@@ -74,6 +74,7 @@ pub fn plan_all(
             credential,
             evidence: evidence.as_ref(),
             successor: plan::present_uid(directory, &credential.spec.owner)
+                .filter(|uid| **uid != *credential.spec.owner.uid)
                 .and_then(|uid| by_name.get(&*uid).copied()),
         })
         .collect();

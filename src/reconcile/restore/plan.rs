@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::directory::{Directory, ObjectKey, entry_ends, is_sealed, sealed};
+use crate::directory::{Directory, ObjectKey, entry_ends, is_sealed, is_token_revoked, sealed};
 use crate::reconcile::cluster::secret::{Ownership, SecretObject};
-use crate::resources::{Credential, CredentialEntry, CredentialOwner, LABEL_CLIENT, OwnerKind};
+use crate::reconcile::issue::with_revoked_ended;
+use crate::resources::{
+    Credential, CredentialEntry, CredentialOwner, LABEL_CLIENT, Moment, OwnerKind,
+};
 use crate::tokens::{MacKey, TokenHash, imported, mac};
 
 /// A Credential of the Identity with its evidence.
@@ -46,6 +49,13 @@ impl Evidence {
     }
 }
 
+impl Evidence {
+    /// Returns what a Secret tells that is too large to be read.
+    pub const fn too_large() -> Self {
+        Self(Err(NotRebound::SecretTooLarge))
+    }
+}
+
 /// What to do about a Credential.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RestoreVerdict {
@@ -54,7 +64,12 @@ pub enum RestoreVerdict {
     /// Replace it with another one.
     Rebind(Box<Rebinding>),
     /// Delete it: another one has already replaced it.
-    Done,
+    Done {
+        /// The Credential that replaced it.
+        successor: ObjectKey,
+        /// The number of tokens that the successor accepts although they were revoked or ended here.
+        revoked: usize,
+    },
     /// Keep it as it is. Its tokens stay dead.
     Refused(NotRebound),
 }
@@ -101,6 +116,11 @@ pub enum NotRebound {
     /// The Secret does not exist.
     #[error("its Secret does not exist: there is no token to keep alive")]
     SecretMissing,
+    /// The Secret cannot be read.
+    #[error(
+        "its Secret is too large to be read: remove data, labels or annotations from it and run this command again"
+    )]
+    SecretTooLarge,
     /// The Secret was created for another object.
     #[error("the annotation of its Secret does not name this owner")]
     SecretForeign,
@@ -196,6 +216,16 @@ fn decide(
     if present.owner.uid == old.spec.owner.uid {
         return unless_client_replaced(old, &present);
     }
+    // What a previous run created may still accept what was revoked here meanwhile, whatever the Secret holds now.
+    if let Some(successor) = candidate.successor
+        && let Some(carried) = carried(old, successor, key, now)
+        && carried.revoked > 0
+    {
+        return Ok(RestoreVerdict::Done {
+            successor: ObjectKey::of(&successor.metadata),
+            revoked: carried.revoked,
+        });
+    }
     let held = held_entry(candidate, key)?;
     if held.principal != present.principal || held.client.name != present.client_name {
         return Err(NotRebound::PrincipalChanged);
@@ -225,7 +255,10 @@ fn decide(
         None => Ok(RestoreVerdict::Rebind(Box::new(bound(
             old, &present, &entries, key,
         )))),
-        Some(successor) if has_all(successor, &entries, key) => Ok(RestoreVerdict::Done),
+        Some(successor) if has_all(successor, &entries, key) => Ok(RestoreVerdict::Done {
+            successor: ObjectKey::of(&successor.metadata),
+            revoked: 0,
+        }),
         Some(_) => Err(NotRebound::IssuedAnew),
     }
 }
@@ -404,6 +437,75 @@ fn bound(
         credential,
         dropped,
     }
+}
+
+/// A successor with what happened to the previous Credential in the meantime.
+#[derive(Clone, Debug)]
+pub(super) struct Carried {
+    /// The successor to write.
+    pub(super) credential: Credential,
+    /// The number of tokens that it no longer has.
+    pub(super) revoked: usize,
+}
+
+/// Carries over to a successor what has been revoked or ended in the previous Credential since it was read. `None` if
+/// there is nothing to carry over.
+///
+/// A revoked token is left out, as in [`bound`]: an end would depend on the clock of the machine on which the command
+/// runs, and only servers may write `status.revoked`.
+pub(super) fn carried(
+    old: &Credential,
+    successor: &Credential,
+    key: &MacKey,
+    now: Timestamp,
+) -> Option<Carried> {
+    let ended = with_revoked_ended(old, key, now);
+    let old = ended.as_ref().map_or(old, |(ended, _)| ended);
+    let is_alive = |entry: &CredentialEntry| entry_ends(entry).is_none_or(|end| now < end);
+    let known = |entry: &CredentialEntry| {
+        let mut tokens = old.spec.tokens.iter();
+        tokens.find(|known| known.hash == entry.hash && is_sealed(key, old, known))
+    };
+    let accepted = successor.spec.tokens.iter().filter(|entry| {
+        is_alive(entry)
+            && is_sealed(key, successor, entry)
+            && !is_token_revoked(successor, &entry.token_id)
+    });
+    let revoked: Vec<String> = accepted
+        .filter(|entry| known(entry).is_some_and(|known| !is_alive(known)))
+        .map(|entry| entry.token_id.clone())
+        .collect();
+    let mut credential = successor.clone();
+    if !revoked.is_empty() {
+        // So that imported secrets are remembered as revoked.
+        let status = credential.status.get_or_insert_default();
+        status.revoked.extend(revoked.iter().cloned());
+        if let Some((ended, _)) = with_revoked_ended(&credential, key, now) {
+            credential = ended;
+        }
+        credential.status.clone_from(&successor.status);
+        let tokens = &mut credential.spec.tokens;
+        tokens.retain(|entry| !revoked.contains(&entry.token_id));
+    }
+    let mut is_shortened = false;
+    for place in 0..credential.spec.tokens.len() {
+        let entry = &credential.spec.tokens[place];
+        let end = known(entry).and_then(|known| known.not_after);
+        let is_earlier = |end: &Moment| entry_ends(entry).is_none_or(|own| end.0 < own);
+        if let Some(end) = end.filter(is_earlier)
+            && is_sealed(key, &credential, entry)
+        {
+            credential.spec.tokens[place].not_after = Some(end);
+            let entry = &credential.spec.tokens[place];
+            let seal = seal(&credential, entry, key).unwrap_or_default();
+            credential.spec.tokens[place].mac = seal;
+            is_shortened = true;
+        }
+    }
+    (is_shortened || !revoked.is_empty()).then_some(Carried {
+        credential,
+        revoked: revoked.len(),
+    })
 }
 
 pub(super) fn seal(

@@ -1,10 +1,12 @@
 //! Tests of what a restore may bring back.
 
+mod interrupted;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::plan::seal;
+use super::plan::{carried, seal};
 use super::*;
 use crate::directory::is_sealed;
 use crate::directory::testing::{QUICKSTART, World};
@@ -91,17 +93,16 @@ impl Case {
     fn items(&self) -> Vec<Item> {
         let mut credentials = vec![self.client.clone(), self.token.clone()];
         credentials.extend(self.more.iter().cloned());
+        self.items_of(credentials)
+    }
+
+    fn items_of(&self, credentials: Vec<Credential>) -> Vec<Item> {
         let directory = &self.world.directory;
         let evidence: Vec<_> = credentials
             .iter()
             .map(|credential| {
                 owner_secret(directory, credential)?;
-                let manifest = match credential.spec.owner.kind {
-                    OwnerKind::OAuthClient => &self.client_secret,
-                    OwnerKind::ServiceAccessToken => &self.token_secret,
-                };
-                let manifest = manifest.as_ref().and_then(Value::as_object).cloned();
-                let secret = manifest.map(SecretObject::new);
+                let secret = self.secret_of(credential.spec.owner.kind);
                 Some(Evidence::of(directory, credential, secret.as_ref()))
             })
             .collect();
@@ -114,6 +115,15 @@ impl Case {
             &self.key,
             at(NOW),
         )
+    }
+
+    fn secret_of(&self, kind: OwnerKind) -> Option<SecretObject> {
+        let manifest = match kind {
+            OwnerKind::OAuthClient => &self.client_secret,
+            OwnerKind::ServiceAccessToken => &self.token_secret,
+        };
+        let manifest = manifest.as_ref().and_then(Value::as_object).cloned();
+        manifest.map(SecretObject::new)
     }
 
     fn verdict(&self, uid: &str) -> RestoreVerdict {
@@ -374,12 +384,66 @@ fn a_second_run_finishes_what_the_first_began_and_undoes_nothing_that_came_after
     let mut case = Case::restored();
     let mut successor = case.bound("token-1").credential;
     case.more = vec![successor.clone()];
-    assert_eq!(case.verdict("token-1"), RestoreVerdict::Done);
+    assert_eq!(case.verdict("token-1"), done(0));
     assert_eq!(case.verdict("token-2"), RestoreVerdict::Current);
     // The operator has started and continued from there.
     successor.spec.tokens.clear();
     case.more = vec![successor];
     case.refused("token-1", NotRebound::IssuedAnew);
+}
+
+fn done(revoked: usize) -> RestoreVerdict {
+    RestoreVerdict::Done {
+        successor: ObjectKey::new("platform", "token-2"),
+        revoked,
+    }
+}
+
+/// The first run was interrupted. What was revoked in the old Credential must not stay accepted in the new one.
+#[test]
+fn a_second_run_sees_what_the_successor_still_accepts() {
+    let mut case = Case::restored();
+    let successor = case.bound("token-1").credential;
+    case.more = vec![successor.clone()];
+    case.token.status.get_or_insert_default().revoked = vec!["A".repeat(16)];
+    assert_eq!(case.verdict("token-1"), done(1));
+    // Even if the Secret holds another token now.
+    case.token_secret = Some(secret("ServiceAccessToken/nightly", "token", "t2"));
+    assert_eq!(case.verdict("token-1"), done(1));
+    // Nothing accepts the token any more.
+    case.more[0].status = case.token.status.clone();
+    case.refused("token-1", NotRebound::NotHeld);
+    case.token_secret = Some(secret("ServiceAccessToken/nightly", "token", "t1"));
+    case.refused("token-1", NotRebound::Ended);
+}
+
+#[test]
+fn what_ends_in_the_old_credential_ends_in_the_new_one() {
+    let mut case = Case::restored();
+    case.record("token", "t2", |entry| entry.token_id = "B".repeat(16));
+    let successor = case.bound("token-1").credential;
+    let carry = |old: &Credential| carried(old, &successor, &case.key, at(NOW));
+    assert!(carry(&case.token).is_none(), "nothing has happened");
+    let mut old = case.token.clone();
+    old.status.get_or_insert_default().revoked = vec!["B".repeat(16)];
+    let end = at("2026-03-01T01:00:00Z");
+    let entry = CredentialEntry {
+        not_after: Some(Moment(end)),
+        ..old.spec.tokens[0].clone()
+    };
+    old.spec.tokens[0].not_after = entry.not_after;
+    old.spec.tokens[0].mac = seal(&old, &entry, &case.key).unwrap();
+    let next = carry(&old).unwrap();
+    assert_eq!(next.revoked, 1);
+    let tokens = &next.credential.spec.tokens;
+    assert_eq!(tokens.len(), 1);
+    assert_eq!(tokens[0].not_after, Some(Moment(end)));
+    assert!(is_sealed(&case.key, &next.credential, &tokens[0]));
+    assert!(carried(&old, &next.credential, &case.key, at(NOW)).is_none());
+    // A token that the operator has issued since stays, and a forged end of the old one counts for nothing.
+    let mut forged = case.token.clone();
+    forged.spec.tokens[0].not_after = Some(Moment(at(ISSUED)));
+    assert!(carry(&forged).is_none());
 }
 
 #[test]

@@ -4,6 +4,10 @@
 //! may be slow. A deleted definition or a lost right looks like many orphans at once, so at most a small share is
 //! deleted per hour. One namespace gets at most half of that, so that a tenant who keeps creating and deleting tokens
 //! does not delay the others. Each Credential is deleted only after a live read of its owner.
+//!
+//! The share also applies to owners whose deletion was watched while their definition was served: deleting a definition or a
+//! namespace by mistake first deletes the objects in it one by one, in just this way, and the Credentials that remain are
+//! what `symbolon restore rebind` needs after a restore.
 
 pub(super) mod keys;
 

@@ -1,4 +1,7 @@
-//! Token revocation (RFC 7009). The answer is 200 only after the revocation is durable.
+//! Token revocation (RFC 7009). The answer is 200 only after the revocation is durable. The revocation of a token that the
+//! server does not know is remembered, and recorded when the token arrives.
+
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -8,12 +11,12 @@ use tracing::Instrument as _;
 use crate::directory::ObjectKey;
 use crate::oauth::revocation::{self, Decision};
 use crate::oauth::{Form, Refusal};
+use crate::server::early_revocations::{EarlyRevocation, NotRemembered, Sender};
 use crate::server::metrics::{RevocationOutcome, Shed};
-use crate::server::reply;
 use crate::server::request::Call;
 use crate::server::token::ParsedToken;
+use crate::server::{Recorded, record_early, reply};
 use crate::telemetry::audit;
-use crate::tokens::TokenId;
 
 pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     let decision = match call.form_body().await {
@@ -21,11 +24,9 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
         Err(refusal) => Err(refusal),
     };
     match decision {
-        Ok(Some(revocation)) => record(call, revocation).await,
-        Ok(None) => {
-            call.app.metrics().revoked(RevocationOutcome::Nothing);
-            Ok(reply::empty(StatusCode::OK))
-        }
+        Ok(Decided::Record(revocation)) => record(call, revocation).await,
+        Ok(Decided::Remember(early)) => remember(&call, early),
+        Ok(Decided::Nothing) => Ok(nothing(&call)),
         Err(refusal) => {
             call.app.metrics().revoked(RevocationOutcome::Refused);
             Err(refusal)
@@ -33,56 +34,91 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     }
 }
 
-/// A revocation to record, copied from the snapshot: the snapshot is not held during the write.
-struct Revocation {
-    credential: ObjectKey,
-    uid: Option<std::sync::Arc<str>>,
-    token_id: TokenId,
-    client: ObjectKey,
-    client_id: String,
-    owner: String,
+/// What to do, copied from the snapshot: the snapshot is not held during a write.
+enum Decided {
+    Nothing,
+    Remember(EarlyRevocation),
+    Record(Revocation),
 }
 
-fn decide(call: &Call, body: &[u8], now: Timestamp) -> Result<Option<Revocation>, Refusal> {
+/// A revocation to record.
+struct Revocation {
+    credential: ObjectKey,
+    uid: Option<Arc<str>>,
+    owner: String,
+    /// Whether the owner is another object now. Then a restore may bind the token to it, in another Credential.
+    may_move: bool,
+    token: EarlyRevocation,
+}
+
+fn nothing(call: &Call) -> Response {
+    call.app.metrics().revoked(RevocationOutcome::Nothing);
+    reply::empty(StatusCode::OK)
+}
+
+/// Remembers the revocation of a token that no Credential records.
+fn remember(call: &Call, early: EarlyRevocation) -> Result<Response, Refusal> {
+    match record_early::remember(&call.app, early, crate::server::now()) {
+        Ok(()) => Ok(nothing(call)),
+        Err(why) => {
+            if why == NotRemembered::Full {
+                call.app.metrics().shed(Shed::Revocations);
+            }
+            Err(unavailable(call))
+        }
+    }
+}
+
+fn unavailable(call: &Call) -> Refusal {
+    call.app.metrics().revoked(RevocationOutcome::Unavailable);
+    Refusal::Unavailable
+}
+
+fn decide(call: &Call, body: &[u8], now: Timestamp) -> Result<Decided, Refusal> {
     let form = Form::parse(body)?;
     let serving = call.serving(now)?;
     let (caller, _) = call.authenticate(&serving, &form, now)?;
     let token = form.require("token", "token is missing")?;
     let snapshot = serving.snapshot();
-    let decision = match serving.token(token)? {
-        Ok(ParsedToken::Reference(token)) => {
-            revocation::reference_token(snapshot.directory(), &caller, &token, now)
-        }
+    let token = match serving.token(token)? {
+        Ok(ParsedToken::Reference(token)) => token,
         Ok(ParsedToken::Jwt(token)) => {
             revocation::access_token(&caller, &token.claims, now)?;
-            Decision::Nothing
+            return Ok(Decided::Nothing);
         }
-        // An unknown token needs no revocation (RFC 7009 section 2.2).
-        Err(_) => Decision::Nothing,
+        // A text that is no token needs no revocation (RFC 7009 section 2.2).
+        Err(_) => return Ok(Decided::Nothing),
     };
-    Ok(match decision {
-        Decision::Nothing => None,
-        Decision::Revoke {
-            credential,
-            entry,
-            owner,
-        } => Some(Revocation {
-            credential: credential.key.clone(),
-            uid: credential.uid.clone(),
-            token_id: entry.token_id,
-            client: caller.client.object.key.clone(),
-            client_id: caller.client.record.client_id.to_string(),
-            owner: owner.key.to_string(),
-        }),
-    })
+    let directory = snapshot.directory();
+    let early = || EarlyRevocation {
+        token_id: token.id,
+        hash: token.hash,
+        client: caller.client.object.key.clone(),
+        client_id: Arc::clone(&caller.client.record.client_id),
+        sender: Sender::of(&call.origin(snapshot)),
+    };
+    Ok(
+        match revocation::reference_token(directory, &caller, &token, now) {
+            Decision::Nothing => Decided::Nothing,
+            Decision::Unknown => Decided::Remember(early()),
+            Decision::Revoke {
+                credential, owner, ..
+            } => Decided::Record(Revocation {
+                credential: credential.key.clone(),
+                uid: credential.uid.clone(),
+                owner: owner.key.to_string(),
+                may_move: !directory.has_owner(owner),
+                token: early(),
+            }),
+        },
+    )
 }
 
 /// Records a revocation if not too many are under way.
 async fn record(call: Call, revocation: Revocation) -> Result<Response, Refusal> {
-    let Some(under_way) = call.app.revocations().begin(&revocation.client) else {
+    let Some(under_way) = call.app.revocations().begin(&revocation.token.client) else {
         call.app.metrics().shed(Shed::Revocations);
-        call.app.metrics().revoked(RevocationOutcome::Unavailable);
-        return Err(Refusal::Unavailable);
+        return Err(unavailable(&call));
     };
     let turn = call.give_turn_back();
     // A task of its own: a caller that gives up does not cancel a write that has begun, which would close a connection
@@ -98,31 +134,44 @@ async fn carry_out(call: Call, revocation: Revocation) -> Result<Response, Refus
     let Revocation {
         credential,
         uid,
-        token_id,
-        client: _,
-        client_id,
         owner,
+        may_move,
+        token,
     } = revocation;
+    let (token_id, client_id) = (token.token_id, Arc::clone(&token.client_id));
     let revoker = call.app.revoker();
     let recorded = revoker.revoke(&credential, uid.as_deref(), &token_id);
-    let failed = match tokio::time::timeout(call.app.limits().revocation, recorded).await {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(_) => Some("timed out".to_owned()),
+    let recorded = match tokio::time::timeout(call.app.limits().revocation, recorded).await {
+        Ok(Ok(recorded)) => Ok(recorded),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("timed out".to_owned()),
     };
-    if let Some(error) = failed {
-        if call.app.noise().refusal(call.peer, &client_id) {
-            tracing::warn!(%credential, error, "could not record a revocation, the caller is told to retry");
+    let recorded = match recorded {
+        Ok(recorded) => recorded,
+        Err(error) => {
+            if call.app.noise().refusal(call.peer, &client_id) {
+                tracing::warn!(%credential, error, "could not record a revocation, the caller is told to retry");
+            }
+            return Err(unavailable(&call));
         }
-        call.app.metrics().revoked(RevocationOutcome::Unavailable);
-        return Err(Refusal::Unavailable);
-    }
+    };
     // This replica refuses the token at once, before its watch shows the write.
     call.app
         .publisher()
         .update(|directory| directory.revoke(&credential, &token_id));
+    if recorded == Recorded::Gone {
+        return remember(&call, token);
+    }
+    if may_move {
+        // The write is durable, and a restore carries it along. Until then only this server can refuse the token.
+        let remembered = record_early::remember(&call.app, token, crate::server::now());
+        if remembered == Err(NotRemembered::Known) {
+            // It has moved already. A repeated request revokes it there.
+            return Err(unavailable(&call));
+        }
+    }
     call.app.metrics().revoked(RevocationOutcome::Revoked);
-    let (token_id, client_id, owner) = (token_id.as_str(), &client_id, &owner);
+    let (token_id, client_id, owner) = (token_id.as_str(), &*client_id, &*owner);
     audit::revoked(
         &call.origin(&call.app.publisher().current()),
         &audit::Revoked {

@@ -29,7 +29,7 @@ use futures::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 
-use super::{App, Config, RevokeError, Revoker, now};
+use super::{App, Config, Recorded, RevokeError, Revoker, now};
 use crate::directory::ObjectKey;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::keys::{KeySet, fixtures};
@@ -84,6 +84,8 @@ enum Outage {
     None,
     Fails,
     Hangs,
+    /// The Credential does not exist any more.
+    Gone,
     /// Answers after another task has run.
     Late,
 }
@@ -97,14 +99,17 @@ impl Revoker for FakeRevoker {
         credential: &'a ObjectKey,
         _: Option<&'a str>,
         token_id: &'a TokenId,
-    ) -> BoxFuture<'a, Result<(), RevokeError>> {
+    ) -> BoxFuture<'a, Result<Recorded, RevokeError>> {
         let mut state = self.0.lock().unwrap();
         state.1.push(format!("{credential} {token_id}"));
         match state.0 {
-            Outage::None => futures::future::ready(Ok(())).boxed(),
+            Outage::None => futures::future::ready(Ok(Recorded::Stored)).boxed(),
+            Outage::Gone => futures::future::ready(Ok(Recorded::Gone)).boxed(),
             Outage::Fails => futures::future::ready(Err(RevokeError("down".into()))).boxed(),
             Outage::Hangs => futures::future::pending().boxed(),
-            Outage::Late => tokio::task::yield_now().map(Ok).boxed(),
+            Outage::Late => tokio::task::yield_now()
+                .map(|()| Ok(Recorded::Stored))
+                .boxed(),
         }
     }
 }

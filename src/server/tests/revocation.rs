@@ -5,8 +5,9 @@ use serde_json::json;
 
 use super::*;
 use crate::directory::tables::record::EntryRecord;
-use crate::directory::{Change, Row};
-use crate::tokens::reference;
+use crate::directory::{Change, Directory, Row, Settings};
+use crate::telemetry::testing::Log;
+use crate::tokens::{SeededEntropy, reference};
 
 /// Returns the Credential and the token's ID, as the fake revoker records them.
 fn recorded(token: &str) -> String {
@@ -160,6 +161,195 @@ async fn an_unknown_token_or_a_client_secret_is_200_and_nothing_is_revoked() {
     assert!(calls(&fixture).is_empty());
     assert_eq!(fixture.token(&shop_again, "").await.status, StatusCode::OK);
     drop(shop);
+}
+
+/// Waits until the fake revoker was called this often.
+async fn recorded_calls(fixture: &Fixture, count: usize) -> Vec<String> {
+    while calls(fixture).len() < count {
+        tokio::task::yield_now().await;
+    }
+    calls(fixture)
+}
+
+/// The watch of this server is late.
+#[tokio::test]
+async fn a_token_that_arrives_after_its_revocation_is_refused_at_once_and_recorded() {
+    let mut fixture = Fixture::new();
+    let (shop, api) = (fixture.shop(), fixture.client("platform", "api"));
+    let kind = OwnerKind::ServiceAccessToken;
+    let token = fixture.world.issue(kind, "blue", "nightly", now());
+    let token = token.expose();
+    let answers = [
+        revoke(&fixture, &shop, token).await,
+        revoke(&fixture, &shop, token).await,
+    ];
+    for reply in answers {
+        assert_eq!((reply.status, &*reply.body), (StatusCode::OK, ""));
+    }
+    assert!(calls(&fixture).is_empty());
+    let log = Log::default();
+    let _logging = log.start();
+    fixture.publish();
+    let inactive = json!({"active": false});
+    assert_eq!(fixture.introspect(&api, token).await, inactive);
+    let written = recorded_calls(&fixture, 1).await;
+    assert_eq!(written, [recorded(token)]);
+    while !log.text().contains("token_revoked") {
+        tokio::task::yield_now().await;
+    }
+    // The watch repeats what it brought.
+    fixture.publish();
+    assert_eq!(fixture.introspect(&api, token).await, inactive);
+    let next = fixture.nightly();
+    assert_eq!(
+        fixture.introspect(&api, &next).await["active"],
+        true,
+        "the next token is another one"
+    );
+}
+
+#[tokio::test]
+async fn a_revocation_that_cannot_be_recorded_when_its_token_arrives_is_tried_again() {
+    let mut fixture = Fixture::new();
+    let (shop, api) = (fixture.shop(), fixture.client("platform", "api"));
+    let kind = OwnerKind::ServiceAccessToken;
+    let token = fixture.world.issue(kind, "blue", "nightly", now());
+    let reply = revoke(&fixture, &shop, token.expose()).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    fixture.revoker.0.lock().unwrap().0 = Outage::Fails;
+    fixture.publish();
+    recorded_calls(&fixture, 1).await;
+    fixture.revoker.0.lock().unwrap().0 = Outage::None;
+    // Every arrival wakes the task, so the test need not wait for the pause between two tries.
+    let again = async {
+        while calls(&fixture).len() < 2 {
+            fixture.app.publisher().update(|published| {
+                *published = Directory::new(Settings::default());
+            });
+            fixture.publish();
+            tokio::task::yield_now().await;
+        }
+    };
+    again.await;
+    let active = fixture.introspect(&api, token.expose()).await["active"].clone();
+    assert_eq!(active, false);
+}
+
+#[tokio::test]
+async fn while_the_watch_is_silent_the_revocation_of_an_unknown_token_is_503() {
+    let mut fixture = Fixture::new();
+    let (shop, known) = (fixture.shop(), fixture.nightly());
+    let kind = OwnerKind::ServiceAccessToken;
+    let unknown = fixture.world.issue(kind, "blue", "nightly", now());
+    let heard = |seconds| {
+        let silence = jiff::SignedDuration::from_secs(seconds);
+        fixture.app.status().heard_at(now() - silence);
+    };
+    // Bookmarks arrive every 60 to 75 s.
+    heard(76);
+    let reply = revoke(&fixture, &shop, unknown.expose()).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    heard(99);
+    let reply = revoke(&fixture, &shop, unknown.expose()).await;
+    assert_eq!(reply.error(), (503, "temporarily_unavailable".into()));
+    assert_eq!(reply.header("retry-after"), "5");
+    let mut entropy = SeededEntropy::new(4);
+    let prefix = "other".parse().unwrap();
+    let foreign = reference::mint(&prefix, reference::Kind::ServiceAccessToken, &mut entropy);
+    for nothing in [foreign.token.expose(), "nope"] {
+        let reply = revoke(&fixture, &shop, nothing).await;
+        assert_eq!(reply.status, StatusCode::OK, "no token of this Identity");
+    }
+    assert_eq!(revoke(&fixture, &shop, &known).await.status, StatusCode::OK);
+    assert_eq!(calls(&fixture), [recorded(&known)]);
+}
+
+/// Brings the quickstart's token under another Credential, as `symbolon restore rebind` does.
+fn rebound(fixture: &mut Fixture) {
+    let key = ObjectKey::new("platform", "ServiceAccessToken-blue-nightly");
+    let known = fixture.world.directory.credential(&key).unwrap();
+    let uid = fixture.world.directory.service_token(&known.owner.key);
+    let mut record = (**known).clone();
+    record.owner.uid = uid.unwrap().uid.clone();
+    record.key = ObjectKey::new("platform", "successor");
+    record.uid = Some("successor".into());
+    let change = Change::Upsert(Row::Credential(Box::new(record)));
+    fixture.world.directory.apply(change);
+    fixture.publish();
+}
+
+#[tokio::test]
+async fn a_token_whose_credential_is_gone_is_refused_in_the_next_one() {
+    let mut fixture = Fixture::new();
+    let (shop, api, token) = (
+        fixture.shop(),
+        fixture.client("platform", "api"),
+        fixture.nightly(),
+    );
+    fixture.revoker.0.lock().unwrap().0 = Outage::Gone;
+    assert_eq!(revoke(&fixture, &shop, &token).await.status, StatusCode::OK);
+    fixture.revoker.0.lock().unwrap().0 = Outage::None;
+    rebound(&mut fixture);
+    let inactive = json!({"active": false});
+    assert_eq!(fixture.introspect(&api, &token).await, inactive);
+    let id = reference::parse(&token).unwrap().id;
+    let moved = format!("platform/successor {id}");
+    while !calls(&fixture).contains(&moved) {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The write went to the Credential of the previous owner. The command may have read that before.
+#[tokio::test]
+async fn a_token_that_was_revoked_between_restore_and_rebind_is_refused_in_the_next_credential() {
+    let mut fixture = Fixture::new();
+    let (shop, api, token) = (
+        fixture.shop(),
+        fixture.client("platform", "api"),
+        fixture.nightly(),
+    );
+    fixture.apply(
+        "
+apiVersion: symbolon.dev/v1alpha1
+kind: ServiceAccessToken
+metadata: {name: nightly, namespace: blue, uid: recreated}
+spec: {clientRef: {name: shop}, scopes: [orders.read]}
+",
+    );
+    assert_eq!(revoke(&fixture, &shop, &token).await.status, StatusCode::OK);
+    assert_eq!(calls(&fixture), [recorded(&token)]);
+    rebound(&mut fixture);
+    let inactive = json!({"active": false});
+    assert_eq!(fixture.introspect(&api, &token).await, inactive);
+}
+
+#[tokio::test]
+async fn a_client_that_invents_tokens_uses_up_its_own_share_only() {
+    let mut fixture = Fixture::new();
+    let (shop, wide) = (fixture.shop(), fixture.client("blue", "wide"));
+    let mut entropy = SeededEntropy::new(4);
+    let mut invented = || {
+        let prefix = "sym".parse().unwrap();
+        let kind = reference::Kind::ServiceAccessToken;
+        let minted = reference::mint(&prefix, kind, &mut entropy);
+        minted.token.expose().to_owned()
+    };
+    let mut answered = 0;
+    let refused = loop {
+        let reply = revoke(&fixture, &shop, &invented()).await;
+        if reply.status != StatusCode::OK {
+            break reply;
+        }
+        answered += 1;
+        assert!(answered < 1000, "no bound");
+    };
+    assert_eq!(refused.error(), (503, "temporarily_unavailable".into()));
+    assert_eq!(refused.header("retry-after"), "5");
+    let reply = revoke(&fixture, &wide, &invented()).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    let known = fixture.nightly();
+    assert_eq!(revoke(&fixture, &shop, &known).await.status, StatusCode::OK);
+    assert_eq!(calls(&fixture), [recorded(&known)]);
 }
 
 #[tokio::test]
