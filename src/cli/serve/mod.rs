@@ -27,6 +27,7 @@ use super::clock::now;
 use super::cluster::Program;
 use super::listen::bind;
 use super::logging::LogArgs;
+use super::unshown::Unshown;
 use super::{cluster, manifests, signals};
 use crate::directory::{ObjectKey, Settings};
 use crate::resources::Kind;
@@ -64,7 +65,7 @@ pub(super) struct Args {
     tls_dir: Option<PathBuf>,
     /// The store of people's data: a SQLite file, which is created if it does not exist; without it no such data is
     /// stored
-    #[arg(long, value_name = "sqlite:PATH", env = "SYMBOLON_STORE")]
+    #[arg(long, value_name = "sqlite:PATH", env = "SYMBOLON_STORE", hide_env_values = true, value_parser = Unshown(store::location))]
     store: Option<Location>,
     /// The address to serve on
     #[arg(
