@@ -352,7 +352,7 @@ async fn issuing(cluster: &Cluster, tokens: usize) {
             WatchedKind::ImportedSecrets,
         ]);
         let source = Source::start(
-            &client,
+            &client.clone().into(),
             &options(own.name(), kinds),
             &Arc::new(Hand(controller.clone())),
         );
@@ -427,7 +427,11 @@ async fn latency(cluster: &Cluster, clients: usize) {
         .map(WatchedKind::Kind)
         .chain([WatchedKind::Namespaces]);
     let began = Instant::now();
-    let source = Source::start(&client, &options(namespace.name(), kinds), &publish);
+    let source = Source::start(
+        &client.clone().into(),
+        &options(namespace.name(), kinds),
+        &publish,
+    );
     source.listed(Duration::from_mins(2)).await.unwrap();
     println!(
         "{clients} clients read in {:.2} s",

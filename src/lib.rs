@@ -7,6 +7,7 @@ pub mod directory;
 mod fuzzing;
 pub mod json_stream;
 pub mod keys;
+pub mod kube_call;
 mod lock;
 pub mod oauth;
 pub mod people;

@@ -6,13 +6,11 @@ use anyhow::Context as _;
 use http::header::{HeaderValue, USER_AGENT};
 use http::uri::{PathAndQuery, Uri};
 use http::{Method, Request};
-use kube::client::{Body, ClientBuilder};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use tokio::time::Instant;
 use tower::util::MapRequestLayer;
 
-use super::proxy::{Proxy, Stack, Variables};
+use super::proxy::{Proxy, Variables};
+use crate::kube_call::{self, Body, Builder, Client, Config};
 use crate::resources::FIELD_MANAGER;
 use crate::source::kubernetes::{Reach, Source};
 use crate::telemetry::KubeRequests;
@@ -79,14 +77,16 @@ pub(super) async fn client_as(
         connection.config.auth_info.impersonate = Some(user.to_owned());
     }
     let builder = connection.builder()?;
-    Ok(builder.with_layer(&MapRequestLayer::new(managed)).build())
+    let client = builder.with_layer(&MapRequestLayer::new(managed)).build();
+    Ok(client.into())
 }
 
 /// Returns a client that counts its requests and propagates traces.
 fn counted(connection: Connection, requests: &KubeRequests) -> anyhow::Result<Client> {
     let builder = connection.builder()?;
     let builder = builder.with_layer(&MapRequestLayer::new(managed));
-    Ok(builder.with_layer(&TracedLayer(requests.clone())).build())
+    let client = builder.with_layer(&TracedLayer(requests.clone())).build();
+    Ok(client.into())
 }
 
 /// Sets our field manager in a write that names none, so that `managedFields` tells our writes from those of others.
@@ -116,10 +116,10 @@ struct Connection {
 }
 
 impl Connection {
-    fn builder(self) -> anyhow::Result<ClientBuilder<Stack>> {
+    fn builder(self) -> anyhow::Result<Builder> {
         let builder = match self.proxy {
             Some(proxy) => proxy.client(self.config),
-            None => ClientBuilder::try_from(self.config).map_err(anyhow::Error::from),
+            None => kube_call::builder(self.config).map_err(anyhow::Error::from),
         };
         builder.context("cannot set up the Kubernetes client")
     }
@@ -140,7 +140,13 @@ async fn connection(context: Option<&str>, program: Program) -> anyhow::Result<C
     let variables = Variables::read(|name| std::env::var(name).ok());
     let proxy = Proxy::choose(configured.as_deref(), &config.cluster_url, &variables)?;
     if let Some(proxy) = &proxy {
-        tracing::info!(?proxy, server = %config.cluster_url, "connecting to the API server through a proxy");
+        // Without user and password, which the URL may contain.
+        let server = config.cluster_url.host();
+        tracing::info!(
+            ?proxy,
+            server,
+            "connecting to the API server through a proxy"
+        );
     }
     config.connect_timeout = Some(CONNECT);
     config.headers.push((USER_AGENT, program.user_agent()));
@@ -151,11 +157,8 @@ async fn connection(context: Option<&str>, program: Program) -> anyhow::Result<C
 
 /// Reads the kubeconfig; without a usable one and without a chosen context, the pod's service account.
 async fn config(context: Option<&str>) -> anyhow::Result<Config> {
-    let options = KubeConfigOptions {
-        context: context.map(str::to_owned),
-        ..KubeConfigOptions::default()
-    };
-    let found = match Kubeconfig::read() {
+    let variable = std::env::var_os("KUBECONFIG");
+    let found = match kube_call::kubeconfig(variable.as_deref()) {
         Ok(mut file) => {
             let clusters = file.clusters.iter_mut();
             for cluster in clusters.filter_map(|cluster| cluster.cluster.as_mut()) {
@@ -163,14 +166,14 @@ async fn config(context: Option<&str>) -> anyhow::Result<Config> {
                     cluster.proxy_url = Some(BY_ENVIRONMENT.to_owned());
                 }
             }
-            Config::from_custom_kubeconfig(file, &options).await
+            kube_call::config(file, context).await
         }
         Err(error) => Err(error),
     };
     let mut config = match (found, context) {
         (Ok(config), _) => config,
         (Err(error), Some(_)) => return Err(error.into()),
-        (Err(error), None) => Config::incluster().map_err(|in_pod| {
+        (Err(error), None) => kube_call::in_cluster().map_err(|in_pod| {
             anyhow::anyhow!("the kubeconfig cannot be used ({error}), and neither can the service account of a pod ({in_pod})")
         })?,
     };

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
-use kube::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -12,6 +11,7 @@ use super::clock::now;
 use super::listen::bind;
 use super::serve::Service;
 use crate::directory::Directory;
+use crate::kube_call::Client;
 use crate::reconcile::controller;
 use crate::server::{self, App, NotReady};
 

@@ -40,7 +40,12 @@ pub(super) struct LogArgs {
     )]
     audit: bool,
     /// Where to send traces: OTLP over HTTP, usually port 4318 of a collector; without it there are no traces
-    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        hide_env_values = true
+    )]
     otlp_endpoint: Option<String>,
 }
 

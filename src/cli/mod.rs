@@ -21,6 +21,7 @@ mod restore;
 mod serve;
 mod signals;
 mod terminal;
+mod unshown;
 
 use std::process::ExitCode;
 

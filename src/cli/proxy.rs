@@ -11,22 +11,14 @@ use std::net::IpAddr;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::Uri;
 use http::header::HeaderValue;
-use http::{Request, Response, Uri};
-use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
-use hyper_util::client::legacy::connect::{Connection, HttpConnector};
-use hyper_util::rt::TokioExecutor;
-use kube::Config;
-use kube::client::{Body, ClientBuilder, ConfigExt as _, DynBody};
 use percent_encoding::percent_decode_str;
-use tower::util::BoxService;
-use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _};
 
 use crate::directory::Cidr;
-
-/// A client's stack of services, in the form in which kube builds it.
-pub(super) type Stack = BoxService<Request<Body>, Response<Box<DynBody>>, BoxError>;
+use crate::kube_call::{Builder, Config, stack, with_tls};
 
 /// The proxy variables of the environment.
 #[derive(Clone, Debug, Default)]
@@ -138,21 +130,21 @@ impl Proxy {
     }
 
     /// Returns a client whose connections lead through the proxy.
-    pub(super) fn client(&self, config: Config) -> anyhow::Result<ClientBuilder<Stack>> {
+    pub(super) fn client(&self, config: Config) -> anyhow::Result<Builder> {
         let mut direct = HttpConnector::new();
         direct.enforce_http(false);
         match self.scheme {
-            Scheme::Http => stack(self.tunnel(direct)?, config),
+            Scheme::Http => Ok(stack(self.tunnel(direct)?, config)?),
             Scheme::Https => {
-                let direct = config.rustls_https_connector_with_connector(direct)?;
-                stack(self.tunnel(direct)?, config)
+                let direct = with_tls(&config, direct)?;
+                Ok(stack(self.tunnel(direct)?, config)?)
             }
             Scheme::Socks5 => {
                 let mut tunnel = SocksV5::new(self.address.clone(), direct);
                 if let Some((user, password)) = self.login.clone() {
                     tunnel = tunnel.with_auth(user, password);
                 }
-                stack(tunnel, config)
+                Ok(stack(tunnel, config)?)
             }
         }
     }
@@ -168,40 +160,6 @@ impl Proxy {
         }
         Ok(tunnel)
     }
-}
-
-/// Returns kube's usual stack over another connector.
-fn stack<C>(connector: C, config: Config) -> anyhow::Result<ClientBuilder<Stack>>
-where
-    C: Service<Uri> + Clone + Send + Sync + 'static,
-    C::Response: Connection + hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
-    C::Future: Send + 'static,
-    C::Error: std::error::Error + Send + Sync + 'static,
-{
-    let connector = config.rustls_https_connector_with_connector(connector)?;
-    let mut connector = TimeoutConnector::new(connector);
-    connector.set_connect_timeout(config.connect_timeout);
-    connector.set_read_timeout(config.read_timeout);
-    connector.set_write_timeout(config.write_timeout);
-    connector.set_reset_reader_on_write(config.reset_reader_on_write);
-    let client = hyper_util::client::legacy::Builder::new(TokioExecutor::new());
-    let client = client.build::<_, Body>(connector);
-    let service = ServiceBuilder::new()
-        .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
-        .layer(config.extra_headers_layer()?)
-        .map_err(BoxError::from)
-        .service(client);
-    let service = service.map_response(|response: Response<hyper::body::Incoming>| {
-        response.map(|body| {
-            let body = http_body_util::BodyExt::map_err(body, BoxError::from);
-            Box::new(body) as Box<DynBody>
-        })
-    });
-    Ok(ClientBuilder::new(
-        service.boxed(),
-        config.default_namespace,
-    ))
 }
 
 /// Returns whether requests to `server` bypass the proxies of the environment, as Go's `net/http` decides it.

@@ -48,7 +48,8 @@ impl KeyRecord {
     }
 }
 
-/// Why a `keyset.json` is refused. No message contains any part of a key.
+/// Why a `keyset.json` is refused. No message contains any part of a key, nor a stated `kid`, which may be a key in the
+/// wrong place.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
     /// Not JSON, or a member is missing, unknown or of the wrong type. The parser's own message is dropped, since it
@@ -66,25 +67,25 @@ pub enum KeySetError {
     #[error("the key set has version {0}; this release reads version 1")]
     UnsupportedVersion(u64),
     /// The private key is not base64.
-    #[error("the key `{kid}` is not base64")]
+    #[error("keys[{index}].pkcs8 is not base64")]
     NotBase64 {
-        /// The stated `kid`.
-        kid: String,
+        /// The place in the set, zero-based.
+        index: usize,
     },
     /// The private key is unusable.
-    #[error("the key `{kid}` is unusable")]
+    #[error("keys[{index}].pkcs8 is unusable")]
     Key {
-        /// The stated `kid`.
-        kid: String,
+        /// The place in the set, zero-based.
+        index: usize,
         /// The reason.
         #[source]
         source: KeyError,
     },
     /// The stated `kid` is not the key's thumbprint.
-    #[error("the stated kid `{stated}` does not match the key's thumbprint `{actual}`")]
+    #[error("keys[{index}].kid is not the key's thumbprint `{actual}`")]
     WrongKid {
-        /// The stated `kid`.
-        stated: String,
+        /// The place in the set, zero-based.
+        index: usize,
         /// The RFC 7638 thumbprint.
         actual: String,
     },
@@ -151,13 +152,13 @@ impl KeySet {
             return Err(KeySetError::UnsupportedVersion(version));
         }
         let document: DocumentIn = serde_json::from_slice(json)?;
-        document
-            .keys
-            .into_iter()
-            .try_fold(Self::default(), |mut set, entry| {
-                set.insert(entry.read()?)?;
+        document.keys.into_iter().enumerate().try_fold(
+            Self::default(),
+            |mut set, (index, entry)| {
+                set.insert(entry.read(index)?)?;
                 Ok(set)
-            })
+            },
+        )
     }
 
     /// Writes a `keyset.json`.
@@ -168,7 +169,8 @@ impl KeySet {
         let keys = self
             .records
             .iter()
-            .map(EntryOut::of)
+            .enumerate()
+            .map(|(index, record)| EntryOut::of(index, record))
             .collect::<Result<Vec<_>, _>>()?;
         // Reserve room for every key: a growing buffer would leave unwiped copies behind.
         let mut json = Zeroizing::new(Vec::with_capacity(256 + keys.len() * 4096));
@@ -326,7 +328,7 @@ fn wiped<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>
 }
 
 impl EntryIn {
-    fn read(self) -> Result<KeyRecord, KeySetError> {
+    fn read(self, index: usize) -> Result<KeyRecord, KeySetError> {
         let Self {
             kid,
             algorithm,
@@ -336,15 +338,15 @@ impl EntryIn {
             pkcs8,
         } = self;
         let Ok(pkcs8) = STANDARD.decode(pkcs8.as_bytes()).map(Zeroizing::new) else {
-            return Err(KeySetError::NotBase64 { kid });
+            return Err(KeySetError::NotBase64 { index });
         };
         let key = match SigningKey::from_pkcs8(algorithm, &pkcs8) {
             Ok(key) => key,
-            Err(source) => return Err(KeySetError::Key { kid, source }),
+            Err(source) => return Err(KeySetError::Key { index, source }),
         };
         if key.kid() != kid {
             return Err(KeySetError::WrongKid {
-                stated: kid,
+                index,
                 actual: key.kid().to_owned(),
             });
         }
@@ -384,17 +386,16 @@ fn exposed<S: serde::Serializer>(
 }
 
 impl<'a> EntryOut<'a> {
-    fn of(record: &'a KeyRecord) -> Result<Self, KeySetError> {
+    fn of(index: usize, record: &'a KeyRecord) -> Result<Self, KeySetError> {
         let KeyRecord {
             key,
             created_at,
             active_from,
             retired_at,
         } = record;
-        let pkcs8 = key.to_pkcs8().map_err(|source| KeySetError::Key {
-            kid: key.kid().to_owned(),
-            source,
-        })?;
+        let pkcs8 = key
+            .to_pkcs8()
+            .map_err(|source| KeySetError::Key { index, source })?;
         Ok(Self {
             kid: key.kid(),
             algorithm: key.algorithm(),
@@ -524,37 +525,30 @@ mod tests {
         document["keys"][0]["kid"] = json!("mine");
         assert_eq!(
             parse(&document).unwrap_err(),
-            KeySetError::WrongKid {
-                stated: "mine".into(),
-                actual
-            }
+            KeySetError::WrongKid { index: 0, actual }
         );
     }
 
     #[test]
     fn a_key_of_another_kind_or_damaged_is_refused() {
-        let kid = key(Algorithm::RS256).kid().to_owned();
         let mut other = document();
         other["keys"][0]["algorithm"] = json!("ES256");
         let source = KeyError::Rejected(Algorithm::ES256);
         assert_eq!(
             parse(&other).unwrap_err(),
-            KeySetError::Key {
-                kid: kid.clone(),
-                source
-            }
+            KeySetError::Key { index: 0, source }
         );
         let mut damaged = document();
         damaged["keys"][0]["pkcs8"] = json!("MII");
         assert_eq!(
             parse(&damaged).unwrap_err(),
-            KeySetError::NotBase64 { kid: kid.clone() }
+            KeySetError::NotBase64 { index: 0 }
         );
         damaged["keys"][0]["pkcs8"] = json!("MIIE");
         let source = KeyError::Rejected(Algorithm::RS256);
         assert_eq!(
             parse(&damaged).unwrap_err(),
-            KeySetError::Key { kid, source }
+            KeySetError::Key { index: 0, source }
         );
     }
 
@@ -579,11 +573,23 @@ mod tests {
             "/version",
             "/keys",
             "/keys/0",
+            "/keys/0/kid",
             "/keys/0/createdAt",
             "/keys/0/algorithm",
         ] {
             let mut broken = document.clone();
             *broken.pointer_mut(at).unwrap() = json!(secret);
+            let error = parse(&broken).unwrap_err();
+            assert!(
+                !format!("{error} {error:?}").contains(&secret[..8]),
+                "{error:?}"
+            );
+        }
+        // The stated kid is also read when the key itself is unusable.
+        for damage in ["MII", "MIIE"] {
+            let mut broken = document.clone();
+            broken["keys"][0]["kid"] = json!(secret);
+            broken["keys"][0]["pkcs8"] = json!(damage);
             let error = parse(&broken).unwrap_err();
             assert!(
                 !format!("{error} {error:?}").contains(&secret[..8]),

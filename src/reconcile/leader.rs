@@ -14,7 +14,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::Client;
 use kube::api::{GetParams, ObjectMeta, PostParams};
 use kube::core::Request;
 use tokio::time::{Instant, sleep};
@@ -24,6 +23,7 @@ use super::cluster::api::ApiError;
 use super::cluster::fence::Fence;
 use super::cluster::rest::Rest;
 use crate::directory::ObjectKey;
+use crate::kube_call::Client;
 use crate::tokens::{Entropy, SystemEntropy};
 
 /// The labels of every Lease of an operator, by which it is found under any name.

@@ -1,12 +1,12 @@
 //! Patches `credentials/status` through the Kubernetes API: reads the live object, then writes only if it still has the
 //! version read, so that no replica undoes the write of another. Not here: what to write.
 
-use kube::Client;
 use kube::core::Request;
 use kube::core::params::{GetParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::directory::ObjectKey;
+use crate::kube_call::{Client, KubeFault};
 use crate::resources::{API_VERSION, FIELD_MANAGER, Kind};
 
 /// How a patch ended.
@@ -38,14 +38,10 @@ impl<'a> CredentialStatusApi<'a> {
     }
 
     /// Reads the Credential; returns `None` if it no longer exists.
-    pub(super) async fn read(&self) -> Result<Option<Value>, kube::Error> {
+    pub(super) async fn read(&self) -> Result<Option<Value>, KubeFault> {
         let get = self.place().get(&self.key.name, &GetParams::default());
-        match self
-            .client
-            .request(get.map_err(kube::Error::BuildRequest)?)
-            .await
-        {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        match self.client.request(get?).await {
+            Err(fault) if fault.code() == Some(404) => Ok(None),
             live => live.map(Some),
         }
     }
@@ -55,7 +51,7 @@ impl<'a> CredentialStatusApi<'a> {
         &self,
         metadata: &Value,
         change: Value,
-    ) -> Result<Patched, kube::Error> {
+    ) -> Result<Patched, KubeFault> {
         let only =
             json!({ "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"] });
         let patch = Patch::Merge(json!({ "metadata": only, "status": change }));
@@ -65,13 +61,9 @@ impl<'a> CredentialStatusApi<'a> {
         };
         let place = self.place();
         let patch = place.patch_subresource("status", &self.key.name, &params, &patch);
-        match self
-            .client
-            .request(patch.map_err(kube::Error::BuildRequest)?)
-            .await
-        {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Patched::Gone),
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(Patched::Conflict),
+        match self.client.request(patch?).await {
+            Err(fault) if fault.code() == Some(404) => Ok(Patched::Gone),
+            Err(fault) if fault.code() == Some(409) => Ok(Patched::Conflict),
             stored => stored.map(Patched::Stored),
         }
     }

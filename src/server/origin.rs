@@ -88,10 +88,33 @@ fn is_ulid(text: &str) -> bool {
             .all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'H' | b'J' | b'K' | b'M' | b'N' | b'P'..=b'T' | b'V'..=b'Z'))
 }
 
-/// Returns whether a text is a token or secret of Symbolon, or an imported secret of this Identity.
+/// Returns whether a text is a token or secret of Symbolon, or an imported secret of this Identity in any spelling.
 fn is_known_secret(directory: &Directory, identity: &ObjectKey, text: &str) -> bool {
+    let is_imported = |spelling: &str| {
+        imported::presented(spelling).is_some_and(|hash| directory.knows_imported(identity, &hash))
+    };
     reference::parse(text).is_ok()
-        || imported::presented(text).is_some_and(|hash| directory.knows_imported(identity, &hash))
+        || is_imported(text)
+        || spellings(text).iter().any(|spelling| is_imported(spelling))
+}
+
+/// Returns the spellings of the 128 bits that a text with [`UUID_DIGITS`] hexadecimal digits writes: in lower and upper
+/// case, with and without the hyphens of a UUID. Proxies rewrite IDs, and who knows the bits knows the secret.
+fn spellings(text: &str) -> Vec<String> {
+    let digits: String = text.chars().filter(|c| *c != '-').collect();
+    if digits.len() != UUID_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Vec::new();
+    }
+    let mut hyphenated = String::with_capacity(UUID_DIGITS + 4);
+    for (index, digit) in digits.chars().enumerate() {
+        if matches!(index, 8 | 12 | 16 | 20) {
+            hyphenated.push('-');
+        }
+        hyphenated.push(digit);
+    }
+    let both = [digits, hyphenated].into_iter();
+    both.flat_map(|form| [form.to_ascii_lowercase(), form.to_ascii_uppercase()])
+        .collect()
 }
 
 /// Returns the trace ID of a `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`.
@@ -178,6 +201,35 @@ mod tests {
             assert_eq!(matches!(request_id, RequestId::Id(_)), is_shown);
             let parent = is_shown.then_some(parent.as_str());
             assert_eq!(traceparent(&headers, &world.directory, &identity), parent);
+        }
+    }
+
+    #[test]
+    fn a_known_secret_is_not_shown_in_any_spelling() {
+        const SPELLINGS: [&str; 4] = [
+            "9f86d081884c7d659a2feaa0c55ad015",
+            "9F86D081884C7D659A2FEAA0C55AD015",
+            "9f86d081-884c-7d65-9a2f-eaa0c55ad015",
+            "9F86D081-884C-7D65-9A2F-EAA0C55AD015",
+        ];
+        let identity = ObjectKey::new("platform", "main");
+        for imported in SPELLINGS {
+            let mut world = World::new(QUICKSTART);
+            let now = "2026-02-01T00:00:00Z".parse().unwrap();
+            world.issue_with(OwnerKind::OAuthClient, "blue", "shop", now, |entry| {
+                entry.hash = TokenHash::of(imported).to_string();
+                entry.cause = Cause::Imported;
+            });
+            for sent in SPELLINGS {
+                let mut headers = HeaderMap::new();
+                headers.insert("x-request-id", sent.parse().unwrap());
+                let parent = format!("00-{}-00f067aa0ba902b7-01", SPELLINGS[0]);
+                headers.insert("traceparent", parent.parse().unwrap());
+                let told = origin(None, &headers, &world.directory, &identity);
+                assert_eq!(told.trace_id, None, "{imported}");
+                let is_shown = matches!(told.request_id, Some(RequestId::Id(_)));
+                assert!(!is_shown, "{imported} sent as {sent}");
+            }
         }
     }
 }

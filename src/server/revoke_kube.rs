@@ -2,13 +2,13 @@
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use kube::Client;
 use serde_json::json;
 
 use super::credential_status::{CredentialStatusApi, Patched};
 use super::{Recorded, RevokeError, Revoker};
 use crate::directory::issued::usage::credential_of;
 use crate::directory::{ObjectKey, Revocation, is_token_revoked, revocation};
+use crate::kube_call::{Client, KubeFault};
 use crate::tokens::TokenId;
 
 /// The most attempts after write conflicts. The time limit of the request usually ends earlier.
@@ -26,12 +26,12 @@ enum Failure {
     Error(RevokeError),
 }
 
-impl From<kube::Error> for Failure {
-    fn from(error: kube::Error) -> Self {
+impl From<KubeFault> for Failure {
+    fn from(fault: KubeFault) -> Self {
         // Only the code: the message of the API server may contain text that must not be logged.
-        Self::Error(RevokeError(match error {
-            kube::Error::Api(status) => format!("the API server answered {}", status.code),
-            _ => "the API server could not be reached".to_owned(),
+        Self::Error(RevokeError(match fault.code() {
+            Some(code) => format!("the API server answered {code}"),
+            None => "the API server could not be reached".to_owned(),
         }))
     }
 }
@@ -42,8 +42,8 @@ fn failed(why: &str) -> Failure {
 
 impl KubeRevoker {
     /// Returns a revoker that writes with the rights of `client`.
-    pub const fn new(client: Client) -> Self {
-        Self(client)
+    pub fn new(client: impl Into<Client>) -> Self {
+        Self(client.into())
     }
 
     async fn attempt(
@@ -114,10 +114,10 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use http_body_util::BodyExt as _;
-    use kube::client::Body;
     use serde_json::Value;
 
     use super::*;
+    use crate::kube_call::Body;
 
     const ONE: &str = "AAAAAAAAAAAAAAAA";
     const TWO: &str = "BBBBBBBBBBBBBBBB";

@@ -2,12 +2,12 @@
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use kube::Client;
 use serde_json::{Value, json};
 
 use super::credential_status::{CredentialStatusApi, Patched};
 use super::uses::{RecordError, UseRecorder, UseReport};
 use crate::directory::issued::usage::{credential_of, merged};
+use crate::kube_call::{Client, KubeFault};
 
 /// The most attempts after write conflicts.
 const ATTEMPTS: usize = 3;
@@ -26,12 +26,12 @@ enum Written {
 
 impl KubeUses {
     /// Returns a recorder that writes with the rights of `client`.
-    pub const fn new(client: Client) -> Self {
-        Self(client)
+    pub fn new(client: impl Into<Client>) -> Self {
+        Self(client.into())
     }
 
     /// Reads the Credential and patches exactly the version read, so that no replica's report is lost or repeated.
-    async fn write(&self, report: &UseReport) -> Result<Written, kube::Error> {
+    async fn write(&self, report: &UseReport) -> Result<Written, KubeFault> {
         let api = CredentialStatusApi::new(&self.0, &report.credential);
         let Some(live) = api.read().await? else {
             return Ok(Written::Done);
@@ -69,16 +69,11 @@ impl UseRecorder for KubeUses {
                     Ok(Written::Done) => return Ok(()),
                     Ok(Written::Conflict) => {}
                     // Only the code: the message of the API server may contain text that must not be logged.
-                    Err(kube::Error::Api(status)) => {
-                        return Err(RecordError(format!(
-                            "the API server answered {}",
-                            status.code
-                        )));
-                    }
-                    Err(_) => {
-                        return Err(RecordError(
-                            "the API server could not be reached".to_owned(),
-                        ));
+                    Err(fault) => {
+                        return Err(RecordError(match fault.code() {
+                            Some(code) => format!("the API server answered {code}"),
+                            None => "the API server could not be reached".to_owned(),
+                        }));
                     }
                 }
             }

@@ -82,7 +82,11 @@ fn without_shared_uids(births: &mut BTreeMap<String, Birth>) -> Vec<String> {
 }
 
 fn read(bytes: &[u8]) -> Result<BTreeMap<String, Birth>, String> {
-    let stored: Stored = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    // Without the parser's own message, which may quote the file: another one may be in its place.
+    let stored: Stored = serde_json::from_slice(bytes).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        format!("line {line}, column {column}: not the uids of objects")
+    })?;
     if stored.version == VERSION {
         Ok(stored.objects)
     } else {
@@ -216,5 +220,11 @@ mod tests {
                 "{error}"
             );
         }
+        std::fs::write(&path, r#"{"version": 1, "objects": "CANARY"}"#).unwrap();
+        let error = open(&folder).unwrap_err().to_string();
+        assert!(
+            error.contains("line 1, column") && !error.contains("CANARY"),
+            "{error}"
+        );
     }
 }

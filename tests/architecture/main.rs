@@ -23,6 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "directory",
             "tokens",
             "json_stream",
+            "kube_call",
             "resources",
             "telemetry",
             "state_file",
@@ -38,6 +39,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "store",
             "directory",
             "tokens",
+            "kube_call",
             "resources",
             "telemetry",
             "lock",
@@ -51,6 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "directory",
             "tokens",
             "json_stream",
+            "kube_call",
             "resources",
             "telemetry",
             "state_file",
@@ -64,6 +67,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "directory",
             "tokens",
             "json_stream",
+            "kube_call",
             "resources",
             "telemetry",
             "state_file",
@@ -77,6 +81,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("directory", &["tokens", "resources", "characters"]),
     ("tokens", &[]),
     ("json_stream", &[]),
+    ("kube_call", &[]),
     ("resources", &[]),
     ("telemetry", &["characters", "lock"]),
     ("state_file", &["characters"]),
@@ -228,4 +233,123 @@ fn the_core_is_pure() {
         }
     }
     assert_eq!(breaches, [""; 0], "pure modules do no IO");
+}
+
+/// The parts of kube that modules other than `kube_call` may name. They return no error whose text may be secret.
+const SAFE_KUBE: &[&str] = &[
+    "CustomResource",
+    "CustomResourceExt",
+    "KubeSchema",
+    "Resource",
+    "api::DeleteParams",
+    "api::GetParams",
+    "api::ListParams",
+    "api::ObjectMeta",
+    "api::Patch",
+    "api::PatchParams",
+    "api::PostParams",
+    "api::Preconditions",
+    "core::ObjectMeta",
+    "core::Request",
+    "core::params::GetParams",
+    "core::params::ListParams",
+    "core::params::Patch",
+    "core::params::PatchParams",
+    "core::params::WatchParams",
+    "core::request::Error",
+    "runtime::events::Event",
+    "runtime::events::EventType",
+    "runtime::events::Reporter",
+    "runtime::utils::Backoff",
+    "runtime::watcher::DefaultBackoff",
+];
+
+/// Functions of the types of kube that `kube_call` passes on.
+const RAW_CALLS: &[&str] = &["Config::in", "Config::from_", "ClientBuilder::"];
+
+/// The parts of kube that a code names, with those in braces one by one. Names end at what follows a type, such as
+/// `::default()`.
+fn kube_parts(code: &str) -> Vec<String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let mut parts = Vec::new();
+    for (at, _) in code.match_indices("kube") {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| is_name(c) && c != ':') {
+            continue;
+        }
+        let rest = &code[at..];
+        let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+        let path = &rest[..end];
+        let Some(part) = path.strip_prefix("kube::") else {
+            // Another crate of kube has the same types.
+            let other = ["kube_client::", "kube_core::", "kube_runtime::"];
+            if other.iter().any(|other| path.starts_with(other)) {
+                parts.push(path.to_owned());
+            }
+            continue;
+        };
+        match rest[end..].strip_prefix('{') {
+            Some(names) => {
+                let names = names.split('}').next().unwrap_or_default().split(',');
+                let names = names.map(|name| name.split(" as ").next().unwrap_or_default().trim());
+                let names = names.filter(|name| !name.is_empty());
+                parts.extend(names.map(|name| format!("{part}{name}")));
+            }
+            None => parts.push(part.to_owned()),
+        }
+    }
+    parts
+}
+
+/// Whether a part of kube is in the list, or a function of a listed type.
+fn is_safe(part: &str) -> bool {
+    SAFE_KUBE.iter().any(|safe| {
+        let rest = part.strip_prefix(safe);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    })
+}
+
+/// The texts of kube's errors may contain a token, a client secret or a private key.
+#[test]
+fn only_kube_call_handles_errors_of_kube() {
+    let mut breaches = Vec::new();
+    for (module, _) in MAY_IMPORT {
+        for file in sources(module).iter().filter(|_| *module != "kube_call") {
+            let lines: Vec<String> = code(file).into_iter().map(|(_, line)| line).collect();
+            let text = lines.join("\n");
+            let parts = kube_parts(&text).into_iter().filter(|part| !is_safe(part));
+            let calls = RAW_CALLS.iter().map(|&call| call.to_owned());
+            let calls = calls.filter(|call| *module == "cli" && text.contains(call.as_str()));
+            let found = parts.chain(calls);
+            breaches.extend(found.map(|found| format!("{}: {found}", file.display())));
+        }
+    }
+    assert_eq!(
+        breaches, [""; 0],
+        "kube's client and its errors are for src/kube_call alone: use its Client and KubeFault"
+    );
+}
+
+#[test]
+fn the_scan_of_kube_finds_each_form_of_a_name() {
+    let text = "use kube::{Client, Config};\nuse kube::api::{Api,\n    ListParams};\nfn f(e: kube::Error) {}\n\
+                use crate::kube_call::Client;\nuse super::revoke_kube::KubeRevoker;\nkube_client::Error";
+    let parts = kube_parts(text);
+    let breaches: Vec<&str> = parts
+        .iter()
+        .map(String::as_str)
+        .filter(|part| !is_safe(part))
+        .collect();
+    assert_eq!(
+        breaches,
+        [
+            "Client",
+            "Config",
+            "api::Api",
+            "Error",
+            "kube_client::Error"
+        ]
+    );
+    assert!(is_safe("api::GetParams::default"));
+    assert!(!is_safe("core::Status") && !is_safe("client::Body"));
 }

@@ -6,6 +6,7 @@ use super::origin;
 use crate::cli::listen::{Listen, listen};
 use crate::cli::logging::LogArgs;
 use crate::cli::manifests;
+use crate::cli::unshown::Unshown;
 use crate::directory::ObjectKey;
 
 #[derive(Debug, clap::Args)]
@@ -35,7 +36,7 @@ pub(in crate::cli) struct Args {
     pub(super) listen: Listen,
     /// The issuer to serve instead of the Identity's: the URL by which clients reach dev mode through a proxy or a
     /// published port
-    #[arg(long, value_name = "URL", env = "SYMBOLON_ISSUER", value_parser = origin::issuer)]
+    #[arg(long, value_name = "URL", env = "SYMBOLON_ISSUER", hide_env_values = true, value_parser = Unshown(origin::issuer))]
     pub(super) issuer: Option<String>,
     /// The address to serve /livez, /readyz and /metrics on [default: the port after that of --listen]
     #[arg(long, value_name = "ADDRESS", env = "SYMBOLON_HEALTH_LISTEN", value_parser = listen)]

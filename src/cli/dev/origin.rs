@@ -54,7 +54,8 @@ impl PublicUrl {
     }
 }
 
-/// Parses `--issuer` by the rules for `spec.issuer` of an Identity.
+/// Parses `--issuer` by the rules for `spec.issuer` of an Identity. Errors do not repeat it, since it may contain a
+/// password.
 pub(super) fn issuer(text: &str) -> Result<String, String> {
     let identity = json!({
         "apiVersion": API_VERSION, "kind": Kind::Identity.as_str(),
@@ -65,7 +66,10 @@ pub(super) fn issuer(text: &str) -> Result<String, String> {
     if problems.is_empty() {
         return Ok(text.to_owned());
     }
-    let messages = problems.into_iter().map(|problem| problem.message);
+    let messages = problems.into_iter().map(|problem| {
+        let rule = problem.message.split(", not `").next();
+        rule.unwrap_or_default().to_owned()
+    });
     Err(messages.collect::<Vec<_>>().join("; "))
 }
 

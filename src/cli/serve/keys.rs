@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::future::BoxFuture;
-use kube::Client;
 use tokio::sync::watch as channel;
 use zeroize::Zeroizing;
 
 use super::super::clock::now;
 use crate::directory::ObjectKey;
 use crate::keys::KeySet;
+use crate::kube_call::Client;
 use crate::reconcile::cluster::Cluster as _;
 use crate::reconcile::cluster::fence::Fence;
 use crate::reconcile::cluster::kube_api::KubeApi;

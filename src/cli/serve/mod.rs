@@ -14,7 +14,6 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
-use kube::Client;
 use tokio::sync::watch as channel;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +26,10 @@ use super::clock::now;
 use super::cluster::Program;
 use super::listen::bind;
 use super::logging::LogArgs;
+use super::unshown::Unshown;
 use super::{cluster, manifests, signals};
 use crate::directory::{ObjectKey, Settings};
+use crate::kube_call::Client;
 use crate::resources::Kind;
 use crate::server::revoke_kube::KubeRevoker;
 use crate::server::uses_kube::KubeUses;
@@ -64,7 +65,7 @@ pub(super) struct Args {
     tls_dir: Option<PathBuf>,
     /// The store of people's data: a SQLite file, which is created if it does not exist; without it no such data is
     /// stored
-    #[arg(long, value_name = "sqlite:PATH", env = "SYMBOLON_STORE")]
+    #[arg(long, value_name = "sqlite:PATH", env = "SYMBOLON_STORE", hide_env_values = true, value_parser = Unshown(store::location))]
     store: Option<Location>,
     /// The address to serve on
     #[arg(

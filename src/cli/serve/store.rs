@@ -2,7 +2,6 @@
 //! store: once it is open, its failures are logged and counted, and the server keeps answering.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -24,17 +23,14 @@ const PROBE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Location(PathBuf);
 
-impl FromStr for Location {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("sqlite:") {
-            Some(path) if path.starts_with('/') => Ok(Self(path.into())),
-            _ => Err(
-                "write sqlite: and an absolute path, such as sqlite:/var/lib/symbolon/symbolon.db"
-                    .to_owned(),
-            ),
-        }
+/// Parses `--store`.
+pub(super) fn location(text: &str) -> Result<Location, String> {
+    match text.strip_prefix("sqlite:") {
+        Some(path) if path.starts_with('/') => Ok(Location(path.into())),
+        _ => Err(
+            "write sqlite: and an absolute path, such as sqlite:/var/lib/symbolon/symbolon.db"
+                .to_owned(),
+        ),
     }
 }
 
@@ -120,11 +116,11 @@ mod tests {
     #[test]
     fn a_store_is_named_by_an_absolute_path() {
         assert_eq!(
-            "sqlite:/var/lib/symbolon/symbolon.db".parse(),
+            location("sqlite:/var/lib/symbolon/symbolon.db"),
             Ok(Location("/var/lib/symbolon/symbolon.db".into()))
         );
         for wrong in ["sqlite:symbolon.db", "sqlite:", "/var/lib", "postgres://db"] {
-            assert!(wrong.parse::<Location>().is_err(), "{wrong}");
+            assert!(location(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -7,7 +7,6 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kube::Client;
 use kube::api::{DeleteParams, GetParams, PostParams, Preconditions};
 use kube::core::Request;
 use serde::Serialize;
@@ -22,6 +21,7 @@ use super::secret::SecretObject;
 use crate::directory::ObjectKey;
 use crate::directory::issued::usage;
 use crate::json_stream::Keep;
+use crate::kube_call::Client;
 use crate::lock::lock;
 use crate::resources::{API_VERSION, Credential, Kind, OwnerKind};
 
@@ -68,9 +68,12 @@ impl OwnWrites {
 
 impl KubeApi {
     /// Creates a client; `timeout` bounds each request. `client` must not retry by itself.
-    pub fn new(client: Client, timeout: Duration, fence: Fence) -> Self {
+    pub fn new(client: impl Into<Client>, timeout: Duration, fence: Fence) -> Self {
         Self {
-            rest: Rest { client, timeout },
+            rest: Rest {
+                client: client.into(),
+                timeout,
+            },
             fence,
             own: OwnWrites::default(),
         }
@@ -248,10 +251,10 @@ pub(in crate::reconcile) fn secret_of(object: Value) -> Result<SecretObject, Api
 
 #[cfg(test)]
 mod tests {
-    use kube::client::Body;
     use serde_json::json;
 
     use super::*;
+    use crate::kube_call::Body;
 
     /// An invalid name must not become part of a request: it could mean another object, a subresource or a query.
     #[tokio::test]

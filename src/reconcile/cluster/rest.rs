@@ -1,24 +1,17 @@
 //! One request to the Kubernetes API, bounded in time and never repeated.
 //!
-//! kube's own `Client::request` is not used: it logs a body that it cannot decode. The body of a Secret, and what an
-//! admission webhook says about one, must not get into logs, events or statuses.
+//! The body of a Secret, and what an admission webhook says about one, must not get into logs, events or statuses.
 
 use std::time::Duration;
 
 use http::StatusCode;
-use kube::Client;
 use kube::api::ListParams;
-use kube::client::Body;
 use kube::core::Request;
 use serde_json::Value;
 
 use super::api::ApiError;
 use crate::json_stream::{Framing, Keep, PageSize, Piece, Scanner, read};
-
-/// Words of this many characters may be a token, a hash or base64, and are not repeated.
-const LONGEST_WORD: usize = 32;
-/// The maximum number of characters that are repeated from the API server's message.
-const LONGEST_MESSAGE: usize = 512;
+use crate::kube_call::{Client, KubeFault, ResponseBody, scrub};
 
 /// The message about an object with a part that is too large.
 const TOO_LARGE: &str =
@@ -135,15 +128,16 @@ impl Rest {
         keep: Keep,
         take: &mut (dyn FnMut(Object) + Send),
     ) -> Result<Page, ApiError> {
-        let request = request.map_err(|error| ApiError::Invalid(error.to_string()))?;
+        let request =
+            request.map_err(|error| ApiError::Invalid(KubeFault::from(error).to_string()))?;
         let answer = tokio::time::timeout(self.timeout, async {
-            let answer = self.client.send(request.map(Body::from)).await;
-            let answer = answer.map_err(|error| ApiError::Unknown(transport(&error)))?;
+            let answer = self.client.send(request).await;
+            let answer = answer.map_err(unknown)?;
             let status = answer.status();
             let mut body = answer.into_body();
             if !status.is_success() {
                 let said = read::refusal(&mut body).await;
-                let said = said.map_err(|error| ApiError::Unknown(transport(&error)))?;
+                let said = said.map_err(unknown)?;
                 let said = serde_json::from_slice(&said).unwrap_or_default();
                 return Err(refusal(status, &said));
             }
@@ -159,14 +153,14 @@ impl Rest {
 
 /// Passes on the objects of a body as they arrive.
 async fn objects(
-    body: &mut Body,
+    body: &mut ResponseBody,
     mut scanner: Scanner,
     take: &mut (dyn FnMut(Object) + Send),
 ) -> Result<Page, ApiError> {
     let mut page = Page::default();
     let mut is_json = true;
     while let Some(chunk) = read::chunk(body).await {
-        let chunk = chunk.map_err(|error| ApiError::Unknown(transport(&error)))?;
+        let chunk = chunk.map_err(unknown)?;
         page.bytes += chunk.len();
         let pushed = scanner.push(&chunk, &mut |piece| match piece {
             Piece::Item { json, is_cut, .. } => {
@@ -201,6 +195,10 @@ pub(super) fn of_a_read(error: ApiError) -> ApiError {
     }
 }
 
+fn unknown(fault: KubeFault) -> ApiError {
+    ApiError::Unknown(fault.to_string())
+}
+
 fn not_json() -> ApiError {
     ApiError::Unknown("the response is not JSON".to_owned())
 }
@@ -233,39 +231,6 @@ fn refusal(status: StatusCode, body: &Value) -> ApiError {
     }
 }
 
-/// Shortens the API server's message and removes anything that may be secret.
-pub(super) fn scrub(message: &str) -> String {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '/' | '=');
-    let mut scrubbed = String::with_capacity(message.len().min(LONGEST_MESSAGE));
-    let mut rest = message;
-    while let Some(first) = rest.chars().next() {
-        let end = rest
-            .find(|c| is_word(c) != is_word(first))
-            .unwrap_or(rest.len());
-        let (run, after) = rest.split_at(end);
-        if is_word(first) && run.len() >= LONGEST_WORD {
-            scrubbed.push('…');
-        } else {
-            scrubbed.extend(run.chars().map(|c| if c.is_control() { ' ' } else { c }));
-        }
-        rest = after;
-    }
-    if let Some((end, _)) = scrubbed.char_indices().nth(LONGEST_MESSAGE) {
-        scrubbed.truncate(end);
-        scrubbed.push('…');
-    }
-    scrubbed
-}
-
-/// Returns the cause of a transport error, without the URL, which may contain names.
-fn transport(error: &kube::Error) -> String {
-    let mut deepest: &dyn std::error::Error = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    scrub(&deepest.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
@@ -275,6 +240,7 @@ mod tests {
 
     use super::*;
     use crate::json_stream::{MAX_REWRITTEN, MAX_REWRITTEN_VALUES};
+    use crate::kube_call::Body;
 
     /// Returns a client whose requests get these answers in turn, and the list of its requests.
     fn answering(answers: Vec<Value>) -> (Rest, Arc<Mutex<Vec<String>>>) {
@@ -451,20 +417,5 @@ mod tests {
                 "{code} {body}"
             );
         }
-    }
-
-    #[test]
-    fn nothing_that_may_be_secret_is_repeated() {
-        let token = "symsat_0123456789abcdefABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefghijk";
-        let said = scrub(&format!(
-            "webhook said: {token}\nand c3ltc2F0XzAxMjM0NTY3ODlhYmNkZWZBQg==!"
-        ));
-        assert_eq!(said, "webhook said: … and …!");
-        let usual = r#"secrets "web-token" is forbidden: User "system:serviceaccount:symbolon:operator" cannot create resource "secrets" in API group """#;
-        assert_eq!(scrub(usual), usual);
-        assert_eq!(
-            scrub(&"ä ".repeat(4000)).chars().count(),
-            LONGEST_MESSAGE + 1
-        );
     }
 }

@@ -453,10 +453,10 @@ fn now() -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use kube::client::Body;
 
     use super::*;
     use crate::directory::testing::{QUICKSTART, World};
+    use crate::kube_call::Body;
     use crate::reconcile::cluster::fence::Fence;
     use crate::reconcile::cluster::kube_api::KubeApi;
 
@@ -466,7 +466,7 @@ mod tests {
         let answer = tower::service_fn(async |_: http::Request<Body>| {
             Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()))
         });
-        let client = kube::Client::new(answer, "default");
+        let client = crate::kube_call::Client::new(answer, "default");
         let api = KubeApi::new(client, Duration::from_secs(1), Fence::open());
         let (settings, tuning) = (Settings::default(), Tuning::default());
         let controller = Controller::new(
@@ -498,7 +498,7 @@ mod tests {
         let answer = tower::service_fn(async |_: http::Request<Body>| {
             Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()))
         });
-        let client = kube::Client::new(answer, "default");
+        let client = crate::kube_call::Client::new(answer, "default");
         let api = KubeApi::new(client, Duration::from_secs(1), Fence::open());
         let controller = Controller::new(
             api,

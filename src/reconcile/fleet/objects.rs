@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use kube::Client;
 use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::core::Request;
 use serde_json::Value;
@@ -12,6 +11,7 @@ use super::build::Apis;
 use crate::directory::ObjectKey;
 use crate::directory::schema::is_dns_label;
 use crate::json_stream::Keep;
+use crate::kube_call::Client;
 use crate::reconcile::cluster::api::{ApiError, Precondition};
 use crate::reconcile::cluster::fence::Fence;
 use crate::reconcile::cluster::kube_api::secret_of;
@@ -31,9 +31,12 @@ pub struct Objects {
 
 impl Objects {
     /// Creates a client; `timeout` bounds each request. The `client` of kube must not retry by itself.
-    pub fn new(client: Client, timeout: Duration, fence: Fence) -> Self {
+    pub fn new(client: impl Into<Client>, timeout: Duration, fence: Fence) -> Self {
         Self {
-            rest: Rest { client, timeout },
+            rest: Rest {
+                client: client.into(),
+                timeout,
+            },
             fence,
         }
     }

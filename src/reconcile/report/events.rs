@@ -2,8 +2,7 @@
 //! pass waits for them, and surplus events are dropped.
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Client;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::events::{Event, EventType, Reporter};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use tracing::debug;
 
 use super::status::ReadyObstacle;
 use crate::directory::ObjectKey;
+use crate::kube_call::Client;
 use crate::reconcile::issue::{Emptying, IssueEvent, Retirement};
 use crate::resources::{API_VERSION, Kind, Moment};
 
@@ -230,13 +230,14 @@ type Observer = Arc<dyn Fn(EventReason) + Send + Sync>;
 
 impl Notices {
     /// Creates a sink that writes notices in a task of its own, which merges repeated ones.
-    pub fn written(client: Client, instance: String) -> Self {
+    pub fn written(client: impl Into<Client>, instance: String) -> Self {
         let (sender, mut receiver) = mpsc::channel::<Notice>(MAX_WAITING);
         let reporter = Reporter {
             controller: CONTROLLER.to_owned(),
             instance: Some(instance),
         };
-        let recorder = Recorder::new(client, reporter);
+        let client: Client = client.into();
+        let recorder = client.recorder(reporter);
         tokio::spawn(async move {
             while let Some(Notice {
                 event, regarding, ..

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::Client;
 use kube::api::{GetParams, ListParams};
 use kube::core::Request;
 use serde_json::Value;
 
 use crate::directory::{Change, Directory, ObjectKey, Settings};
 use crate::json_stream::Keep;
+use crate::kube_call::Client;
 use crate::reconcile::cluster::api::ApiError;
 use crate::reconcile::cluster::rest::Rest;
 use crate::reconcile::leader::{LEASE_LABELS, Times};

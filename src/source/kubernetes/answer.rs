@@ -1,14 +1,9 @@
 //! Reads responses of the API server while they arrive. No response is held as a whole, however large its list is.
 
-use std::error::Error;
-use std::io;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use http::Request;
-use kube::Client;
-use kube::client::Body;
-use kube::core::Status;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -16,6 +11,7 @@ use tokio::time::timeout;
 use super::error::WatchError;
 use super::raw::Raw;
 use crate::json_stream::{Framing, Keep, Piece, Scanner, read};
+use crate::kube_call::{Client, KubeFault, ResponseBody, scrub};
 
 /// The time limit for the beginning of a response, and for each further part of a list.
 pub(super) const ANSWER: Duration = Duration::from_mins(1);
@@ -26,7 +22,7 @@ const BATCH_BYTES: usize = 256 << 10;
 
 /// A response that is being read.
 pub(super) struct ObjectResponse {
-    body: Body,
+    body: ResponseBody,
     scanner: Scanner,
     /// The metadata of a list, once it was read.
     pub(super) list: ListMetadata,
@@ -79,14 +75,14 @@ impl WatchLine {
     /// Returns the `Status` that ends a watch, if the line is one.
     pub(super) fn end(&self) -> Option<WatchError> {
         if let Some(code) = self.code.filter(|_| self.object.is_none()) {
-            let reason = self.reason.clone().unwrap_or_default();
+            let reason = scrub(self.reason.as_deref().unwrap_or_default());
             return Some(WatchError::Ended { code, reason });
         }
         let Raw(status) = self.object.as_ref().filter(|_| self.kind == "ERROR")?;
         let code = status["code"].as_u64();
         Some(WatchError::Ended {
             code: code.and_then(|code| code.try_into().ok()).unwrap_or(0),
-            reason: status["reason"].as_str().unwrap_or_default().to_owned(),
+            reason: scrub(status["reason"].as_str().unwrap_or_default()),
         })
     }
 }
@@ -99,15 +95,14 @@ impl ObjectResponse {
         framing: Framing,
         keep: Keep,
     ) -> Result<Self, WatchError> {
-        let sent = timeout(ANSWER, client.send(request.map(Body::from))).await;
+        let sent = timeout(ANSWER, client.send(request)).await;
         let response = sent.map_err(|_| WatchError::Timeout)??;
         let code = response.status();
         let mut body = response.into_body();
         if !code.is_success() {
             let said = timeout(ANSWER, read::refusal(&mut body)).await;
             let said = said.map_err(|_| WatchError::Timeout)??;
-            let status = serde_json::from_slice::<Status>(&said).unwrap_or_default();
-            return Err(kube::Error::Api(status.with_code(code.as_u16()).boxed()).into());
+            return Err(KubeFault::refused(code.as_u16(), &said).into());
         }
         Ok(Self {
             body,
@@ -150,14 +145,14 @@ impl ObjectResponse {
 
     fn take<T: DeserializeOwned>(
         &mut self,
-        chunk: Option<Result<bytes::Bytes, kube::Error>>,
+        chunk: Option<Result<bytes::Bytes, KubeFault>>,
         batch: &mut Batch<T>,
     ) -> Result<(), WatchError> {
         let chunk = match chunk {
             Some(Ok(chunk)) => chunk,
             // A watch usually ends like this.
-            Some(Err(error)) if is_end_of_file(&error) => return self.end(),
-            Some(Err(error)) => return Err(error.into()),
+            Some(Err(fault)) if fault.is_end_of_body() => return self.end(),
+            Some(Err(fault)) => return Err(fault.into()),
             None => return self.end(),
         };
         self.bytes += chunk.len();
@@ -207,20 +202,4 @@ impl<T: DeserializeOwned> Batch<T> {
             Err(_) => Part::Bad,
         });
     }
-}
-
-/// Returns whether a body ended without the end mark of its transport, which is usual for a watch behind a load
-/// balancer.
-fn is_end_of_file(error: &kube::Error) -> bool {
-    let mut next: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        let is_io = error
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
-        if is_io || error.to_string().contains("unexpected EOF during chunk") {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }

@@ -1,14 +1,13 @@
 //! Why a list or a watch failed.
 
 use crate::json_stream::MalformedResponse;
+use crate::kube_call::KubeFault;
 
 /// Why a list or a watch failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WatchError {
     #[error(transparent)]
-    Kube(#[from] kube::Error),
-    #[error(transparent)]
-    Request(#[from] kube::core::request::Error),
+    Kube(#[from] KubeFault),
     #[error("the API server did not respond in time")]
     Timeout,
     #[error("the API server sent a list that is not JSON or is incomplete")]
@@ -26,10 +25,16 @@ pub(super) enum WatchError {
 impl WatchError {
     pub(super) fn code(&self) -> Option<u16> {
         match self {
-            Self::Kube(kube::Error::Api(status)) => Some(status.code),
+            Self::Kube(fault) => fault.code(),
             Self::Ended { code, .. } => Some(*code),
             _ => None,
         }
+    }
+}
+
+impl From<kube::core::request::Error> for WatchError {
+    fn from(error: kube::core::request::Error) -> Self {
+        Self::Kube(error.into())
     }
 }
 

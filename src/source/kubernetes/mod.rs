@@ -29,7 +29,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kube::Client;
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -39,6 +38,7 @@ pub use self::obstacle::WatchObstacle;
 pub use self::watched_kind::WatchedKind;
 use crate::directory::{Change, ObjectKey, Settings};
 use crate::json_stream::Framing;
+use crate::kube_call::Client;
 use crate::lock::lock;
 use crate::resources::{Kind, ManagedSeen, OwnerKind};
 use crate::tokens::MacKey;

@@ -3,12 +3,11 @@
 
 use std::fmt;
 
-use kube::core::Status;
-
 use super::WatchedKind;
 use super::error::WatchError;
 use crate::directory::ObjectKey;
 use crate::directory::problem::suggest::one_line;
+use crate::kube_call::Refusal;
 use crate::resources::{API_VERSION, Kind};
 
 /// The maximum length of the API server's words, in characters.
@@ -30,23 +29,25 @@ pub enum WatchObstacle {
 impl WatchObstacle {
     /// Returns what a failed list or watch of a kind lacks.
     pub(super) fn of(watched_kind: WatchedKind, error: &WatchError) -> Option<Self> {
-        let WatchError::Kube(kube::Error::Api(status)) = error else {
+        let WatchError::Kube(fault) = error else {
             return None;
         };
-        match (status.code, watched_kind) {
+        let refusal = fault.refusal()?;
+        match (refusal.code, watched_kind) {
             (404, WatchedKind::Kind(kind)) => Some(Self::NoDefinition(kind)),
             (401, _) => Some(Self::NotAuthenticated),
-            (403, _) => Some(Self::Denied(words(status))),
+            (403, _) => Some(Self::Denied(words(refusal))),
             _ => None,
         }
     }
 
     /// Returns what a failed read of an Identity lacks.
     pub(super) fn of_identity(key: &ObjectKey, error: &WatchError) -> Option<Self> {
-        if let WatchError::Kube(kube::Error::Api(status)) = error
-            && status.code == 404
+        if let WatchError::Kube(fault) = error
+            && let Some(refusal) = fault.refusal()
+            && refusal.code == 404
             // Without the definition, the answer of the API server is not a `Status` with details.
-            && status.details.as_ref().is_some_and(|it| it.kind == Kind::Identity.plural())
+            && refusal.kind == Kind::Identity.plural()
         {
             return Some(Self::NoIdentity(key.clone()));
         }
@@ -55,11 +56,11 @@ impl WatchObstacle {
 }
 
 /// Returns the API server's words, shortened and in one line.
-fn words(status: &Status) -> String {
-    let words = if status.message.is_empty() {
+fn words(refusal: &Refusal) -> String {
+    let words = if refusal.message.is_empty() {
         "the API server gives no reason"
     } else {
-        &*status.message
+        &*refusal.message
     };
     let short: String = words.chars().take(LONGEST).collect();
     one_line(&short).into_owned()
@@ -161,15 +162,15 @@ mod tests {
 
     #[test]
     fn the_api_servers_words_are_short_and_in_one_line() {
-        let status = Status {
+        let refusal = Refusal {
             message: format!("a\nb\u{1b}[31m{}", "x".repeat(9000)),
-            ..Status::default()
+            ..Refusal::default()
         };
-        let words = words(&status);
+        let words = words(&refusal);
         assert!(
             words.len() < 2 * LONGEST && !words.contains(['\n', '\u{1b}']),
             "{words}"
         );
-        assert!(!super::words(&Status::default()).is_empty());
+        assert!(!super::words(&Refusal::default()).is_empty());
     }
 }

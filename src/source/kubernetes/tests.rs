@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt as _;
 use http::{Request, Response, StatusCode};
-use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::directory::Directory;
+use crate::kube_call::Body;
 use crate::resources::{Kind, ManagedKind};
 
 /// One response, and the parts that its request must and must not contain.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use kube::Client;
 use kube::runtime::utils::Backoff as _;
 use kube::runtime::watcher::DefaultBackoff;
 use tokio::sync::watch as channel;
@@ -23,6 +22,7 @@ use super::watched_kind::{WatchedKind, object_key};
 use super::{Health, Refusals, Sink, WatchChange};
 use crate::directory::Settings;
 use crate::json_stream::{Framing, PageSize};
+use crate::kube_call::Client;
 use crate::tokens::{Entropy as _, MacKey, SystemEntropy};
 
 /// The API server ends a watch after this time. The next one continues at the same version.
@@ -129,7 +129,7 @@ impl<S: Sink> Watch<S> {
                 );
                 place.in_pages = true;
             }
-            _ => warn!(watch = name, error = describe(error), "watch interrupted"),
+            _ => warn!(watch = name, %error, "watch interrupted"),
         }
         // Silence without even bookmarks may mean that our version is in the future, after a restore of etcd.
         if matches!(error, WatchError::Silent) {
@@ -472,16 +472,6 @@ async fn other_key(mac: &mut channel::Receiver<Option<Arc<MacKey>>>, watched_kin
     let concerned = watched_kind == WatchedKind::Kind(crate::resources::Kind::Credential);
     if !concerned || mac.changed().await.is_err() {
         std::future::pending::<()>().await;
-    }
-}
-
-/// Returns reason and code of an API server's error, and the full text of other errors.
-fn describe(error: &WatchError) -> String {
-    match error {
-        WatchError::Kube(kube::Error::Api(status)) => {
-            format!("{} ({})", status.reason, status.code)
-        }
-        other => other.to_string(),
     }
 }
 

@@ -51,12 +51,14 @@ static ON: AtomicBool = AtomicBool::new(false);
 /// Why tracing could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
-    /// The endpoint is not an HTTP URL.
-    #[error("invalid endpoint for traces `{0}`: write a URL such as http://collector:4318")]
-    Endpoint(String),
-    /// The exporter could not be created.
-    #[error("cannot set up the trace exporter")]
-    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// The endpoint is not an HTTP URL. Its text is not repeated, since it may contain a password.
+    #[error(
+        "invalid endpoint for traces (--otlp-endpoint or OTEL_EXPORTER_OTLP_ENDPOINT): write a URL such as http://collector:4318"
+    )]
+    Endpoint,
+    /// The exporter could not be created. The library's error is dropped, since it may quote the endpoint or a header.
+    #[error("cannot set up the trace exporter: check the variables OTEL_EXPORTER_OTLP_*")]
+    Exporter,
     /// The thread could not be started.
     #[error("cannot start the thread that exports traces")]
     Runtime(#[source] std::io::Error),
@@ -92,7 +94,8 @@ pub fn start(
         .with_endpoint(url(endpoint)?)
         .with_protocol(Protocol::HttpBinary)
         .with_timeout(TIMEOUT)
-        .build()?;
+        .build()
+        .map_err(|_| TraceError::Exporter)?;
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(resource(service))
@@ -110,10 +113,9 @@ pub fn start(
 }
 
 fn url(endpoint: &str) -> Result<String, TraceError> {
-    let bad = || TraceError::Endpoint(endpoint.to_owned());
-    let uri: http::Uri = endpoint.parse().map_err(|_| bad())?;
+    let uri: http::Uri = endpoint.parse().map_err(|_| TraceError::Endpoint)?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.authority().is_none() {
-        return Err(bad());
+        return Err(TraceError::Endpoint);
     }
     let base = endpoint.trim_end_matches('/');
     Ok(if base.ends_with(PATH) {
@@ -249,6 +251,9 @@ mod tests {
         for bad in ["collector:4318", "", "grpc://collector:4317", "/v1/traces"] {
             assert!(url(bad).is_err(), "{bad}");
         }
+        let error = url("ftp://user:CANARY@collector:4318").unwrap_err();
+        let words = format!("{error} {error:?}");
+        assert!(!words.contains("CANARY"), "{words}");
     }
 
     #[test]

@@ -103,7 +103,7 @@ async fn clients_with_a_megabyte_of_metadata_are_served_and_keep_it_unchanged() 
         silence: Duration::from_mins(2),
         refusals: Refusals::default(),
     };
-    let source = Source::start(&client, &options, &names);
+    let source = Source::start(&client.clone().into(), &options, &names);
     source.listed(Duration::from_mins(2)).await.unwrap();
     let told = names.0.lock().unwrap().len();
     assert_eq!(told, MANY + 1, "all of them and the client backend");

@@ -440,7 +440,7 @@ impl Running {
             refusals: Refusals::default(),
         };
         let source = Source::start(
-            &world.client(),
+            &world.client().into(),
             &options,
             &Arc::new(Hand(controller.clone())),
         );
