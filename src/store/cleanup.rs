@@ -79,7 +79,7 @@ impl Store {
             deleted.rows += rows;
             deleted.more |= rows >= BATCH.unsigned_abs();
         }
-        if self.can_shrink() {
+        if !self.is_postgres() {
             self.write_single(|tx| Box::pin(async move { tx.control(SHRINK).await.map(drop) }))
                 .await?;
         }

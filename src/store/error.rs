@@ -87,6 +87,11 @@ pub enum StoreError {
     /// Too many transactions wait. The request can be retried.
     #[error("the store is busy: too many transactions wait")]
     Busy,
+    /// Other requests changed the same row first, each time this request was judged. The request can be retried.
+    #[error(
+        "parallel requests changed the same row first, {0} times in a row: the request can be retried"
+    )]
+    Contended(u32),
     /// A transaction took too long. It was rolled back, unless its commit was already on the way.
     #[error("the store is slow: a transaction took longer than {0:?}")]
     Slow(std::time::Duration),
@@ -96,6 +101,10 @@ pub enum StoreError {
     /// Several transactions were rolled back together. The request can be retried.
     #[error("the transaction was rolled back with others: {0}")]
     RolledBack(Arc<StoreError>),
+    /// A transaction failed while its only statement ran, so the statement may still take effect. Every transaction of
+    /// the same commit was rolled back. The request can be retried.
+    #[error("a statement was abandoned while it ran")]
+    Abandoned,
     /// The work on a transaction panicked, or wrote what it may not write: a fault of this program.
     #[error("a transaction was used wrongly: {0}")]
     Misused(&'static str),

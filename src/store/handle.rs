@@ -148,9 +148,10 @@ impl Store {
         }
     }
 
-    /// Whether deleted rows leave free pages that the file can give back.
-    pub(super) const fn can_shrink(&self) -> bool {
-        matches!(self.0, Backend::Sqlite(_))
+    /// Whether each statement is a round trip to another process. There one statement does what several do in a file,
+    /// see [`Statement::is_whole`].
+    pub(super) const fn is_postgres(&self) -> bool {
+        matches!(self.0, Backend::Postgres(_))
     }
 
     /// Closes the store for every clone. SQLite writes the log into the file.

@@ -52,6 +52,12 @@ impl From<TokenId> for Value {
     }
 }
 
+impl From<Option<TokenId>> for Value {
+    fn from(value: Option<TokenId>) -> Self {
+        Self::Text(value.map(|id| id.as_str().to_owned()))
+    }
+}
+
 impl From<TokenHash> for Value {
     fn from(value: TokenHash) -> Self {
         Self::from(value.as_bytes())
@@ -76,7 +82,7 @@ pub(super) enum Row {
     Postgres(sqlx::postgres::PgRow),
 }
 
-fn unexpected(column: usize, reason: impl ToString) -> StoreError {
+pub(super) fn unexpected(column: usize, reason: impl ToString) -> StoreError {
     let reason = reason.to_string();
     StoreError::Value { column, reason }
 }

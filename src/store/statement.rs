@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 macro_rules! statements {
-    ($($name:ident = $sql:literal;)*) => {
+    ($($name:ident = $sql:expr;)*) => {
         /// A statement.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[expect(non_camel_case_types, reason = "they read like constants")]
@@ -17,6 +17,41 @@ macro_rules! statements {
     };
 }
 
+/// The columns that `area::account::account` reads, of the table `a`.
+macro_rules! account {
+    () => {
+        "a.id, a.owner, a.created_at, a.valid_after, a.epoch"
+    };
+}
+
+/// The columns that `area::session::read` reads, of the account and the table `s`.
+macro_rules! session {
+    () => {
+        concat!(
+            account!(),
+            ", s.id, s.hash, s.epoch, s.created_at, s.used_at, s.authenticated_at, s.methods, s.expires_at, s.ended_at"
+        )
+    };
+}
+
+/// The columns that `area::grant::standing` reads, of the account, the session `s` and the grant `g`.
+macro_rules! standing {
+    () => {
+        concat!(
+            account!(),
+            ", s.ended_at, g.id, g.epoch, g.session, g.ends_with, g.client, g.client_uid, g.scopes, g.resources, \
+             g.created_at, g.expires_at, g.ended_at"
+        )
+    };
+}
+
+/// Joins the grant `g` with its account and its session.
+macro_rules! join_standing {
+    () => {
+        "JOIN ~account AS a ON a.id = g.account JOIN ~session AS s ON s.id = g.session"
+    };
+}
+
 statements! {
     STORE_READ = "SELECT issuer, namespace, name, uid FROM ~store WHERE \"only\" = 1";
     STORE_BIND = "INSERT INTO ~store (\"only\", issuer, namespace, name, uid, created_at, written_at) \
@@ -26,8 +61,8 @@ statements! {
 
     ACCOUNT_ADD = "INSERT INTO ~account (id, owner, created_at, valid_after, epoch) VALUES ($1, $2, $3, 0, 0) \
         ON CONFLICT DO NOTHING";
-    ACCOUNT_READ = "SELECT id, owner, created_at, valid_after, epoch FROM ~account WHERE id = $1";
-    ACCOUNT_BY_OWNER = "SELECT id, owner, created_at, valid_after, epoch FROM ~account WHERE owner = $1";
+    ACCOUNT_READ = concat!("SELECT ", account!(), " FROM ~account AS a WHERE a.id = $1");
+    ACCOUNT_BY_OWNER = concat!("SELECT ", account!(), " FROM ~account AS a WHERE a.owner = $1");
     ACCOUNT_REVOKE = "UPDATE ~account SET epoch = epoch + 1, \
         valid_after = CASE WHEN valid_after < $2 THEN $2 ELSE valid_after END WHERE id = $1";
     ACCOUNT_REVOKE_UNLESS = "UPDATE ~account SET epoch = epoch + 1, \
@@ -39,13 +74,9 @@ statements! {
     SESSION_ADD = "INSERT INTO ~session (id, hash, account, epoch, created_at, used_at, authenticated_at, methods, \
         expires_at) SELECT $1, $2, a.id, a.epoch, $4, $4, $5, $6, $7 FROM ~account AS a WHERE a.id = $3 AND a.epoch = $8 \
         RETURNING id";
-    SESSION_READ = "SELECT a.id, a.owner, a.created_at, a.valid_after, a.epoch, s.id, s.hash, s.epoch, s.created_at, s.used_at, \
-        s.authenticated_at, s.methods, s.expires_at, s.ended_at \
-        FROM ~session AS s JOIN ~account AS a ON a.id = s.account WHERE s.id = $1";
-    SESSIONS_OF = "SELECT a.id, a.owner, a.created_at, a.valid_after, a.epoch, s.id, s.hash, s.epoch, s.created_at, s.used_at, \
-        s.authenticated_at, s.methods, s.expires_at, s.ended_at \
-        FROM ~session AS s JOIN ~account AS a ON a.id = s.account WHERE s.account = $1 AND s.ended_at IS NULL \
-        ORDER BY s.created_at, s.id";
+    SESSION_READ = concat!("SELECT ", session!(), " FROM ~session AS s JOIN ~account AS a ON a.id = s.account WHERE s.id = $1");
+    SESSIONS_OF = concat!("SELECT ", session!(), " FROM ~session AS s JOIN ~account AS a ON a.id = s.account \
+        WHERE s.account = $1 AND s.ended_at IS NULL ORDER BY s.created_at, s.id");
     SESSION_TOUCH = "UPDATE ~session SET used_at = $2 WHERE id = $1 AND used_at < $2 AND ended_at IS NULL";
     SESSION_END = "UPDATE ~session SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL RETURNING id";
     SESSION_SURPLUS = "UPDATE ~session SET ended_at = $2 WHERE account = $1 AND ended_at IS NULL AND id NOT IN (\
@@ -55,33 +86,43 @@ statements! {
     GRANT_ADD = "INSERT INTO ~grants (id, account, session, ends_with, client, client_uid, scopes, resources, \
         created_at, expires_at, epoch) SELECT $1, a.id, s.id, $4, $5, $6, $7, $8, $9, $10, a.epoch \
         FROM ~account AS a JOIN ~session AS s ON s.account = a.id \
-        WHERE a.id = $2 AND s.id = $3 AND s.ended_at IS NULL AND a.epoch = $11 AND s.epoch = $11 \
+        WHERE a.id = $2 AND s.id = $3 AND s.ended_at IS NULL AND s.expires_at > $9 AND a.epoch = $11 AND s.epoch = $11 \
         RETURNING id";
-    GRANT_READ = "SELECT a.id, a.owner, a.created_at, a.valid_after, a.epoch, s.ended_at, g.id, g.epoch, g.session, g.ends_with, g.client, \
-        g.client_uid, g.scopes, g.resources, g.created_at, g.expires_at, g.ended_at \
-        FROM ~grants AS g JOIN ~account AS a ON a.id = g.account JOIN ~session AS s ON s.id = g.session WHERE g.id = $1";
+    GRANT_READ = concat!("SELECT ", standing!(), " FROM ~grants AS g ", join_standing!(), " WHERE g.id = $1");
     GRANT_END = "UPDATE ~grants SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL RETURNING id";
     GRANT_EXTEND = "UPDATE ~grants SET expires_at = $2 WHERE id = $1 AND ended_at IS NULL RETURNING id";
     GRANTS_END_OF_SESSION = "UPDATE ~grants SET ended_at = $2 WHERE session = $1 AND ends_with = 0 AND ended_at IS NULL";
     GRANTS_END_OF_CLIENT = "UPDATE ~grants SET ended_at = $3 WHERE account = $1 AND client = $2 AND ended_at IS NULL";
 
-    CODE_ADD = "INSERT INTO ~code (id, hash, grant_id, client, redirect_uri, challenge, nonce, expires_at, delete_after) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    CODE_READ = "SELECT a.id, a.owner, a.created_at, a.valid_after, a.epoch, s.ended_at, g.id, g.epoch, g.session, g.ends_with, g.client, \
-        g.client_uid, g.scopes, g.resources, g.created_at, g.expires_at, g.ended_at, \
-        c.id, c.hash, c.client, c.redirect_uri, c.challenge, c.nonce, c.expires_at, c.used_at \
-        FROM ~code AS c JOIN ~grants AS g ON g.id = c.grant_id JOIN ~account AS a ON a.id = g.account \
-        JOIN ~session AS s ON s.id = g.session WHERE c.id = $1";
+    CODE_ADD = "INSERT INTO ~code (id, hash, grant_id, redirect_uri, challenge, nonce, expires_at, delete_after) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    // Below, what $20 says about the consent: 0, none is needed; 1, it must be recorded; 2, it is given now. The lock
+    // makes a withdrawal wait for this grant, and then end it.
+    CODE_ISSUE = "WITH sound AS (SELECT a.id AS account, s.id AS session FROM ~account AS a \
+        JOIN ~session AS s ON s.account = a.id WHERE a.id = $2 AND s.id = $3 AND s.ended_at IS NULL \
+        AND s.expires_at > $9 AND a.epoch = $11 AND s.epoch = $11), \
+        agreed AS (SELECT 1 FROM ~consent AS c WHERE $20 = 1 AND c.account = $2 AND c.client = $5 AND c.client_uid = $6 \
+        AND c.scopes = $21 FOR KEY SHARE), \
+        allowed AS (SELECT account, session FROM sound WHERE $20 <> 1 OR EXISTS (SELECT 1 FROM agreed)), \
+        used AS (UPDATE ~par SET used_at = $22 WHERE id = $19 AND client = $5 AND used_at IS NULL \
+        AND EXISTS (SELECT 1 FROM allowed) RETURNING id), \
+        granted AS (INSERT INTO ~grants (id, account, session, ends_with, client, client_uid, scopes, resources, \
+        created_at, expires_at, epoch) SELECT $1, account, session, $4, $5, $6, $7, $8, $9, $10, $11 FROM allowed \
+        WHERE $19 IS NULL OR EXISTS (SELECT 1 FROM used) RETURNING id, account), \
+        given AS (INSERT INTO ~consent (account, client, client_uid, scopes, given_at) \
+        SELECT account, $5, $6, $21, $22 FROM granted WHERE $20 = 2 ON CONFLICT (account, client) \
+        DO UPDATE SET client_uid = excluded.client_uid, scopes = excluded.scopes, given_at = excluded.given_at) \
+        INSERT INTO ~code (id, hash, grant_id, redirect_uri, challenge, nonce, expires_at, delete_after) \
+        SELECT $12, $13, id, $14, $15, $16, $17, $18 FROM granted RETURNING id";
+    CODE_READ = concat!("SELECT ", standing!(), ", c.id, c.hash, c.redirect_uri, c.challenge, c.nonce, c.expires_at, c.used_at \
+        FROM ~code AS c JOIN ~grants AS g ON g.id = c.grant_id ", join_standing!(), " WHERE c.id = $1");
     CODE_USE = "UPDATE ~code SET used_at = $3 WHERE id = $1 AND hash = $2 AND used_at IS NULL AND expires_at > $3 \
         RETURNING id";
 
     REFRESH_ADD = "INSERT INTO ~refresh (id, grant_id, hash, generation, key_id, created_at, used_at, rotated_at, \
         delete_after) VALUES ($1, $2, $3, $4, $5, $6, $6, $6, $7)";
-    REFRESH_READ = "SELECT a.id, a.owner, a.created_at, a.valid_after, a.epoch, s.ended_at, g.id, g.epoch, g.session, g.ends_with, g.client, \
-        g.client_uid, g.scopes, g.resources, g.created_at, g.expires_at, g.ended_at, \
-        r.id, r.hash, r.generation, r.key_id, r.created_at, r.used_at, r.rotated_at, r.ended_at \
-        FROM ~refresh AS r JOIN ~grants AS g ON g.id = r.grant_id JOIN ~account AS a ON a.id = g.account \
-        JOIN ~session AS s ON s.id = g.session WHERE r.id = $1";
+    REFRESH_READ = concat!("SELECT ", standing!(), ", r.id, r.hash, r.generation, r.key_id, r.created_at, r.used_at, r.rotated_at, \
+        r.ended_at FROM ~refresh AS r JOIN ~grants AS g ON g.id = r.grant_id ", join_standing!(), " WHERE r.id = $1");
     REFRESH_ROTATE = "UPDATE ~refresh SET hash = $3, generation = $4, key_id = $5, rotated_at = $6, used_at = $7 \
         WHERE id = $1 AND hash = $2 AND ended_at IS NULL RETURNING id";
     REFRESH_TOUCH = "UPDATE ~refresh SET used_at = $2 WHERE id = $1 AND used_at < $2 AND ended_at IS NULL";
@@ -94,11 +135,11 @@ statements! {
     CONSENT_WITHDRAW = "DELETE FROM ~consent WHERE account = $1 AND client = $2";
 
     PAR_ADD = "INSERT INTO ~par (id, hash, client, request, expires_at, delete_after) SELECT $1, $2, $3, $4, $5, $6 \
-        WHERE (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE client = $3 AND used_at IS NULL AND delete_after > $7 \
-        LIMIT $8) AS open) < $8 RETURNING id";
+        WHERE (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE client = $3 AND used_at IS NULL \
+        AND (presented_at IS NULL AND expires_at > $7 OR presented_at > $9) LIMIT $8) AS open) < $8 RETURNING id";
     PAR_READ = "SELECT id, hash, client, request, expires_at, presented_at, used_at FROM ~par WHERE id = $1";
     PAR_PRESENT = "UPDATE ~par SET presented_at = $2 WHERE id = $1 AND presented_at IS NULL AND used_at IS NULL";
-    PAR_USE = "UPDATE ~par SET used_at = $2 WHERE id = $1 AND used_at IS NULL RETURNING id";
+    PAR_USE = "UPDATE ~par SET used_at = $2 WHERE id = $1 AND client = $3 AND used_at IS NULL RETURNING id";
 
     ENROLMENT_USE = "INSERT INTO ~enrolment (link, account, used_at, delete_after) VALUES ($1, $2, $3, $4) \
         ON CONFLICT (link) DO NOTHING RETURNING link";
@@ -162,6 +203,13 @@ impl Statement {
     pub(super) fn writes(self) -> bool {
         !Self::ALL[self as usize].1.starts_with("SELECT")
     }
+
+    /// Whether it carries out a whole operation, in one round trip. Only PostgreSQL can execute it; on SQLite several
+    /// statements do the same.
+    #[cfg(test)]
+    pub(super) fn is_whole(self) -> bool {
+        Self::ALL[self as usize].1.starts_with("WITH")
+    }
 }
 
 #[cfg(test)]
@@ -178,8 +226,10 @@ mod tests {
                 for (at, _) in sql.match_indices(keyword) {
                     let table = &sql[at + keyword.len()..];
                     let is_subquery = table.starts_with('(') || table.starts_with("SET ");
+                    let name = table.split([' ', ')']).next().unwrap_or_default();
+                    let is_step = sql.contains(&format!(" {name} AS (")) && statement.is_whole();
                     assert!(
-                        is_subquery || table.starts_with('~'),
+                        is_subquery || is_step || table.starts_with('~'),
                         "{statement:?}: {table}"
                     );
                 }
@@ -192,7 +242,8 @@ mod tests {
     async fn each_statement_finds_its_rows_by_an_index() {
         let store = crate::store::Store::in_memory().await.unwrap();
         let texts = Texts::new("");
-        for (statement, _) in Statement::ALL {
+        let all = Statement::ALL.iter();
+        for (statement, _) in all.filter(|(statement, _)| !statement.is_whole()) {
             let sql = format!("EXPLAIN QUERY PLAN {}", texts.of(*statement));
             for row in store.all(&sql).await.unwrap() {
                 let step = row.text(3).unwrap();

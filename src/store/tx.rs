@@ -100,6 +100,15 @@ impl Tx {
         statement: Statement,
         values: [Value; N],
     ) -> Result<Vec<Row>, StoreError> {
+        self.execute(statement, values.into()).await
+    }
+
+    /// Executes a statement that takes many values and returns its rows.
+    pub(super) async fn execute(
+        &mut self,
+        statement: Statement,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
         let writes = statement.writes();
         match self.mode {
             Mode::Read if writes => return Err(StoreError::Misused("a read changes rows")),
@@ -112,7 +121,7 @@ impl Tx {
         self.faults.strike()?;
         // Set before the statement runs: if its caller gives up, it may still take effect.
         self.has_written |= writes;
-        let rows = self.fetch(self.texts.of(statement), values.into()).await;
+        let rows = self.fetch(self.texts.of(statement), values).await;
         if rows.is_err() && self.mode == Mode::Single {
             // A statement that fails undoes itself.
             self.has_written = false;

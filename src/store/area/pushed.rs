@@ -6,20 +6,26 @@ use super::super::row::Value;
 use super::super::statement::Statement;
 use super::super::{Store, StoreError, Tx};
 use crate::people::later;
-use crate::people::pushed::{self, Pushed, SHOWN_FOR, Verdict};
+use crate::people::pushed::{self, Pushed, SHOWN_FOR, Verdict, open_since};
 use crate::tokens::{TokenHash, TokenId};
 
 impl Tx {
-    /// Uses up a request. Returns `false` if it was used before or is unknown.
-    pub async fn use_pushed(&mut self, id: TokenId, now: Timestamp) -> Result<bool, StoreError> {
-        let values = [id.into(), now.into()];
+    /// Uses up a request of `client`. Returns `false` if it was used before or is unknown.
+    pub async fn use_pushed(
+        &mut self,
+        id: TokenId,
+        client: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let values = [id.into(), now.into(), client.into()];
         Ok(self.row(Statement::PAR_USE, values).await?.is_some())
     }
 }
 
 impl Store {
-    /// Records a request. Returns `false`, and records nothing, if the client already has `most` open ones. Requests
-    /// that arrive on several replicas at the same time may exceed this number.
+    /// Records a request. Returns `false`, and records nothing, if the client already has `most` open ones: those that
+    /// were not used and that a browser can still present. Requests that arrive on several replicas at the same time may
+    /// exceed this number.
     ///
     /// # Errors
     /// A fault of the database.
@@ -31,7 +37,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         self.write_single(move |tx| {
             Box::pin(async move {
-                let values: [Value; 8] = [
+                let values: [Value; 9] = [
                     pushed.id.into(),
                     pushed.hash.into(),
                     (&pushed.client).into(),
@@ -40,6 +46,7 @@ impl Store {
                     later(pushed.expires_at, SHOWN_FOR).into(),
                     now.into(),
                     i64::from(most).into(),
+                    open_since(now).into(),
                 ];
                 Ok(tx.row(Statement::PAR_ADD, values).await?.is_some())
             })

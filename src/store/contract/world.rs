@@ -12,14 +12,17 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::super::area::code::{Issue, Redeemed};
-use super::super::area::refresh::{Refreshed, Rules};
+use super::super::area::code::{Authorized, Issue, Redeemed};
+use super::super::area::consent::Agreement;
+use super::super::area::refresh::Refreshed;
 use super::super::row::Row;
 use super::super::{Outcome, Settings, Store, StoreError, Tx};
 use crate::people::account::{Account, AccountId};
 use crate::people::code::{Code, Use};
-use crate::people::grant::{EndsWith, Grant};
-use crate::people::refresh::{KeyMaterial, Policy, Presented, RefreshKeys, Rotation, Token, begin};
+use crate::people::grant::{Client, EndsWith, Grant};
+use crate::people::refresh::{
+    KeyMaterial, Policy, Presented, RefreshKeys, Rotation, Rules, Token, begin,
+};
 use crate::people::session::Session;
 use crate::tokens::reference::Prefix;
 use crate::tokens::{SystemEntropy, TokenHash, TokenId};
@@ -76,6 +79,12 @@ pub(super) const POLICY: Policy = Policy {
     max_age: Duration::from_secs(10_000),
 };
 
+/// The client of every grant.
+pub(super) const SHOP: Client<'_> = Client {
+    id: "shop",
+    uid: "1",
+};
+
 pub(super) fn keys() -> RefreshKeys {
     let material = KeyMaterial {
         id: 1,
@@ -103,7 +112,19 @@ pub(super) struct World {
 pub(super) struct Coded {
     pub(super) grant: Grant,
     pub(super) code: Code,
-    pub(super) request: Use,
+    pub(super) request: Use<'static>,
+}
+
+impl Coded {
+    /// What the authorization request gives, without consent and pushed request.
+    pub(super) fn authorized(&self) -> Authorized {
+        Authorized {
+            grant: self.grant.clone(),
+            code: self.code.clone(),
+            pushed: None,
+            agreement: Agreement::Unneeded,
+        }
+    }
 }
 
 impl World {
@@ -193,7 +214,6 @@ impl World {
             id,
             hash: TokenHash::of(id.as_str()),
             grant: grant.id,
-            client: "shop".to_owned(),
             redirect_uri: "https://shop/cb".to_owned(),
             challenge: Some("challenge".to_owned()),
             nonce: Some("nonce".to_owned()),
@@ -203,7 +223,7 @@ impl World {
         let request = Use {
             id,
             hash: code.hash,
-            client: code.client.clone(),
+            client: SHOP,
             redirect_uri: code.redirect_uri.clone(),
             challenge: code.challenge.clone(),
             arrived_at: at(NOW),
@@ -220,8 +240,7 @@ impl World {
         let account = self.person().await;
         let session = self.session(&account).await;
         let coded = Self::new_code(&session, ends_with);
-        let Coded { grant, code, .. } = coded.clone();
-        let issued = self.store.issue_code(grant, code, None, at(NOW)).await;
+        let issued = self.store.issue_code(coded.authorized(), at(NOW)).await;
         assert!(issued.unwrap());
         coded
     }
@@ -229,7 +248,7 @@ impl World {
     /// Redeems a code and returns its first refresh token, if the code is good.
     pub(super) async fn redeem(
         &self,
-        request: &Use,
+        request: &Use<'_>,
         now: i64,
     ) -> Result<(Redeemed, Token), StoreError> {
         let token = keys().first(&Prefix::default(), &mut SystemEntropy);
@@ -256,6 +275,21 @@ impl World {
         self.refresh_by(&presented(token), &POLICY, now).await
     }
 
+    pub(super) async fn refresh_as(
+        &self,
+        client: Client<'_>,
+        token: &Token,
+        now: i64,
+    ) -> Result<Refreshed, StoreError> {
+        let rules = Rules {
+            keys: &keys(),
+            prefix: &Prefix::default(),
+            policy: &POLICY,
+            client,
+        };
+        self.store.refresh(&presented(token), rules, at(now)).await
+    }
+
     pub(super) async fn refresh_by(
         &self,
         token: &Presented,
@@ -267,6 +301,7 @@ impl World {
             keys: &keys,
             prefix: &prefix,
             policy,
+            client: SHOP,
         };
         self.store.refresh(token, rules, at(now)).await
     }

@@ -152,6 +152,14 @@ where
     answer.await.map_err(|source| failed(path, source))
 }
 
+/// Adds the path to a database's error.
+pub(super) fn located(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Statement(source) => failed(path, source),
+        other => other,
+    }
+}
+
 pub(super) fn failed(path: &Path, source: sqlx::Error) -> StoreError {
     let path = path.to_owned();
     match Fault::of(&source) {
