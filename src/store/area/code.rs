@@ -133,6 +133,25 @@ pub struct Issue {
     pub family: Option<(Family, Timestamp)>,
 }
 
+/// Returns the values of [`Statement::CODE_TAKE`].
+fn take_values(code: &Code, issue: &Issue, now: Timestamp) -> Vec<Value> {
+    let family = issue.family.as_ref();
+    let number = |of: fn(&Family) -> i64| family.map(|(family, _)| of(family)).into();
+    vec![
+        code.id.into(),
+        code.hash.into(),
+        now.into(),
+        code.grant.into(),
+        issue.expires_at.into(),
+        family.map(|(family, _)| family.id).into(),
+        family.map(|(family, _)| family.hash).into(),
+        number(|family| family.generation.into()),
+        number(|family| family.key.into()),
+        family.map(|(family, _)| family.created_at).into(),
+        family.map(|(_, delete_after)| *delete_after).into(),
+    ]
+}
+
 impl Store {
     /// Records a grant, its code and a consent that is given now, and uses up a pushed request. Returns `false`, and
     /// records nothing, if the session has ended, the account was revoked, the consent was withdrawn or changed, or the
@@ -181,7 +200,8 @@ impl Store {
 
     /// Redeems a code: of all requests, one is granted. A later use ends the grant.
     ///
-    /// `issue` says what the code creates. It is not called if the code is refused.
+    /// `issue` says what the code creates. It is not called if the code is refused. A code whose grant ends at the same
+    /// time may be marked as used although it gave nothing.
     ///
     /// # Errors
     /// A fault of the database: then nothing was redeemed, unless the reply to the commit was lost.
@@ -225,6 +245,17 @@ impl Store {
         issue: Issue,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        if self.is_postgres() {
+            let values = take_values(&code, &issue, now);
+            return self
+                .write_single(move |tx| {
+                    Box::pin(async move {
+                        let taken = tx.execute(Statement::CODE_TAKE, values).await?;
+                        Ok(!taken.is_empty())
+                    })
+                })
+                .await;
+        }
         self.write(move |tx| {
             Box::pin(async move {
                 if !tx.mark_code(&code, now).await? {

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::super::row::Row;
 use super::super::statement::Statement;
 use super::super::{Outcome, Store, StoreError, Tx};
 use crate::people::account::AccountId;
@@ -29,6 +30,16 @@ pub enum Agreement {
     Recorded(String),
     /// The person gives it now, for these scopes.
     Given(String),
+}
+
+/// Reads the consent for `client` from three columns.
+pub(super) fn read(row: &Row, first: usize, client: &str) -> Result<Consent, StoreError> {
+    Ok(Consent {
+        client: client.to_owned(),
+        client_uid: row.text(first)?,
+        scopes: row.text(first + 1)?,
+        given_at: row.time(first + 2)?,
+    })
 }
 
 impl Tx {
@@ -67,15 +78,7 @@ impl Tx {
     ) -> Result<Option<Consent>, StoreError> {
         let values = [account.into(), client.into()];
         let row = self.row(Statement::CONSENT_READ, values).await?;
-        row.map(|row| {
-            Ok(Consent {
-                client: client.to_owned(),
-                client_uid: row.text(0)?,
-                scopes: row.text(1)?,
-                given_at: row.time(2)?,
-            })
-        })
-        .transpose()
+        row.map(|row| read(&row, 0, client)).transpose()
     }
 
     async fn give_consent(

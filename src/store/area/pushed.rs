@@ -2,12 +2,25 @@
 
 use jiff::Timestamp;
 
-use super::super::row::Value;
+use super::super::row::{Row, Value};
 use super::super::statement::Statement;
 use super::super::{Store, StoreError, Tx};
 use crate::people::later;
 use crate::people::pushed::{self, Pushed, SHOWN_FOR, Verdict, open_since};
 use crate::tokens::{TokenHash, TokenId};
+
+/// Reads a request from seven columns.
+pub(super) fn pushed_at(row: &Row, first: usize) -> Result<Pushed, StoreError> {
+    Ok(Pushed {
+        id: row.id(first)?,
+        hash: row.hash(first + 1)?,
+        client: row.text(first + 2)?,
+        request: row.text(first + 3)?,
+        expires_at: row.time(first + 4)?,
+        presented_at: row.time_or_null(first + 5)?,
+        used_at: row.time_or_null(first + 6)?,
+    })
+}
 
 impl Tx {
     /// Uses up a request of `client`. Returns `false` if it was used before or is unknown.
@@ -72,20 +85,24 @@ impl Store {
                     let Some(row) = tx.row(Statement::PAR_READ, [id.into()]).await? else {
                         return Ok(None);
                     };
-                    Ok(Some(Pushed {
-                        id: row.id(0)?,
-                        hash: row.hash(1)?,
-                        client: row.text(2)?,
-                        request: row.text(3)?,
-                        expires_at: row.time(4)?,
-                        presented_at: row.time_or_null(5)?,
-                        used_at: row.time_or_null(6)?,
-                    }))
+                    pushed_at(&row, 0).map(Some)
                 })
             })
             .await?;
         let Some(pushed) = found else { return Ok(None) };
-        match pushed::judge(&pushed, &reference, client, now) {
+        let verdict = pushed::judge(&pushed, &reference, client, now);
+        let is_valid = self.present(id, verdict, now).await?;
+        Ok(is_valid.then_some(pushed))
+    }
+
+    /// Records the first presentation. Returns whether the request is valid.
+    pub(super) async fn present(
+        &self,
+        id: TokenId,
+        verdict: Verdict,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        match verdict {
             Verdict::First => {
                 self.write_single(move |tx| {
                     Box::pin(async move {
@@ -94,10 +111,10 @@ impl Store {
                     })
                 })
                 .await?;
-                Ok(Some(pushed))
+                Ok(true)
             }
-            Verdict::Again => Ok(Some(pushed)),
-            Verdict::Used | Verdict::Expired | Verdict::Guessed => Ok(None),
+            Verdict::Again => Ok(true),
+            Verdict::Used | Verdict::Expired | Verdict::Guessed => Ok(false),
         }
     }
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::super::area::code::Authorized;
 use super::super::area::consent::{Agreement, Consent};
 use super::super::area::enrolment::Enrolment;
+use super::super::area::session::{Brought, Found};
 use super::super::{Holder, Outcome, StoreError};
 use super::contract;
 use super::world::{NOW, SHOP, World, at, new_id};
@@ -37,7 +38,11 @@ contract!(
     a_value_is_accepted_once_until_it_expires,
     attempts_are_admitted_as_the_rule_says,
     an_attempt_is_reserved_for_all_subjects_or_none,
+    a_sign_in_gives_its_attempts_back,
+    an_authorization_request_finds_what_is_valid,
+    racing_first_attempts_are_reserved_for_all_or_none,
     cancelled_and_failed_work_leaves_no_trace,
+    a_caller_that_stops_waiting_does_not_cancel_its_transaction,
     a_read_cannot_write,
 );
 
@@ -121,7 +126,7 @@ async fn a_session_that_is_recorded_during_a_revocation_is_dead(world: &World) {
         .unwrap();
     // This replica's clock is ahead, and it has read the account before the revocation.
     let late = World::new_session(&account, NOW + 5);
-    assert!(!world.store.begin_session(late).await.unwrap());
+    assert!(!world.store.begin_session(late, Vec::new()).await.unwrap());
     let coded = World::new_code(&old, EndsWith::Grant);
     let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
     assert!(!issued.unwrap(), "a dead session gives no code");
@@ -132,7 +137,13 @@ async fn the_oldest_of_too_many_sessions_ends_with_its_grants(world: &World) {
     let mut sessions = Vec::new();
     for number in 0..i64::from(MAX_SESSIONS) {
         let session = World::new_session(&account, NOW + number);
-        assert!(world.store.begin_session(session.clone()).await.unwrap());
+        assert!(
+            world
+                .store
+                .begin_session(session.clone(), Vec::new())
+                .await
+                .unwrap()
+        );
         sessions.push(session);
     }
     let coded = World::new_code(&sessions[0], EndsWith::Session);
@@ -140,7 +151,13 @@ async fn the_oldest_of_too_many_sessions_ends_with_its_grants(world: &World) {
     let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
     assert!(issued.unwrap());
     let one_more = World::new_session(&account, NOW + 100);
-    assert!(world.store.begin_session(one_more.clone()).await.unwrap());
+    assert!(
+        world
+            .store
+            .begin_session(one_more.clone(), Vec::new())
+            .await
+            .unwrap()
+    );
     sessions.push(one_more);
     let id = account.id;
     let listed = world
@@ -593,7 +610,8 @@ async fn an_attempt_is_reserved_for_all_subjects_or_none(world: &World) {
         interval: Duration::from_secs(10),
     };
     let both = || vec![([9; 32], gate(1)), ([1; 32], gate(3))];
-    assert!(store.reserve_attempt(both(), at(NOW)).await.unwrap());
+    let twice = [both(), both()].concat();
+    assert!(store.reserve_attempt(twice, at(NOW)).await.unwrap());
     let before = store.attempts([1; 32]).await.unwrap();
     assert!(!store.reserve_attempt(both(), at(NOW)).await.unwrap());
     assert_eq!(
@@ -601,9 +619,148 @@ async fn an_attempt_is_reserved_for_all_subjects_or_none(world: &World) {
         before,
         "the other subject keeps its attempt"
     );
-    // A success pays nothing.
-    store.refund_attempt(both()).await.unwrap();
+    // A success pays nothing, and a subject that is named twice counts once.
+    store
+        .refund_attempt([both(), both()].concat())
+        .await
+        .unwrap();
     assert!(store.reserve_attempt(both(), at(NOW)).await.unwrap());
+}
+
+async fn a_sign_in_gives_its_attempts_back(world: &World) {
+    let store = &world.store;
+    let account = world.person().await;
+    let gate = Gate {
+        burst: 3,
+        interval: Duration::from_secs(10),
+    };
+    let gates = || vec![([7; 32], gate), ([8; 32], gate)];
+    assert!(store.reserve_attempt(gates(), at(NOW)).await.unwrap());
+    let before = store.attempts([7; 32]).await.unwrap();
+    assert!(store.reserve_attempt(gates(), at(NOW)).await.unwrap());
+    // The account was revoked since its password was read: nothing is given back.
+    let stale = Session {
+        epoch: account.epoch - 1,
+        ..World::new_session(&account, NOW)
+    };
+    assert!(!store.begin_session(stale, gates()).await.unwrap());
+    assert_ne!(store.attempts([7; 32]).await.unwrap(), before);
+    let session = World::new_session(&account, NOW);
+    assert!(store.begin_session(session, gates()).await.unwrap());
+    for subject in [[7; 32], [8; 32]] {
+        assert_eq!(store.attempts(subject).await.unwrap(), before);
+    }
+}
+
+/// No row exists yet, so no statement can wait for another one's row before it inserts.
+async fn racing_first_attempts_are_reserved_for_all_or_none(world: &World) {
+    let store = &world.store;
+    let gate = |burst| Gate {
+        burst,
+        interval: Duration::from_secs(10),
+    };
+    for round in 0..10 {
+        // The network may try often, the account once.
+        let both = || vec![([100 + round; 32], gate(100)), ([200 + round; 32], gate(1))];
+        let all = join_all((0..8).map(|_| store.reserve_attempt(both(), at(NOW)))).await;
+        let admitted = all.into_iter().filter(|it| *it.as_ref().unwrap());
+        assert_eq!(admitted.count(), 1);
+        for subject in [[100 + round; 32], [200 + round; 32]] {
+            let stored = store.attempts(subject).await.unwrap();
+            assert_eq!(stored, Some(at(NOW + 10)), "only one attempt is stored");
+        }
+    }
+}
+
+async fn an_authorization_request_finds_what_is_valid(world: &World) {
+    let store = &world.store;
+    let account = world.person().await;
+    let session = world.session(&account).await;
+    let consent = Consent {
+        client: "shop".to_owned(),
+        client_uid: "1".to_owned(),
+        scopes: "openid".to_owned(),
+        given_at: at(NOW),
+    };
+    store
+        .give_consent(account.id, consent.clone())
+        .await
+        .unwrap();
+    let pushed = request("shop");
+    assert!(
+        store
+            .push_request(pushed.clone(), 10, at(NOW))
+            .await
+            .unwrap()
+    );
+    let cookie = Some((session.id, session.hash));
+    let reference = Some((pushed.id, pushed.hash));
+    let look = |session, client: &str, pushed, now| {
+        let client = client.to_owned();
+        let brought = Brought {
+            session,
+            client,
+            pushed,
+        };
+        async move { store.authorization(brought, LIMITS, at(now)).await.unwrap() }
+    };
+    let none = Found::default();
+    assert_eq!(look(None, "shop", None, NOW).await, none);
+    let guessed = Some((session.id, TokenHash::of("guess")));
+    assert_eq!(
+        look(
+            guessed,
+            "shop",
+            Some((pushed.id, TokenHash::of("guess"))),
+            NOW
+        )
+        .await,
+        none
+    );
+    assert_eq!(
+        look(
+            Some((new_id(), session.hash)),
+            "shop",
+            Some((new_id(), pushed.hash)),
+            NOW
+        )
+        .await,
+        none
+    );
+    let found = look(cookie, "other", reference, NOW).await;
+    assert_eq!(
+        (found.consent, found.pushed),
+        (None, None),
+        "of another client"
+    );
+    assert!(found.session.is_some());
+    let found = look(cookie, "shop", reference, NOW + 1).await;
+    assert_eq!(found.session.unwrap().0.id, session.id);
+    assert_eq!(found.consent, Some(consent));
+    assert_eq!(found.pushed.unwrap().request, pushed.request);
+    // Presented above, so a reload works; and the use of the session is recorded.
+    assert!(
+        look(cookie, "shop", reference, NOW + 100)
+            .await
+            .pushed
+            .is_some()
+    );
+    assert!(
+        look(cookie, "shop", reference, NOW + 250)
+            .await
+            .session
+            .is_some()
+    );
+    let found = look(None, "shop", reference, NOW + 250).await;
+    assert_eq!((found.session, found.consent), (None, None));
+    assert!(found.pushed.is_some(), "before the sign-in");
+    store.end_session(session.id, at(NOW + 260)).await.unwrap();
+    let found = look(cookie, "shop", reference, NOW + 261).await;
+    assert_eq!(
+        (found.session, found.consent),
+        (None, None),
+        "the session has ended"
+    );
 }
 
 async fn cancelled_and_failed_work_leaves_no_trace(world: &World) {
@@ -631,6 +788,27 @@ async fn cancelled_and_failed_work_leaves_no_trace(world: &World) {
     assert!(all.0.unwrap() && all.1.unwrap() && all.3.unwrap() && all.5.unwrap());
     assert!(all.2.is_err() && all.4.is_err());
     assert_eq!(world.dump().await.len(), before.len() + 3);
+}
+
+/// Its client may have gone away, which must not close a connection to the database.
+async fn a_caller_that_stops_waiting_does_not_cancel_its_transaction(world: &World) {
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (go, may_go) = tokio::sync::oneshot::channel::<()>();
+    let write = world.store.write(move |tx| {
+        Box::pin(async move {
+            begun.send(()).unwrap();
+            may_go.await.unwrap();
+            let id = AccountId(Uuid::new_v4());
+            tx.ensure_account(id, "user:1", at(NOW)).await?;
+            Ok(Outcome::Save(()))
+        })
+    });
+    tokio::select! {
+        _ = write => unreachable!("it waits"),
+        begun = has_begun => begun.unwrap(),
+    }
+    go.send(()).unwrap();
+    while world.store.credentials("user:1").await.unwrap().is_none() {}
 }
 
 async fn a_read_cannot_write(world: &World) {

@@ -99,7 +99,14 @@ const OPERATIONS: [(&str, Operation); 15] = [
     }),
     ("begin a session", |scene| {
         let session = World::new_session(&scene.account, NOW);
-        Box::pin(async move { scene.world.store.begin_session(session).await.map(drop) })
+        Box::pin(async move {
+            scene
+                .world
+                .store
+                .begin_session(session, Vec::new())
+                .await
+                .map(drop)
+        })
     }),
     ("end a session", |scene| {
         let session = scene.unused.grant.session;

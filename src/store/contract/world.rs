@@ -1,5 +1,6 @@
 //! A store with a person, a session and grants, on each backend.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +17,7 @@ use super::super::area::code::{Authorized, Issue, Redeemed};
 use super::super::area::consent::Agreement;
 use super::super::area::refresh::Refreshed;
 use super::super::row::Row;
-use super::super::{Outcome, Settings, Store, StoreError, Tx};
+use super::super::{Limits, Outcome, Settings, Store, StoreError, Tx};
 use crate::people::account::{Account, AccountId};
 use crate::people::code::{Code, Use};
 use crate::people::grant::{Client, EndsWith, Grant};
@@ -28,41 +29,66 @@ use crate::tokens::reference::Prefix;
 use crate::tokens::{SystemEntropy, TokenHash, TokenId};
 
 /// Starts PostgreSQL once for all tests, unless `SYMBOLON_TEST_POSTGRES` names one. It ends with this process.
-fn postgres_url() -> &'static str {
+pub(in crate::store) fn postgres_url() -> &'static str {
     static SERVER: OnceLock<(String, Mutex<Option<Child>>)> = OnceLock::new();
     let (url, _) = SERVER.get_or_init(|| {
         if let Ok(url) = std::env::var("SYMBOLON_TEST_POSTGRES") {
             return (url, Mutex::new(None));
         }
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/contract/postgres.sh");
-        let mut child = Command::new(script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot run {script}: {error}"));
-        let mut url = String::new();
-        let output = child.stdout.take().unwrap();
-        BufReader::new(output).read_line(&mut url).unwrap();
-        assert!(
-            url.starts_with("postgres:"),
-            "PostgreSQL did not start, see the lines of {script} above: install it (Debian: postgresql), or set SYMBOLON_TEST_POSTGRES to the URL of a database"
-        );
-        (url.trim().to_owned(), Mutex::new(Some(child)))
+        let (url, child) = start_postgres(&[]);
+        (url, Mutex::new(Some(child)))
     });
     url
 }
 
-/// Returns settings with a schema that no other test uses.
-pub(super) fn new_schema() -> (String, Settings) {
+/// Starts a server and returns its URL. It ends when the process's standard input closes.
+pub(in crate::store) fn start_postgres(arguments: &[&OsStr]) -> (String, Child) {
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/store/contract/postgres.sh"
+    );
+    let mut child = Command::new(script)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot run {script}: {error}"));
+    let mut url = String::new();
+    let output = child.stdout.take().unwrap();
+    BufReader::new(output).read_line(&mut url).unwrap();
+    assert!(
+        url.starts_with("postgres:"),
+        "PostgreSQL did not start, see the lines of {script} above: install it (Debian: postgresql), or set SYMBOLON_TEST_POSTGRES to the URL of a database"
+    );
+    (url.trim().to_owned(), child)
+}
+
+/// Returns limits with this number of connections.
+pub(in crate::store) fn few(connections: usize) -> Limits {
+    Limits {
+        connections,
+        // The machine may be busy.
+        acquire: Duration::from_secs(60),
+        ..Limits::default()
+    }
+}
+
+/// Returns the name of a schema that no other test uses.
+pub(in crate::store) fn new_schema_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let next = NEXT.fetch_add(1, Ordering::SeqCst);
-    let schema = format!("test_{}_{next}", std::process::id());
+    format!("test_{}_{next}", std::process::id())
+}
+
+/// Returns settings with a schema that no other test uses.
+pub(super) fn new_schema() -> (String, Settings) {
+    let schema = new_schema_name();
     let settings = postgres_settings(&schema);
     (schema, settings)
 }
 
 pub(super) fn postgres_settings(schema: &str) -> Settings {
-    Settings::new(postgres_url(), schema, 4).unwrap()
+    Settings::new(postgres_url(), schema, few(4)).unwrap()
 }
 
 pub(super) fn at(second: i64) -> Timestamp {
@@ -189,7 +215,11 @@ impl World {
 
     pub(super) async fn session(&self, account: &Account) -> Session {
         let session = Self::new_session(account, NOW);
-        let begun = self.store.begin_session(session.clone()).await.unwrap();
+        let begun = self
+            .store
+            .begin_session(session.clone(), Vec::new())
+            .await
+            .unwrap();
         assert!(begun);
         session
     }

@@ -75,7 +75,10 @@ pub(super) async fn open(path: &Path, patience: Duration) -> Result<Opened, Stor
 }
 
 /// Checks that the file is ours and sound. Reads only.
-async fn examine(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+pub(super) async fn examine(
+    connection: &mut SqliteConnection,
+    path: &Path,
+) -> Result<(), StoreError> {
     let check: String = ask(connection, path, "PRAGMA quick_check(1)").await?;
     if check != "ok" {
         return Err(StoreError::Corrupt {
@@ -140,7 +143,7 @@ pub(super) async fn migrate(
     })
 }
 
-async fn ask<T>(
+pub(super) async fn ask<T>(
     connection: &mut SqliteConnection,
     path: &Path,
     sql: &'static str,

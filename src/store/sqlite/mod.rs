@@ -1,5 +1,6 @@
 //! SQLite, in a file or in memory: one writer with group commit, and short readers.
 
+pub(super) mod copy;
 mod file;
 #[cfg(test)]
 mod tests;
