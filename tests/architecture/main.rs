@@ -94,6 +94,8 @@ const IMPURE: &[&str] = &[
     "notify",
     "reqwest",
     "sqlx",
+    "tokio_postgres",
+    "deadpool_postgres",
 ];
 const PURE: &[&str] = &[
     "oauth",
