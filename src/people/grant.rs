@@ -56,7 +56,7 @@ pub struct Standing {
 }
 
 /// Why a grant has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ended {
     /// It was revoked.
     Revoked,
