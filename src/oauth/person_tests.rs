@@ -1,6 +1,5 @@
 //! People's tokens at the endpoints that judge them: userinfo, introspection, revocation, gateways.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,6 +10,7 @@ use super::Form;
 use super::access_token::{self, Inactive};
 use super::authorize::claims::ClaimsRequest;
 use super::bearer::Unusable;
+use super::enforcement::{self, admit};
 use super::grants::person::{Client, IdTokenContent};
 use super::id_token::Hint;
 use super::id_token::tests::{ISSUER, sign_in};
@@ -18,8 +18,9 @@ use super::person::testing::{ALICE, alice};
 use super::person::{ApiScope, Barred, Person, PersonScope, StandardScope, still_held};
 use super::person_introspection::{Refresh, introspect, introspect_refresh};
 use super::person_revocation::{self, Decision};
-use super::person_token::{ActivePerson, Joined, Presented, claims, judge};
+use super::person_token::{ActivePerson, Joined, PersonToken, claims, judge};
 use super::userinfo::{self, Denial};
+use crate::directory::tables::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::directory::{AcceptedClient, Invalid, ObjectKey};
 use crate::people::account::{Account, AccountId};
@@ -154,7 +155,7 @@ impl Case {
     }
 
     fn judge_with<'a>(&'a self, joined: Joined<'a>) -> Result<ActivePerson<'a>, Inactive> {
-        let presented = Presented {
+        let presented = PersonToken {
             token: &self.token,
             person: &self.person,
         };
@@ -433,12 +434,24 @@ fn a_token_of_standard_scopes_is_shown_to_its_client_alone() {
 
 #[test]
 fn a_gateway_judges_a_persons_token_by_the_scopes_of_its_audience() {
+    let gateway = |scope: &str| GatewayRecord {
+        audience: API.into(),
+        scopes: vec![scope.into()],
+    };
     let case = Case::new("openid orders.read");
-    let token = case.judge().unwrap().token;
-    assert_eq!((token.kind, token.subject), (PrincipalKind::Person, ALICE));
-    let values: Vec<&Arc<str>> = token.scopes.iter().map(|scope| scope.value()).collect();
-    assert_eq!(values.len(), 1);
-    assert!(token.is_for(&token.scopes[0], API));
+    let token = || case.judge().unwrap().token;
+    let passed = admit(token(), &gateway("orders.read")).unwrap();
+    let who = (passed.token.kind, passed.token.subject);
+    assert_eq!(who, (PrincipalKind::Person, ALICE));
+    assert_eq!(super::scope::join(&passed.scopes), "orders.read");
+    let denied = admit(token(), &gateway("orders.write")).unwrap_err();
+    assert_eq!(denied, enforcement::Denial::InsufficientScope);
+    // No scope of an API is left.
+    let standard = Case::new("openid");
+    let token = standard.judge().unwrap().token;
+    let denied = admit(token, &gateway("openid")).unwrap_err();
+    let wanted = enforcement::Denial::Inactive(Inactive::WrongAudience);
+    assert_eq!(denied, wanted);
 }
 
 const POLICY: Policy = Policy {

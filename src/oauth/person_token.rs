@@ -14,7 +14,7 @@ use crate::tokens::{AccessTokenClaims, PersonClaims, TokenId};
 
 /// A person's access token whose signature is verified.
 #[derive(Clone, Copy, Debug)]
-pub struct Presented<'a> {
+pub struct PersonToken<'a> {
     /// The claims that every access token has.
     pub token: &'a AccessTokenClaims,
     /// The claims of a person's token.
@@ -78,11 +78,11 @@ impl ActivePerson<'_> {
 pub fn judge<'a>(
     directory: &'a Directory,
     identity: &ObjectKey,
-    presented: Presented<'a>,
+    presented: PersonToken<'a>,
     joined: Joined<'a>,
     now: Timestamp,
 ) -> Result<ActivePerson<'a>, Inactive> {
-    let Presented { token, person: own } = presented;
+    let PersonToken { token, person: own } = presented;
     if token.principal_kind != PrincipalKind::Person {
         return Err(Inactive::WrongKind);
     }

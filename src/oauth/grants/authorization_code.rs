@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 
-use super::person::{self, Client, Holding, Issue, Parameters, REFUSED, Refused};
+use super::person::{self, Client, Holding, Parameters, REFUSED, Refused, UnsignedTokens};
 use crate::oauth::person::StandardScope;
 use crate::oauth::pkce::Challenge;
 use crate::oauth::{ErrorCode, Form, OAuthError};
@@ -71,7 +71,7 @@ impl Request {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Redeemed {
     /// The tokens.
-    pub issue: Issue,
+    pub tokens: UnsignedTokens,
     /// When the new family of refresh tokens reaches its absolute end; `None` if the client gets no refresh token.
     pub family_ends_at: Option<Timestamp>,
     /// When everything that was issued has expired: the end of the grant.
@@ -122,14 +122,14 @@ pub fn decide(
         resources: &resources,
         nonce,
     };
-    let issue = person::issue(holding, who, &scopes, parameters, now, entropy)?;
+    let tokens = person::issue(holding, who, &scopes, parameters, now, entropy)?;
     let family_ends_at = is_offline.then(|| later(now, policy.max_age));
     // An access token of the last refresh outlives the family.
-    let tail = issue.expires_at.duration_since(now);
+    let tail = tokens.expires_at.duration_since(now);
     let last = family_ends_at.and_then(|end| end.checked_add(tail).ok());
     Ok(Redeemed {
-        grant_ends_at: last.unwrap_or(issue.expires_at),
+        grant_ends_at: last.unwrap_or(tokens.expires_at),
         family_ends_at,
-        issue,
+        tokens,
     })
 }

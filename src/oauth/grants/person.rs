@@ -74,7 +74,7 @@ pub struct Holding<'a> {
 
 /// Tokens to be issued, complete except for signatures and for the refresh token.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Issue {
+pub struct UnsignedTokens {
     /// The payload of the access token.
     pub access_token: Vec<u8>,
     /// The ID of the access token, for the log.
@@ -93,7 +93,7 @@ pub struct Issue {
     pub id_token: Option<IdTokenClaims>,
 }
 
-impl Issue {
+impl UnsignedTokens {
     /// Returns the payload of the ID token, bound to the signed access token. `algorithm` signs both.
     ///
     /// # Errors
@@ -206,7 +206,7 @@ pub(super) fn issue(
     parameters: Parameters<'_>,
     now: Timestamp,
     entropy: &mut dyn Entropy,
-) -> Result<Issue, OAuthError> {
+) -> Result<UnsignedTokens, OAuthError> {
     let accepted = &holding.client.accepted;
     let identity = accepted.identity;
     let mut kept = scopes.to_vec();
@@ -251,7 +251,7 @@ pub(super) fn issue(
         return Err(scope::TOO_LONG);
     }
     let is_openid = scopes.iter().any(|scope| scope.is(StandardScope::OpenId));
-    Ok(Issue {
+    Ok(UnsignedTokens {
         access_token,
         token_id,
         typ: accepted.access_token_type(),

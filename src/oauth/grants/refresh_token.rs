@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::person::{self, Client, Holding, Issue, Parameters, REFUSED, Refused};
+use super::person::{self, Client, Holding, Parameters, REFUSED, Refused, UnsignedTokens};
 use crate::oauth::person::{PersonScope, StandardScope};
 use crate::oauth::{ErrorCode, Form, OAuthError, redirect_uri, scope};
 use crate::people::grant::EndsWith;
@@ -117,7 +117,7 @@ pub fn decide(
     holding: &Holding<'_>,
     now: Timestamp,
     entropy: &mut dyn Entropy,
-) -> Result<Issue, Refused> {
+) -> Result<UnsignedTokens, Refused> {
     check_client(&holding.client)?;
     let who = person::holder(holding, now)?;
     let held = &holding.scopes;

@@ -159,18 +159,18 @@ fn redeem(holding: &Holding<'_>, more: &str) -> Result<authorization_code::Redee
     authorization_code::decide(&request, holding, nonce, &POLICY, now(), &mut entropy)
 }
 
-fn refresh(holding: &Holding<'_>, more: &str) -> Result<super::person::Issue, Refused> {
+fn refresh(holding: &Holding<'_>, more: &str) -> Result<super::person::UnsignedTokens, Refused> {
     let body = format!("refresh_token={}{more}", refresh_token());
     let form = Form::parse(body.as_bytes()).unwrap();
     let request = refresh_token::Request::parse(&form, &Prefix::default())?;
     refresh_token::decide(&request, holding, now(), &mut SeededEntropy::new(7))
 }
 
-fn payload(issue: &super::person::Issue) -> Value {
+fn payload(issue: &super::person::UnsignedTokens) -> Value {
     serde_json::from_slice(&issue.access_token).unwrap()
 }
 
-fn id_token(issue: &super::person::Issue) -> Value {
+fn id_token(issue: &super::person::UnsignedTokens) -> Value {
     let json = issue.id_token(Algorithm::RS256, "at").unwrap().unwrap();
     serde_json::from_slice(&json).unwrap()
 }
@@ -183,7 +183,7 @@ fn code_of<T: std::fmt::Debug>(refused: Result<T, Refused>) -> ErrorCode {
 fn a_code_gives_an_access_token_of_the_person() {
     let (world, grant) = (world(), grant("openid email orders.read", ""));
     let redeemed = redeem(&holding(&world, &grant), "").unwrap();
-    let issue = &redeemed.issue;
+    let issue = &redeemed.tokens;
     assert_eq!(
         payload(issue),
         json!({
@@ -211,7 +211,7 @@ fn a_code_gives_an_access_token_of_the_person() {
 fn the_id_token_is_bound_to_the_nonce_and_the_access_token_and_leaves_profile_to_userinfo() {
     let (world, grant) = (world(), grant("openid profile email groups", ""));
     let mut holding = holding(&world, &grant);
-    let token = id_token(&redeem(&holding, "").unwrap().issue);
+    let token = id_token(&redeem(&holding, "").unwrap().tokens);
     assert_eq!(
         token,
         json!({
@@ -221,7 +221,7 @@ fn the_id_token_is_bound_to_the_nonce_and_the_access_token_and_leaves_profile_to
         })
     );
     holding.client.id_token_claims = IdTokenContent::Full;
-    let token = id_token(&redeem(&holding, "").unwrap().issue);
+    let token = id_token(&redeem(&holding, "").unwrap().tokens);
     assert_eq!(token["email"], "alice@example.com");
     assert_eq!(token["preferred_username"], "alice");
 }
@@ -237,11 +237,11 @@ fn the_id_token_has_the_claims_that_the_request_names_within_the_allowed_scopes(
     let mut holding = holding(&world, &grant);
     holding.claims = &claims;
     assert_eq!(
-        id_token(&redeem(&holding, "").unwrap().issue).get("email"),
+        id_token(&redeem(&holding, "").unwrap().tokens).get("email"),
         None
     );
     holding.also_allowed = &also;
-    let issue = redeem(&holding, "").unwrap().issue;
+    let issue = redeem(&holding, "").unwrap().tokens;
     let token = id_token(&issue);
     assert_eq!(token["email"], "alice@example.com");
     assert_eq!((token.get("name"), token.get("department")), (None, None));
@@ -253,7 +253,7 @@ fn the_id_token_has_the_claims_that_the_request_names_within_the_allowed_scopes(
 #[test]
 fn without_openid_there_is_no_id_token() {
     let (world, grant) = (world(), grant("orders.read", ""));
-    let issue = redeem(&holding(&world, &grant), "").unwrap().issue;
+    let issue = redeem(&holding(&world, &grant), "").unwrap().tokens;
     assert_eq!(issue.id_token, None);
     assert_eq!(issue.id_token(Algorithm::RS256, "at").unwrap(), None);
 }
@@ -263,21 +263,21 @@ fn offline_access_gives_a_family_to_a_client_that_may_refresh() {
     let (world, grant) = (world(), grant("openid offline_access", ""));
     let mut holding = holding(&world, &grant);
     let redeemed = redeem(&holding, "").unwrap();
-    assert_eq!(redeemed.issue.scope, "openid offline_access");
+    assert_eq!(redeemed.tokens.scope, "openid offline_access");
     let end = now() + SignedDuration::from_hours(2160);
     assert_eq!(redeemed.family_ends_at, Some(end));
     assert!(redeemed.grant_ends_at > end + SignedDuration::from_mins(59));
 
     holding.client.may_refresh = false;
     let redeemed = redeem(&holding, "").unwrap();
-    assert_eq!(redeemed.issue.scope, "openid");
+    assert_eq!(redeemed.tokens.scope, "openid");
     assert_eq!(redeemed.family_ends_at, None);
 }
 
 #[test]
 fn the_answer_lists_the_tokens_that_were_issued() {
     let (world, grant) = (world(), grant("openid", ""));
-    let issue = redeem(&holding(&world, &grant), "").unwrap().issue;
+    let issue = redeem(&holding(&world, &grant), "").unwrap().tokens;
     assert_eq!(
         issue.render("at", Some("id"), Some("rt")),
         r#"{"access_token":"at","token_type":"Bearer","expires_in":3600,"scope":"openid","refresh_token":"rt","id_token":"id"}"#
@@ -418,9 +418,11 @@ fn a_token_request_names_a_subset_of_the_resources_of_the_grant() {
     let world = world();
     let grant = grant("openid orders.read account", &format!("{API} {ISSUER}"));
     let holding = holding(&world, &grant);
-    let all = redeem(&holding, "").unwrap().issue;
+    let all = redeem(&holding, "").unwrap().tokens;
     assert_eq!(payload(&all)["aud"], json!([API, ISSUER]));
-    let one = redeem(&holding, &format!("&resource={API}")).unwrap().issue;
+    let one = redeem(&holding, &format!("&resource={API}"))
+        .unwrap()
+        .tokens;
     assert_eq!(payload(&one)["aud"], json!(API));
     assert_eq!(one.scope, "orders.read");
     // The ID token stays: the resources are about the access token.
