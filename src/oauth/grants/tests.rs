@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -552,5 +553,69 @@ fn the_tokens_of_an_application_on_the_device_outlive_the_session(
     assert_eq!(refresh_token::ends_with(None, uris()), ends);
     for chosen in [EndsWith::Session, EndsWith::Grant] {
         assert_eq!(refresh_token::ends_with(Some(chosen), uris()), chosen);
+    }
+}
+
+const VALUES: [&str; 9] = [
+    "openid",
+    "profile",
+    "email",
+    "groups",
+    "offline_access",
+    "orders.read",
+    "orders.write",
+    "green:items",
+    "account",
+];
+
+fn some<T: Clone + std::fmt::Debug + 'static>(of: Vec<T>) -> impl Strategy<Value = Vec<T>> {
+    let most = of.len();
+    prop::sample::subsequence(of, 0..=most)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Whatever a request names, its tokens have only scopes that were granted, are still held and were requested, at
+    /// audiences of these scopes.
+    #[test]
+    fn no_request_widens_a_grant(
+        granted in some(VALUES.to_vec()), withdrawn in some(VALUES.to_vec()),
+        requested in proptest::option::of(some([&VALUES[..], &["other"]].concat())),
+        named in some(vec![API, GREEN, ISSUER]), resources in some(vec![API, GREEN, ISSUER, "https://other.example.com"]),
+    ) {
+        let world = world();
+        let grant = grant(&granted.join(" "), &named.join(" "));
+        let mut holding = holding(&world, &grant);
+        holding.scopes.retain(|scope| !withdrawn.contains(&scope.value()));
+        let mut body = String::new();
+        if let Some(requested) = &requested {
+            body.extend(["&scope=", &requested.join("+")]);
+        }
+        for resource in &resources {
+            body.extend(["&resource=", resource]);
+        }
+        let of_code = redeem(&holding, &body).map(|redeemed| redeemed.tokens);
+        // The request for a code names no scope.
+        for (issued, requested) in [(of_code, None), (refresh(&holding, &body), requested)] {
+            let Ok(tokens) = issued else { continue };
+            let claims = AccessTokenClaims::from_json(&tokens.access_token).unwrap();
+            prop_assert_eq!(claims.scope.to_string(), &*tokens.scope);
+            prop_assert!(!tokens.scope.is_empty());
+            for scope in claims.scope.as_slice() {
+                let scope = &scope.as_str();
+                prop_assert!(granted.contains(scope) && !withdrawn.contains(scope));
+                // A parameter without a value counts as omitted.
+                prop_assert!(requested.as_ref().is_none_or(|it| it.is_empty() || it.contains(scope)));
+            }
+            for audience in claims.aud.iter() {
+                prop_assert!([API, GREEN, ISSUER].contains(&audience));
+                prop_assert!(named.is_empty() || named.contains(&audience));
+                prop_assert!(resources.is_empty() || resources.contains(&audience));
+            }
+            let has_openid = granted.contains(&"openid") && !withdrawn.contains(&"openid");
+            let asks = requested.as_ref().is_none_or(|it| it.is_empty() || it.contains(&"openid"));
+            prop_assert_eq!(tokens.id_token.is_some(), has_openid && asks);
+        }
     }
 }
