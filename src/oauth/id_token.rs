@@ -114,7 +114,7 @@ pub(super) fn methods(text: &str) -> Vec<String> {
     methods.map(str::to_owned).collect()
 }
 
-/// Returns the base64url of the left half of the hash that the algorithm uses. EdDSA with Ed25519 hashes by SHA-512 (RFC
+/// Returns the base64url of the left half of the hash that the algorithm uses. `EdDSA` with Ed25519 hashes by SHA-512 (RFC
 /// 8032 section 5.1).
 fn half_hash(algorithm: Algorithm, text: &str) -> String {
     let hash = match algorithm {
