@@ -44,11 +44,11 @@ pub struct Preflight<'a> {
 
 /// Returns the value of `Access-Control-Allow-Origin` for a preflight; `None` if the request would be refused, so that
 /// the browser does not send it. `is_listed` says whether any client lists an origin.
-pub fn preflight<'a>(
+pub fn preflight(
     sharing: Sharing,
-    asked: Preflight<'a>,
+    asked: Preflight<'_>,
     is_listed: impl FnOnce(&str) -> bool,
-) -> Option<&'a str> {
+) -> Option<&str> {
     let method = asked.method?;
     let has_known_headers = asked.headers.unwrap_or_default().split(',').all(|name| {
         let name = name.trim();
@@ -65,11 +65,11 @@ pub fn preflight<'a>(
 /// whether the client of the request lists an origin: false if the request's client is not known.
 ///
 /// An answer with [`Sharing::Registered`] has `Vary: Origin`, whatever this returns.
-pub fn answer<'a>(
+pub fn answer(
     sharing: Sharing,
-    origin: Option<&'a str>,
+    origin: Option<&str>,
     is_listed: impl FnOnce(&str) -> bool,
-) -> Option<&'a str> {
+) -> Option<&str> {
     let origin = origin?;
     match sharing {
         Sharing::Any => Some("*"),
