@@ -72,7 +72,7 @@ pub struct Standing {
 }
 
 /// Why a grant has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ended {
     /// It was given to another client, or to one of the same ID that was deleted since.
     Client,

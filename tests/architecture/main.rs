@@ -71,7 +71,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("keys", &["tokens", "resources", "telemetry"]),
-    ("oauth", &["directory", "tokens", "resources"]),
+    ("oauth", &["directory", "people", "tokens", "resources"]),
     ("store", &["people", "tokens"]),
     ("people", &["tokens"]),
     ("directory", &["tokens", "resources", "characters"]),
