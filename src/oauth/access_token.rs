@@ -119,6 +119,7 @@ pub(super) fn end(client: &AcceptedClient<'_>, claims: &AccessTokenClaims) -> Ti
 /// Returns the name of the reason that a grant has ended.
 const fn ended(why: Ended) -> &'static str {
     match why {
+        Ended::Client => "grant_of_another_client",
         Ended::Revoked => "grant_revoked",
         Ended::Session => "signed_out",
         Ended::Account => "account_revoked",

@@ -14,7 +14,7 @@ use super::introspection::{Audiences, Introspection, audience, is_own, shown_to}
 use super::person::{self, Barred, Person, PersonScope, StandardScope};
 use super::person_token::ActivePerson;
 use crate::directory::{AcceptedClient, Invalid, is_revoked};
-use crate::people::grant::Standing;
+use crate::people::grant::{self, Standing};
 use crate::people::later;
 use crate::people::refresh::{Family, Policy, Verdict};
 use crate::tokens::{Released, TokenId};
@@ -130,13 +130,16 @@ pub fn introspect_refresh(
     match refresh.verdict {
         Verdict::Rotate(_) | Verdict::Keep { .. } | Verdict::Repeat(_) => {}
         Verdict::Guessed => return invalid(Invalid::WrongSecret),
+        Verdict::Foreign => return Err(Inactive::WrongAudience),
         Verdict::Expired => return invalid(Invalid::Expired),
         Verdict::Reuse | Verdict::Ahead | Verdict::Ended => return invalid(Invalid::UnknownToken),
     }
     if standing.grant.id != family.grant || !is_own_grant(client, standing) {
         return Err(Inactive::WrongAudience);
     }
-    let grant = standing.judge(now).map_err(Inactive::Ended)?;
+    let grant = standing
+        .judge(of_grant(client), now)
+        .map_err(Inactive::Ended)?;
     if !refresh.caller.may_refresh {
         return invalid(Invalid::ClientRefused);
     }
@@ -166,8 +169,15 @@ pub fn introspect_refresh(
 
 /// Whether a grant is the caller's. A recreated client has another uid.
 pub(super) fn is_own_grant(caller: &AcceptedClient<'_>, standing: &Standing) -> bool {
-    standing.grant.client == *caller.client.record.client_id
-        && standing.grant.client_uid == *caller.client.object.uid
+    standing.grant.is_of(of_grant(caller))
+}
+
+/// Returns a client as grants name it.
+fn of_grant<'a>(client: &AcceptedClient<'a>) -> grant::Client<'a> {
+    grant::Client {
+        id: &client.client.record.client_id,
+        uid: &client.client.object.uid,
+    }
 }
 
 impl RefreshIntrospection {

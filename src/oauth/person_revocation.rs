@@ -34,7 +34,7 @@ pub fn refresh_token(
         | Verdict::Reuse
         | Verdict::Ahead
         | Verdict::Expired => true,
-        Verdict::Ended | Verdict::Guessed => false,
+        Verdict::Foreign | Verdict::Ended | Verdict::Guessed => false,
     };
     end(
         caller,

@@ -24,7 +24,7 @@ use crate::directory::tables::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::directory::{AcceptedClient, Invalid, ObjectKey};
 use crate::people::account::{Account, AccountId};
-use crate::people::grant::{Ended, EndsWith, Grant, Standing};
+use crate::people::grant::{Client as GrantClient, Ended, EndsWith, Grant, Standing};
 use crate::people::refresh::{
     self, Family, KeyMaterial, Policy, RefreshKeys, Rotation, Token, Verdict,
 };
@@ -182,6 +182,10 @@ fn a_token_is_valid_only_together_with_grant_session_account_person_and_client()
     assert_eq!(refused(sign_out), Inactive::Ended(Ended::Session));
     let everywhere = |case: &mut Case| case.standing.account.epoch = 4;
     assert_eq!(refused(everywhere), Inactive::Ended(Ended::Account));
+    let other_client = |case: &mut Case| case.standing.grant.client = "other".to_owned();
+    assert_eq!(refused(other_client), Inactive::Ended(Ended::Client));
+    let older = |case: &mut Case| case.standing.grant.client_uid = "older".to_owned();
+    assert_eq!(refused(older), Inactive::Ended(Ended::Client));
     let expire = |case: &mut Case| case.token.exp = now();
     assert_eq!(refused(expire), Inactive::Invalid(Invalid::Expired));
     let elsewhere = |case: &mut Case| case.token.iss = "https://h/id".to_owned();
@@ -197,11 +201,9 @@ fn a_token_is_valid_only_together_with_grant_session_account_person_and_client()
 #[test]
 fn a_token_of_another_grant_session_or_person_is_not_taken_for_this_one() {
     let other = "OOOOOOOOOOOOOOOO";
-    let changes: [fn(&mut Case, &str); 5] = [
+    let changes: [fn(&mut Case, &str); 3] = [
         |case, other| case.person.grant_id = other.parse().unwrap(),
         |case, other| case.person.sid = other.parse().unwrap(),
-        |case, other| case.standing.grant.client = other.to_owned(),
-        |case, other| case.standing.grant.client_uid = other.to_owned(),
         |case, _| case.standing.grant.account = AccountId(uuid::Uuid::nil()),
     ];
     for change in changes {
@@ -479,7 +481,17 @@ fn family() -> (Family, Token) {
 fn verdict(family: &Family, token: &Token) -> Verdict {
     let prefix = Prefix::default();
     let presented = refresh::Presented::parse(token.text.expose(), &prefix).unwrap();
-    refresh::judge(family, &presented, &keys(), &prefix, &POLICY, now())
+    let grant = Case::new("openid").standing.grant;
+    let rules = refresh::Rules {
+        keys: &keys(),
+        prefix: &prefix,
+        policy: &POLICY,
+        client: GrantClient {
+            id: "blue.shop",
+            uid: "OAuthClient-blue-shop",
+        },
+    };
+    refresh::judge(family, &grant, &presented, rules, now())
 }
 
 fn refreshing<'a>(case: &'a Case, family: &'a Family, verdict: &'a Verdict) -> Refresh<'a> {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::access_token::{Active, CLOCK_LEEWAY, Inactive, end};
 use super::person::{Barred, Person, PersonScope, StandardScope};
 use crate::directory::{AcceptedClient, Directory, GrantedScope, Invalid, ObjectKey, is_revoked};
-use crate::people::grant::Standing;
+use crate::people::grant::{Client, Standing};
 use crate::tokens::claims::PrincipalKind;
 use crate::tokens::{AccessTokenClaims, PersonClaims, TokenId};
 
@@ -107,11 +107,13 @@ pub fn judge<'a>(
     let standing = joined
         .standing
         .ok_or(Inactive::Invalid(Invalid::UnknownToken))?;
-    let grant = standing.judge(now).map_err(Inactive::Ended)?;
+    let own_client = Client {
+        id: &token.client_id,
+        uid: &token.client_uid,
+    };
+    let grant = standing.judge(own_client, now).map_err(Inactive::Ended)?;
     let is_of_grant = grant.id == own.grant_id
         && grant.session == own.sid
-        && grant.client == token.client_id
-        && grant.client_uid == token.client_uid
         && grant.account.0.to_string() == token.sub;
     if !is_of_grant {
         return Err(Inactive::Malformed);

@@ -11,6 +11,7 @@ use crate::oauth::person::StandardScope;
 use crate::oauth::pkce::Challenge;
 use crate::oauth::{ErrorCode, Form, OAuthError};
 use crate::people::code::Use;
+use crate::people::grant as people;
 use crate::people::later;
 use crate::people::refresh::Policy;
 use crate::tokens::reference::{self, Kind, Prefix};
@@ -55,11 +56,11 @@ impl Request {
     }
 
     /// Returns what `people::code` judges: the request of this client, which arrived at this time.
-    pub fn of_client(&self, client_id: &str, arrived_at: Timestamp) -> Use {
+    pub fn of_client<'a>(&self, client: people::Client<'a>, arrived_at: Timestamp) -> Use<'a> {
         Use {
             id: self.id,
             hash: self.hash,
-            client: client_id.to_owned(),
+            client,
             redirect_uri: self.redirect_uri.clone(),
             challenge: self.challenge.clone().map(String::from),
             arrived_at,

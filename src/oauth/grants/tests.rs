@@ -20,11 +20,15 @@ use crate::oauth::person::testing::{ALICE, alice};
 use crate::oauth::person::{ApiScope, Barred, Person, PersonScope, StandardScope, still_held};
 use crate::oauth::{ErrorCode, Form, OAuthError};
 use crate::people::account::AccountId;
-use crate::people::grant::{EndsWith, Grant};
+use crate::people::grant::{Client as GrantClient, EndsWith, Grant};
 use crate::people::refresh::{KeyMaterial, Policy, RefreshKeys, Rotation};
 use crate::tokens::reference::{self, Kind, Prefix};
 use crate::tokens::{AccessTokenClaims, Algorithm, PersonClaims, SeededEntropy, TokenHash};
 
+const SHOP: GrantClient<'static> = GrantClient {
+    id: "blue.app",
+    uid: "OAuthClient-blue-app",
+};
 const API: &str = "https://api.example.com";
 const GREEN: &str = "https://id.example.com/id/green";
 /// RFC 7636 appendix B.
@@ -473,14 +477,14 @@ fn the_use_of_a_code_has_what_the_code_is_bound_to() {
     let request = parsed(&format!(
         "code={code}&redirect_uri={uri}&code_verifier={VERIFIER}"
     ));
-    let used = request.unwrap().of_client("blue.app", now());
+    let used = request.unwrap().of_client(SHOP, now());
     assert_eq!(used.hash, TokenHash::of(&code));
     assert_eq!(used.redirect_uri, "https://app/cb");
     assert_eq!(used.challenge.as_deref(), Some(CHALLENGE));
-    assert_eq!((&*used.client, used.arrived_at), ("blue.app", now()));
+    assert_eq!((used.client, used.arrived_at), (SHOP, now()));
     let bare = parsed(&format!("code={code}"))
         .unwrap()
-        .of_client("c", now());
+        .of_client(SHOP, now());
     assert_eq!((&*bare.redirect_uri, bare.challenge), ("", None));
 }
 
