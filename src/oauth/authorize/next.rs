@@ -192,6 +192,9 @@ pub struct Permission<'a> {
     pub remember: Option<Vec<&'a str>>,
 }
 
+/// The error for the client if the person refuses on the consent page.
+pub const DENIED: OAuthError = OAuthError::new(ErrorCode::AccessDenied, "the person refused");
+
 const LOGIN_REQUIRED: OAuthError =
     OAuthError::new(ErrorCode::LoginRequired, "the person must sign in");
 const NO_SUCH_PERSON: OAuthError = OAuthError::new(
@@ -284,7 +287,7 @@ fn least_acr(situation: &Situation<'_>) -> Result<Option<Acr>, OAuthError> {
 
 /// Returns the values of `acr` that the client asks for. If it declares some essential, no other value is good (OpenID
 /// Connect Core section 5.5.1.1).
-fn asked_acr<'a>(request: &'a AuthorizationRequest) -> impl Iterator<Item = &'a str> {
+fn asked_acr(request: &AuthorizationRequest) -> impl Iterator<Item = &str> {
     let claimed = request.claims.id_token.get("acr");
     let claimed = claimed.into_iter().flat_map(|wish| &wish.values);
     let claimed = claimed.filter_map(serde_json::Value::as_str);

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use axum::http::HeaderMap;
 use axum::http::header::COOKIE;
+use axum::http::{HeaderMap, HeaderValue};
 
 use crate::tokens::{Entropy, Hex, SecretString, base62};
 
@@ -109,7 +109,7 @@ impl Cookies {
         let name = self.name(cookie);
         // HTTP/2 may split the header (RFC 9113 section 8.2.3).
         let headers = || headers.get_all(COOKIE).iter();
-        if headers().map(|header| header.len()).sum::<usize>() > MAX_HEADER {
+        if headers().map(HeaderValue::len).sum::<usize>() > MAX_HEADER {
             return None;
         }
         let pairs = headers().flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
@@ -147,7 +147,6 @@ pub fn is_browser(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
     use proptest::prelude::*;
     use rstest::rstest;
 

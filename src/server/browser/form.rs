@@ -5,8 +5,8 @@
 //! from the length of an answer.
 
 use aws_lc_rs::hmac;
-use axum::http::HeaderMap;
 use axum::http::header::ORIGIN;
+use axum::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -81,7 +81,7 @@ fn encoded(shown: Shown<'_>) -> Vec<u8> {
 /// Whether a browser says that another site sent this form. `origin` is the scheme, host and port of the issuer. A
 /// second defence beside the proof: old browsers say nothing, and a page without referrer sends the origin `null`.
 pub fn is_of_another_site(headers: &HeaderMap, origin: &str) -> bool {
-    let text = |name: &str| headers.get(name).map(|value| value.as_bytes());
+    let text = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
     match text("sec-fetch-site") {
         Some(site) => !matches!(site, b"same-origin" | b"none"),
         None => {

@@ -99,7 +99,7 @@ fn after_sign_in(request: &AuthorizationRequest) -> Situation<'_> {
     }
 }
 
-fn sign_in<'a>(reason: Reason, person: Person<'a>) -> Step<'a> {
+fn sign_in(reason: Reason, person: Person<'_>) -> Step<'_> {
     Step::SignIn(SignIn {
         reason,
         person,
