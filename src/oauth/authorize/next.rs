@@ -333,7 +333,7 @@ fn ask<'a>(
     acr: Option<Acr>,
 ) -> Step<'a> {
     let request = situation.request;
-    // Another sign-in of the only person whom the client takes would change nothing.
+    // Another sign-in of the only person that the client takes would change nothing.
     let is_useless = reason == Reason::NotAllowed && expected.is_some();
     if request.prompts.none || is_useless || situation.signed_in.is_some() {
         return Step::Refuse(match reason {
