@@ -4,6 +4,7 @@
 //! (`keys`), HTTP types and all IO (`server`). An endpoint checks the form, then the client, then the request.
 
 pub mod access_token;
+pub mod acr;
 mod authorization;
 pub mod authorize;
 pub mod bearer;

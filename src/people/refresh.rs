@@ -14,12 +14,13 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::{hkdf, hmac};
+use aws_lc_rs::hmac;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::grant::{Client, Grant};
 use super::later;
+pub use crate::tokens::KeyMaterial;
 use crate::tokens::reference::{self, Kind, Minted, Prefix};
 use crate::tokens::{Entropy, SecretString, TokenHash, TokenId};
 
@@ -43,25 +44,9 @@ pub struct RefreshKeys {
     previous: Option<Key>,
 }
 
-/// The material of one key: 32 secret bytes with an ID. The ID of a replacement differs.
-#[derive(Clone)]
-pub struct KeyMaterial {
-    /// Stored in tokens and rows.
-    pub id: u8,
-    /// The secret. It has no other use.
-    pub bytes: Zeroizing<[u8; 32]>,
-}
-
-/// Derives the key for one purpose by HKDF-SHA256 (RFC 5869).
-fn derived(material: &KeyMaterial, purpose: &'static str) -> hmac::Key {
-    let extracted =
-        hkdf::Salt::new(hkdf::HKDF_SHA256, b"symbolon.dev/refresh").extract(&*material.bytes);
-    let mut key = Zeroizing::new([0; 32]);
-    // HKDF fails only for outputs over 8160 bytes.
-    let filled = extracted
-        .expand(&[purpose.as_bytes()], hmac::HMAC_SHA256)
-        .and_then(|output| output.fill(&mut *key));
-    debug_assert!(filled.is_ok());
+/// Derives the key for one purpose.
+fn derived(material: &KeyMaterial, purpose: &str) -> hmac::Key {
+    let key = material.derive("symbolon.dev/refresh", purpose);
     hmac::Key::new(hmac::HMAC_SHA256, &*key)
 }
 

@@ -37,6 +37,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "oauth",
             "store",
             "directory",
+            "people",
             "tokens",
             "resources",
             "telemetry",
