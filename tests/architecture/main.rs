@@ -36,6 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "keys",
             "oauth",
             "store",
+            "pages",
             "directory",
             "tokens",
             "resources",
@@ -73,6 +74,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("keys", &["tokens", "resources", "telemetry"]),
     ("oauth", &["directory", "tokens", "resources"]),
     ("store", &["people", "tokens"]),
+    ("pages", &["characters"]),
     ("people", &["tokens"]),
     ("directory", &["tokens", "resources", "characters"]),
     ("tokens", &[]),
@@ -97,6 +99,7 @@ const IMPURE: &[&str] = &[
 ];
 const PURE: &[&str] = &[
     "oauth",
+    "pages",
     "people",
     "directory",
     "tokens",
