@@ -17,11 +17,11 @@ const MAX_ID: usize = 255;
 /// The longest namespace (RFC 1123).
 const MAX_OWNER: usize = 63;
 /// The bytes that all scopes share. Every scope is listed; its texts are cut if they are long together.
-const SCOPE_BYTES: usize = 20 * 1024;
+const SCOPE_BYTES: usize = 16 * 1024;
 /// The markup of one scope.
 const SCOPE_MARKUP: usize = 90;
 /// The bytes that all values share which the client will learn.
-const LEARNED_BYTES: usize = 6 * 1024;
+const LEARNED_BYTES: usize = 5 * 1024;
 /// The markup of one such value, with its label.
 const LEARNED_MARKUP: usize = 70;
 

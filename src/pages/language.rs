@@ -156,3 +156,138 @@ impl Texts {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::fs;
+    use std::path::Path;
+
+    use regex::Regex;
+
+    use super::*;
+
+    /// Each message of a language with the variables that it reads.
+    fn messages(language: Language) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+        let variable = Regex::new(r"\$(\w+)").unwrap();
+        let mut messages = BTreeMap::<_, BTreeSet<_>>::new();
+        let mut current = "";
+        for line in language.source().lines().filter(|it| !it.starts_with('#')) {
+            if let Some((id, _)) = line.split_once(" =").filter(|_| !line.starts_with(' ')) {
+                assert!(
+                    !messages.contains_key(id),
+                    "{id} stands twice in {language:?}"
+                );
+                current = id;
+            }
+            let variables = variable.captures_iter(line).filter_map(|it| it.get(1));
+            if !line.is_empty() {
+                let own = messages.entry(current).or_default();
+                own.extend(variables.map(|it| it.as_str()));
+            }
+        }
+        messages
+    }
+
+    #[test]
+    fn every_file_is_valid() {
+        for language in Language::ALL {
+            let resource = FluentResource::try_new(language.source().to_owned());
+            let resource =
+                resource.unwrap_or_else(|(_, errors)| panic!("{language:?}: {errors:?}"));
+            let mut bundle = FluentBundle::new_concurrent(Vec::new());
+            bundle.add_resource(resource).unwrap();
+        }
+    }
+
+    #[test]
+    fn each_language_has_each_message_with_the_same_variables() {
+        let english = messages(Language::English);
+        assert!(english.len() > 100);
+        for language in Language::ALL {
+            assert_eq!(messages(language), english, "{language:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_languages_share_a_sentence() {
+        let sentences = |language: Language| -> BTreeSet<&str> {
+            let lines = language
+                .source()
+                .lines()
+                .filter_map(|it| it.split_once(" = "));
+            lines
+                .map(|(_, text)| text)
+                .filter(|it| it.split(' ').count() > 4)
+                .collect()
+        };
+        let [english, german, french] = Language::ALL.map(sentences);
+        for (one, other) in [(&english, &german), (&english, &french), (&german, &french)] {
+            let shared: Vec<_> = one
+                .intersection(other)
+                .filter(|it| !it.contains("{ $page }"))
+                .collect();
+            assert!(shared.is_empty(), "{shared:?}");
+        }
+    }
+
+    /// A text that is missing would show its name to a person, and a text that no page uses misleads translators.
+    #[test]
+    fn the_pages_use_each_message_and_no_other() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pages");
+        let mut code = String::new();
+        for folder in [folder.clone(), folder.join("templates")] {
+            for file in fs::read_dir(folder)
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+            {
+                if file.is_file() {
+                    let text = fs::read_to_string(file).unwrap();
+                    code.push_str(text.split("#[cfg(test)]").next().unwrap());
+                }
+            }
+        }
+        let messages = messages(Language::English);
+        let used: BTreeSet<&str> = Regex::new(r#""([a-z]+(?:-[a-z]+)*)""#)
+            .unwrap()
+            .captures_iter(&code)
+            .filter_map(|it| it.get(1))
+            .map(|it| it.as_str())
+            .collect();
+        let unused: Vec<_> = messages.keys().filter(|it| !used.contains(**it)).collect();
+        assert!(unused.is_empty(), "no page uses {unused:?}");
+        let call = Regex::new(r#"\b(say|say_of|count)\(\s*"([^"]+)"(?:,\s*"([^"]+)")?"#).unwrap();
+        let mut calls = 0;
+        for found in call.captures_iter(&code) {
+            let variables = messages
+                .get(&found[2])
+                .unwrap_or_else(|| panic!("{} is missing", &found[2]));
+            let given: BTreeSet<&str> = found.get(3).map(|it| it.as_str()).into_iter().collect();
+            assert_eq!(*variables, given, "{}", &found[2]);
+            calls += 1;
+        }
+        assert!(calls > 60, "{calls} calls");
+    }
+
+    #[test]
+    fn what_others_wrote_is_escaped_and_isolated() {
+        let texts = Language::English.texts();
+        let name = Shown::new("<b>\u{202e}&", 20);
+        let html = texts.say_of("sign-in-client", "client", &name).to_string();
+        assert_eq!(html, "To continue to <bdi>&#60;b&#62;\u{fffd}&#38;</bdi>");
+    }
+
+    #[test]
+    fn a_number_takes_the_form_of_its_language() {
+        let told = |language: Language, minutes| {
+            language
+                .texts()
+                .count("problem-too-many", "minutes", minutes)
+                .to_string()
+        };
+        assert!(told(Language::English, 1).contains("one minute"));
+        assert!(told(Language::English, 2).contains("<bdi>2</bdi> minutes"));
+        assert!(told(Language::German, 2).contains("<bdi>2</bdi> Minuten"));
+        assert!(told(Language::French, 1).contains("une minute"));
+    }
+}

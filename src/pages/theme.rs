@@ -11,7 +11,7 @@ use super::text::Shown;
 /// The length of the longest name, in characters.
 const MAX_NAME: usize = 64;
 /// The length of the longest logo in a `data:` URI, in bytes. The logo is a part of every page.
-const MAX_DATA: usize = 12 * 1024;
+const MAX_DATA: usize = 10 * 1024;
 /// The types of images. A browser runs no script of an SVG image.
 const IMAGES: [&str; 5] = [
     "image/png",
@@ -35,7 +35,7 @@ const STYLE: &str = include_str!("style.css");
 pub struct ThemeFields<'a> {
     /// The name of the organisation or service.
     pub name: &'a str,
-    /// The URL of the logo: `https`, or `data:image/…;base64,…` of at most 12 KiB.
+    /// The URL of the logo: `https`, or `data:image/…;base64,…` of at most 10 KiB.
     pub logo: Option<&'a str>,
     /// The colour of buttons and links, as `#rrggbb`.
     pub accent: Option<&'a str>,
@@ -52,7 +52,7 @@ pub enum ThemeFault {
     Name,
     /// The logo.
     #[error(
-        "the logo must be an https URL of at most 2048 bytes, or a data URI of at most 12 KiB that starts with \
+        "the logo must be an https URL of at most 2048 bytes, or a data URI of at most 10 KiB that starts with \
          \"data:image/png;base64,\" (or svg+xml, jpeg, webp, gif)"
     )]
     Logo,
@@ -186,8 +186,8 @@ mod tests {
     fn a_logo_in_the_page_is_bounded() {
         let logo =
             |bytes: usize| format!("data:image/png;base64,{}", STANDARD.encode(vec![0; bytes]));
-        assert!(with_logo(&logo(9_000)).is_ok());
-        assert_eq!(with_logo(&logo(9_300)), Err(ThemeFault::Logo));
+        assert!(with_logo(&logo(7_600)).is_ok());
+        assert_eq!(with_logo(&logo(7_700)), Err(ThemeFault::Logo));
     }
 
     #[test]

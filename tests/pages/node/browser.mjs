@@ -1,0 +1,203 @@
+// Serves pages to Chromium and tells what it sees. Reads a task from standard input and prints the results as one line of
+// JSON.
+
+import { AxeBuilder } from "@axe-core/playwright";
+import { mkdir } from "node:fs/promises";
+import { createServer } from "node:http";
+import { json } from "node:stream/consumers";
+import { chromium } from "playwright-core";
+
+// Longer than a busy machine ever needs.
+const PATIENCE = 300_000;
+const SMALL = { width: 320, height: 640 };
+const LARGE = { width: 1280, height: 800 };
+
+const task = await json(process.stdin);
+const pages = new Map(task.pages.map((page) => [`/${page.name}`, page]));
+// What the browser sent to clients, and with its forms to the server.
+const received = [];
+let framesAnswer = true;
+
+const server = createServer(async (request, reply) => {
+  const host = request.headers.host;
+  const page = pages.get(request.url);
+  if (host.startsWith("localhost:") && page && request.method === "GET") {
+    reply.writeHead(page.status, page.headers).end(page.body);
+    return;
+  }
+  let body = "";
+  for await (const part of request) body += part;
+  received.push({ method: request.method, url: `${host.replace(/^localhost:.*/, "localhost")}${request.url}`, body });
+  if (/^(one|two)\.example/.test(host)) {
+    if (framesAnswer) reply.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>x</title>");
+    return;
+  }
+  // The browser stays on its page.
+  reply.writeHead(204).end();
+});
+await new Promise((done) => server.listen(0, "127.0.0.1", done));
+const { port } = server.address();
+
+const browser = await chromium.launch({
+  executablePath: task.chromium,
+  timeout: PATIENCE,
+  // Chromium's own sandbox needs rights that a test may not have. It sees only the pages of this test.
+  args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", `--host-resolver-rules=MAP *.example 127.0.0.1:${port}`],
+  env: { ...process.env, ...task.environment },
+});
+
+async function open(options) {
+  const context = await browser.newContext({ viewport: LARGE, ...options });
+  context.setDefaultTimeout(PATIENCE);
+  context.setDefaultNavigationTimeout(PATIENCE);
+  const page = await context.newPage();
+  const complaints = [];
+  page.on("console", (message) => {
+    // Chromium complains of every status of 400 or more.
+    const isStatus = message.text().startsWith("Failed to load resource: the server responded with a status of");
+    if (["error", "warning"].includes(message.type()) && !isStatus) complaints.push(message.text());
+  });
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("dialog", (dialog) => {
+    complaints.push(`dialog: ${dialog.message()}`);
+    dialog.dismiss();
+  });
+  return { context, page, complaints };
+}
+
+const show = (page, name) => page.goto(`http://localhost:${port}/${name}`, { waitUntil: "commit" });
+
+/** Waits until a request was received, and returns all that came since `start`. */
+async function until(start, matches) {
+  const began = Date.now();
+  while (!received.slice(start).some(matches)) {
+    if (Date.now() - began > PATIENCE) throw new Error(`never received: ${JSON.stringify(received.slice(start))}`);
+    await new Promise((done) => setTimeout(done, 20));
+  }
+  return received.slice(start);
+}
+
+/** Looks at every page, in light and dark mode, on small and large screens. */
+async function look() {
+  await mkdir(task.screenshots, { recursive: true });
+  const { context, page, complaints } = await open();
+  const seen = [];
+  for (const { name } of task.pages) {
+    complaints.length = 0;
+    await page.setViewportSize(SMALL);
+    await show(page, name);
+    await page.waitForLoadState("load");
+    const focus = await page.evaluate(() => {
+      const element = document.activeElement;
+      return element.getAttribute("role") ?? element.id ?? element.tagName;
+    });
+    const facts = { name, title: await page.title(), focus, violations: [], overflow: [] };
+    for (const viewport of task.viewports === "all" ? [SMALL, LARGE] : [SMALL]) {
+      await page.setViewportSize(viewport);
+      for (const colorScheme of ["light", "dark"]) {
+        await page.emulateMedia({ colorScheme });
+        const view = `${colorScheme}-${viewport.width}`;
+        const { violations, incomplete } = await new AxeBuilder({ page }).setLegacyMode(true).analyze();
+        for (const { id, nodes } of [...violations, ...incomplete]) {
+          for (const node of nodes) facts.violations.push(`${view}: ${id}: ${node.html}: ${node.failureSummary}`);
+        }
+        const widths = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+        if (widths[0] > widths[1]) facts.overflow.push(`${view}: ${widths}`);
+        await page.screenshot({ path: `${task.screenshots}/${name}-${view}.png`, fullPage: true });
+      }
+    }
+    facts.complaints = [...complaints];
+    seen.push(facts);
+  }
+  await context.close();
+  return seen;
+}
+
+/** Only loads pages. */
+async function load() {
+  const { context, page, complaints } = await open();
+  for (const { name } of task.pages) {
+    await show(page, name);
+    await page.waitForLoadState("load");
+  }
+  const ran = await page.evaluate(() => "ran" in globalThis);
+  await context.close();
+  return { complaints, ran };
+}
+
+/** Uses the pages as a person does, by keyboard alone. */
+async function use(javaScriptEnabled) {
+  const { context, page } = await open({ javaScriptEnabled });
+  const results = {};
+  const isPost = (request) => request.method === "POST";
+  const press = async (...keys) => {
+    for (const key of keys) await page.keyboard.press(key);
+  };
+  const posted = async (name, act) => {
+    const start = received.length;
+    await show(page, name);
+    await page.waitForLoadState("load");
+    await act();
+    return (await until(start, isPost)).filter(isPost);
+  };
+  results.signIn = await posted("sign-in", async () => {
+    await page.keyboard.type("alice");
+    await press("Tab");
+    await page.keyboard.type("correct horse");
+    await press("Tab", "Space", "Enter");
+  });
+  results.refuseSignIn = await posted("sign-in", () => press("Tab", "Tab", "Tab", "Tab", "Enter"));
+  // After an error the message has the focus, and the next fields are those of the form.
+  results.signInAfterError = await posted("sign-in-wrong", async () => {
+    await press("Tab", "Tab");
+    await page.keyboard.type("correct horse");
+    await press("Enter");
+  });
+  results.allow = await posted("consent", () => page.locator("button").first().press("Enter"));
+  results.deny = await posted("consent", () => page.locator("button").last().press("Enter"));
+  results.enrol = await posted("enrolment", async () => {
+    await page.keyboard.type("correct horse battery");
+    await press("Tab");
+    await page.keyboard.type("correct horse battery");
+    await press("Enter");
+  });
+  results.signOut = await posted("confirm-sign-out", () => press("Tab", "Enter"));
+  // With JavaScript the form sends itself.
+  results.answer = await posted("answer", () => (javaScriptEnabled ? undefined : press("Enter")));
+  const isBack = (request) => request.url.startsWith("app.example/signed-out");
+  for (const answers of [true, false]) {
+    framesAnswer = answers;
+    const start = received.length;
+    await show(page, "signed-out-frames-back");
+    await until(start, (request) => request.url.startsWith("one.example"));
+    await until(start, (request) => request.url.startsWith("two.example"));
+    if (!javaScriptEnabled) await page.locator("#back").press("Enter");
+    results[answers ? "signedOut" : "signedOutWithoutAnswers"] = await until(start, isBack);
+  }
+  framesAnswer = true;
+  await context.close();
+  return results;
+}
+
+/** Pastes a password with the keys of the system. */
+async function paste() {
+  const { context, page } = await open({ permissions: ["clipboard-read", "clipboard-write"] });
+  await show(page, "sign-in");
+  await page.waitForLoadState("load");
+  await page.evaluate(() => navigator.clipboard.writeText("pasted password"));
+  await page.locator("#password").focus();
+  await page.keyboard.press("ControlOrMeta+V");
+  const value = await page.locator("#password").inputValue();
+  await context.close();
+  return value;
+}
+
+const result = {
+  look: () => look(),
+  load: () => load(),
+  use: async () => ({ scripted: await use(true), plain: await use(false), pasted: await paste() }),
+};
+console.log(JSON.stringify(await result[task.act]()));
+await browser.close();
+server.closeAllConnections();
+server.close();
