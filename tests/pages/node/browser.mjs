@@ -17,23 +17,26 @@ const pages = new Map(task.pages.map((page) => [`/${page.name}`, page]));
 // What the browser sent to clients, and with its forms to the server.
 const received = [];
 let framesAnswer = true;
+// Whether pages may leave by themselves. Without these scripts they stay, to be looked at.
+const leaves = task.act === "use";
+const LEAVING = /<script>(HTMLFormElement|\(\(\)=>)[^<]*<\/script>/;
 
 const server = createServer(async (request, reply) => {
   const host = request.headers.host;
   const page = pages.get(request.url);
   if (host.startsWith("localhost:") && page && request.method === "GET") {
-    reply.writeHead(page.status, page.headers).end(page.body);
+    reply.writeHead(page.status, page.headers).end(leaves ? page.body : page.body.replace(LEAVING, ""));
+    return;
+  }
+  if (request.url === "/favicon.ico") {
+    reply.writeHead(404).end();
     return;
   }
   let body = "";
   for await (const part of request) body += part;
   received.push({ method: request.method, url: `${host.replace(/^localhost:.*/, "localhost")}${request.url}`, body });
-  if (/^(one|two)\.example/.test(host)) {
-    if (framesAnswer) reply.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>x</title>");
-    return;
-  }
-  // The browser stays on its page.
-  reply.writeHead(204).end();
+  const isFrame = /^(one|two)\.example/.test(host);
+  if (framesAnswer || !isFrame) reply.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>x</title>");
 });
 await new Promise((done) => server.listen(0, "127.0.0.1", done));
 const { port } = server.address();
@@ -65,7 +68,13 @@ async function open(options) {
   return { context, page, complaints };
 }
 
-const show = (page, name) => page.goto(`http://localhost:${port}/${name}`, { waitUntil: "commit" });
+/** Opens a page, and waits for its last element and for the focus, unless the page may have left already. */
+async function show(page, name, scripted = true) {
+  await page.goto(`http://localhost:${port}/${name}`, { waitUntil: "commit" });
+  if (leaves && scripted && LEAVING.test(pages.get(`/${name}`).body)) return;
+  await page.locator("footer a").last().waitFor();
+  if (pages.get(`/${name}`).body.includes(" autofocus")) await page.locator("[autofocus]:focus").waitFor();
+}
 
 /** Waits until a request was received, and returns all that came since `start`. */
 async function until(start, matches) {
@@ -86,7 +95,6 @@ async function look() {
     complaints.length = 0;
     await page.setViewportSize(SMALL);
     await show(page, name);
-    await page.waitForLoadState("load");
     const focus = await page.evaluate(() => {
       const element = document.activeElement;
       return element.getAttribute("role") ?? element.id ?? element.tagName;
@@ -118,61 +126,69 @@ async function load() {
   const { context, page, complaints } = await open();
   for (const { name } of task.pages) {
     await show(page, name);
-    await page.waitForLoadState("load");
   }
   const ran = await page.evaluate(() => "ran" in globalThis);
   await context.close();
   return { complaints, ran };
 }
 
-/** Uses the pages as a person does, by keyboard alone. */
+/** Uses the pages as a person does, by keyboard alone. Each act has a tab of its own. */
 async function use(javaScriptEnabled) {
-  const { context, page } = await open({ javaScriptEnabled });
+  const { context } = await open({ javaScriptEnabled });
   const results = {};
+  async function tab(name, act) {
+    const page = await context.newPage();
+    await show(page, name, javaScriptEnabled);
+    const result = await act(page, async (...keys) => {
+      for (const key of keys) await page.keyboard.press(key);
+    });
+    await page.close();
+    return result;
+  }
   const isPost = (request) => request.method === "POST";
-  const press = async (...keys) => {
-    for (const key of keys) await page.keyboard.press(key);
-  };
-  const posted = async (name, act) => {
+  async function posted(name, act) {
     const start = received.length;
-    await show(page, name);
-    await page.waitForLoadState("load");
-    await act();
-    return (await until(start, isPost)).filter(isPost);
-  };
-  results.signIn = await posted("sign-in", async () => {
+    return tab(name, async (page, press) => {
+      await act(page, press);
+      return (await until(start, isPost)).filter(isPost);
+    });
+  }
+  results.signIn = await posted("sign-in", async (page, press) => {
     await page.keyboard.type("alice");
     await press("Tab");
     await page.keyboard.type("correct horse");
     await press("Tab", "Space", "Enter");
   });
-  results.refuseSignIn = await posted("sign-in", () => press("Tab", "Tab", "Tab", "Tab", "Enter"));
+  results.refuseSignIn = await posted("sign-in", (page, press) => press("Tab", "Tab", "Tab", "Tab", "Enter"));
   // After an error the message has the focus, and the next fields are those of the form.
-  results.signInAfterError = await posted("sign-in-wrong", async () => {
+  results.signInAfterError = await posted("sign-in-wrong", async (page, press) => {
     await press("Tab", "Tab");
     await page.keyboard.type("correct horse");
     await press("Enter");
   });
-  results.allow = await posted("consent", () => page.locator("button").first().press("Enter"));
-  results.deny = await posted("consent", () => page.locator("button").last().press("Enter"));
-  results.enrol = await posted("enrolment", async () => {
+  results.allow = await posted("consent", (page) => page.locator("button").first().press("Enter"));
+  results.deny = await posted("consent", (page) => page.locator("button").last().press("Enter"));
+  results.enrol = await posted("enrolment", async (page, press) => {
     await page.keyboard.type("correct horse battery");
     await press("Tab");
     await page.keyboard.type("correct horse battery");
     await press("Enter");
   });
-  results.signOut = await posted("confirm-sign-out", () => press("Tab", "Enter"));
+  results.signOut = await posted("confirm-sign-out", (page, press) => press("Tab", "Enter"));
   // With JavaScript the form sends itself.
-  results.answer = await posted("answer", () => (javaScriptEnabled ? undefined : press("Enter")));
-  const isBack = (request) => request.url.startsWith("app.example/signed-out");
+  results.answer = await posted("answer", async (page, press) => {
+    if (!javaScriptEnabled) await press("Enter");
+  });
+  const isOf = (start) => (request) => request.url.startsWith(start);
   for (const answers of [true, false]) {
     framesAnswer = answers;
     const start = received.length;
-    await show(page, "signed-out-frames-back");
-    await until(start, (request) => request.url.startsWith("one.example"));
-    await until(start, (request) => request.url.startsWith("two.example"));
-    if (!javaScriptEnabled) await page.locator("#back").press("Enter");
-    results[answers ? "signedOut" : "signedOutWithoutAnswers"] = await until(start, isBack);
+    results[answers ? "signedOut" : "signedOutWithoutAnswers"] = await tab("signed-out-frames-back", async (page) => {
+      await until(start, isOf("one.example"));
+      await until(start, isOf("two.example"));
+      if (!javaScriptEnabled) await page.locator("#back").press("Enter");
+      return until(start, isOf("app.example/signed-out"));
+    });
   }
   framesAnswer = true;
   await context.close();
@@ -183,7 +199,6 @@ async function use(javaScriptEnabled) {
 async function paste() {
   const { context, page } = await open({ permissions: ["clipboard-read", "clipboard-write"] });
   await show(page, "sign-in");
-  await page.waitForLoadState("load");
   await page.evaluate(() => navigator.clipboard.writeText("pasted password"));
   await page.locator("#password").focus();
   await page.keyboard.press("ControlOrMeta+V");
