@@ -72,6 +72,9 @@ pub(super) struct Texts(FluentBundle<FluentResource>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Html(String);
 
+/// What Fluent puts around what is put into a text.
+const ISOLATES: [char; 2] = ['\u{2068}', '\u{2069}'];
+
 impl HtmlSafe for Html {}
 
 impl fmt::Display for Html {
@@ -132,6 +135,13 @@ impl Texts {
         let mut values = FluentArgs::new();
         values.set(variable, FluentValue::from(number));
         Html::isolated(&self.plain(key, &values))
+    }
+
+    /// Returns a text with a number, as plain text for an attribute.
+    pub(super) fn label(&self, key: &str, variable: &str, number: u64) -> String {
+        let mut values = FluentArgs::new();
+        values.set(variable, FluentValue::from(number));
+        self.plain(key, &values).replace(ISOLATES, "")
     }
 
     /// Returns the title of a window: the name of the page, and the name of the Identity.
@@ -256,7 +266,8 @@ mod tests {
             .collect();
         let unused: Vec<_> = messages.keys().filter(|it| !used.contains(**it)).collect();
         assert!(unused.is_empty(), "no page uses {unused:?}");
-        let call = Regex::new(r#"\b(say|say_of|count)\(\s*"([^"]+)"(?:,\s*"([^"]+)")?"#).unwrap();
+        let call =
+            Regex::new(r#"\b(say|say_of|count|label)\(\s*"([^"]+)"(?:,\s*"([^"]+)")?"#).unwrap();
         let mut calls = 0;
         for found in call.captures_iter(&code) {
             let variables = messages

@@ -66,7 +66,7 @@ struct ConfirmView<'a> {
 struct SignedOutView<'a> {
     head: Head<'a>,
     texts: &'a Texts,
-    frames: Vec<(ClientUri<'a>, Html)>,
+    frames: Vec<(ClientUri<'a>, String)>,
     back: Option<(ClientUri<'a>, Html)>,
     script: Option<Html>,
 }
@@ -121,13 +121,6 @@ impl<'a> SignedOut<'a> {
             frames: origins,
             forms: Forms::None,
         };
-        let title = |number: usize| {
-            texts.count(
-                "signed-out-frame",
-                "number",
-                u64::try_from(number).unwrap_or(u64::MAX),
-            )
-        };
         let frames = framed.into_iter().zip(1..);
         let back = |back: WayBack<'a>| {
             let client = Shown::new(back.client, MAX_CLIENT);
@@ -136,7 +129,9 @@ impl<'a> SignedOut<'a> {
         let view = SignedOutView {
             head: context.head("signed-out-title", false),
             texts,
-            frames: frames.map(|(uri, number)| (uri, title(number))).collect(),
+            frames: frames
+                .map(|(uri, number)| (uri, texts.label("signed-out-frame", "number", number)))
+                .collect(),
             back: self.back.map(back),
             script: goes_back.then(|| Html::of_own(SCRIPT)),
         };

@@ -35,6 +35,14 @@ pub(crate) fn attributes_of<'d>(
         .collect()
 }
 
+/// The values of all attributes.
+pub(crate) fn attributes(document: &Html) -> Vec<String> {
+    let nodes = document.tree.nodes();
+    let elements = nodes.filter_map(|node| node.value().as_element());
+    let values = elements.flat_map(|element| element.attrs().map(|(_, value)| value.to_owned()));
+    values.collect()
+}
+
 /// The elements in their order, each with the names of its attributes. What Fluent isolates is left out, since sentences
 /// differ in it.
 pub(crate) fn skeleton(document: &Html) -> Vec<String> {

@@ -85,6 +85,12 @@ fn every_page_is_valid_html() {
         for sample in pages(language) {
             let errors = html::parse(&sample.page).errors;
             assert!(errors.is_empty(), "{}: {errors:?}", sample.name);
+            // Markup in an attribute would be read out as it is.
+            let attributes = html::attributes(&html::parse(&sample.page));
+            let markup = attributes
+                .iter()
+                .find(|value| value.contains(['<', '\u{2068}']));
+            assert_eq!(markup, None, "{}", sample.name);
         }
     }
 }
