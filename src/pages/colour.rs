@@ -57,11 +57,6 @@ impl Colour {
         }
     }
 
-    /// Returns whether the colour is a background for black text.
-    pub fn is_light(self) -> bool {
-        self.text() == BLACK
-    }
-
     /// Returns the colour, mixed with the text colour of `backgrounds` until it is readable on all of them. They must
     /// all be light or all be dark.
     pub fn readable_on(self, backgrounds: &[Self]) -> Self {

@@ -35,6 +35,13 @@ impl Language {
         }
     }
 
+    /// Returns the language with this tag.
+    pub fn of_tag(tag: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|it| it.tag().eq_ignore_ascii_case(tag))
+    }
+
     /// Returns the name of the language in the language itself.
     pub const fn name(self) -> &'static str {
         match self {
@@ -197,6 +204,15 @@ mod tests {
             }
         }
         messages
+    }
+
+    #[test]
+    fn a_language_is_found_by_its_tag() {
+        for language in Language::ALL {
+            assert_eq!(Language::of_tag(language.tag()), Some(language));
+        }
+        assert_eq!(Language::of_tag("DE"), Some(Language::German));
+        assert_eq!(Language::of_tag("nl"), None);
     }
 
     #[test]

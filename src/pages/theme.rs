@@ -37,11 +37,10 @@ pub struct ThemeFields<'a> {
     pub name: &'a str,
     /// The URL of the logo: `https`, or `data:image/…;base64,…` of at most 10 KiB.
     pub logo: Option<&'a str>,
-    /// The colour of buttons and links, as `#rrggbb`.
+    /// The colour of buttons and links on a light page, as `#rrggbb`.
     pub accent: Option<&'a str>,
-    /// The colour of the page around the text, as `#rrggbb`. A light colour is used in light mode, a dark colour in dark
-    /// mode.
-    pub background: Option<&'a str>,
+    /// Their colour on a dark page. Without it, the other one is made lighter.
+    pub accent_dark: Option<&'a str>,
 }
 
 /// What is wrong with a theme.
@@ -84,7 +83,7 @@ impl Theme {
         }
         let image_source = fields.logo.map(image_source).transpose()?;
         let accent = colour(fields.accent)?.unwrap_or(ACCENT);
-        let style = style(accent, colour(fields.background)?);
+        let style = style(accent, colour(fields.accent_dark)?.unwrap_or(accent));
         Ok(Self {
             name,
             logo: fields.logo.map(str::to_owned),
@@ -122,17 +121,16 @@ fn image_source(logo: &str) -> Result<String, ThemeFault> {
 }
 
 /// Writes the colours before the style.
-fn style(accent: Colour, background: Option<Colour>) -> String {
-    let light = background.filter(|it| it.is_light()).unwrap_or(LIGHT_PAGE);
-    let dark = background.filter(|it| !it.is_light()).unwrap_or(DARK_PAGE);
-    let variables = |page: Colour, card: Colour| {
+fn style(accent: Colour, accent_dark: Colour) -> String {
+    let variables = |page: Colour, card: Colour, accent: Colour| {
         let accent = accent.readable_on(&[card]);
         let (on_page, on_accent) = (page.text(), accent.text());
         format!(
             ":root{{--page:{page};--on-page:{on_page};--accent:{accent};--on-accent:{on_accent}}}"
         )
     };
-    let (light, dark) = (variables(light, LIGHT_CARD), variables(dark, DARK_CARD));
+    let light = variables(LIGHT_PAGE, LIGHT_CARD, accent);
+    let dark = variables(DARK_PAGE, DARK_CARD, accent_dark);
     format!("{light}\n@media (prefers-color-scheme:dark){{{dark}}}\n{STYLE}")
 }
 
@@ -209,17 +207,18 @@ mod tests {
     }
 
     #[test]
-    fn a_background_is_used_in_the_mode_that_it_suits() {
-        let (light, dark) = (Colour::of(0xff_ee_dd), Colour::of(0x20_10_30));
-        let default = style(ACCENT, None);
-        assert_eq!(
-            style(ACCENT, Some(light)),
-            default.replace("#f4f5f7", "#ffeedd")
-        );
-        assert_eq!(
-            style(ACCENT, Some(dark)),
-            default.replace("#111318", "#201030")
-        );
+    fn each_mode_has_its_colour_if_it_is_readable() {
+        let (dark_blue, light_blue) = (Colour::of(0x1a_4f_a0), Colour::of(0x8a_b4_f8));
+        let accents = |light, dark| -> Vec<String> {
+            let style = style(light, dark);
+            let parts = style.split("--accent:").skip(1);
+            parts.map(|it| it[..7].to_owned()).collect()
+        };
+        assert_eq!(accents(dark_blue, light_blue), ["#1a4fa0", "#8ab4f8"]);
+        let adjusted = accents(light_blue, dark_blue);
+        for (adjusted, card) in adjusted.iter().zip([LIGHT_CARD, DARK_CARD]) {
+            assert!(Colour::parse(adjusted).unwrap().contrast(card) >= super::super::colour::TEXT);
+        }
     }
 
     #[test]

@@ -169,7 +169,7 @@ fn french_pages_are_accessible() {
 #[test]
 fn a_theme_of_any_colours_is_readable() {
     use symbolon::pages::{Theme, ThemeFields};
-    for (name, accent, background) in [
+    for (name, accent, accent_dark) in [
         ("yellow", "#ffee00", "#fff8c0"),
         ("black", "#000000", "#101010"),
         ("grey", "#808080", "#777777"),
@@ -177,7 +177,7 @@ fn a_theme_of_any_colours_is_readable() {
         let fields = ThemeFields {
             name,
             accent: Some(accent),
-            background: Some(background),
+            accent_dark: Some(accent_dark),
             ..ThemeFields::default()
         };
         let theme = Theme::new(fields).unwrap();
