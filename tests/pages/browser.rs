@@ -137,7 +137,7 @@ fn is_sound(language: Language, viewports: &str) {
     assert_eq!(seen.len(), pages.len());
     let mut faults = Vec::new();
     for (facts, page) in seen.iter().zip(&pages) {
-        for kind in ["violations", "overflow", "complaints"] {
+        for kind in ["violations", "incomplete", "overflow", "complaints"] {
             for fault in facts[kind].as_array().unwrap() {
                 faults.push(format!("{}: {kind}: {fault}", page.name));
             }
@@ -195,7 +195,17 @@ fn a_theme_of_any_colours_is_readable() {
 fn long_and_hostile_texts_stay_in_their_place() {
     let theme = crate::theme();
     let long = "W".repeat(300);
-    let pages = samples::all(Language::German, &theme, &Words::hostile(&long));
+    let mut pages = samples::all(Language::German, &theme, &Words::hostile(&long));
+    let with_words = [
+        "sign-in-again",
+        "consent",
+        "enrolment",
+        "confirm-sign-out",
+        "signed-out-frames-back",
+        "not-allowed",
+    ];
+    pages.retain(|page| with_words.contains(&page.name));
+    assert_eq!(pages.len(), with_words.len());
     let seen = browse("look", "small", "long", &pages);
     for facts in seen.as_array().unwrap() {
         assert_eq!(facts["overflow"], json!([]), "{}", facts["name"]);

@@ -99,15 +99,17 @@ async function look() {
       const element = document.activeElement;
       return element.getAttribute("role") ?? element.id ?? element.tagName;
     });
-    const facts = { name, title: await page.title(), focus, violations: [], overflow: [] };
+    const facts = { name, focus, violations: [], incomplete: [], overflow: [] };
     for (const viewport of task.viewports === "all" ? [SMALL, LARGE] : [SMALL]) {
       await page.setViewportSize(viewport);
       for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });
         const view = `${colorScheme}-${viewport.width}`;
-        const { violations, incomplete } = await new AxeBuilder({ page }).setLegacyMode(true).analyze();
-        for (const { id, nodes } of [...violations, ...incomplete]) {
-          for (const node of nodes) facts.violations.push(`${view}: ${id}: ${node.html}: ${node.failureSummary}`);
+        const found = await new AxeBuilder({ page }).setLegacyMode(true).analyze();
+        for (const kind of ["violations", "incomplete"]) {
+          for (const { id, nodes } of found[kind]) {
+            for (const node of nodes) facts[kind].push(`${view}: ${id}: ${node.html}: ${node.failureSummary}`);
+          }
         }
         const widths = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
         if (widths[0] > widths[1]) facts.overflow.push(`${view}: ${widths}`);
