@@ -74,8 +74,9 @@ impl Colour {
             let sum = u16::from(own) * (STEPS - step) + u16::from(other) * step;
             u8::try_from(sum / STEPS).unwrap_or(u8::MAX)
         };
-        let ([a, b, c], [x, y, z]) = (self.0, other.0);
-        Self([mix(a, x), mix(b, y), mix(c, z)])
+        Self(std::array::from_fn(|channel| {
+            mix(self.0[channel], other.0[channel])
+        }))
     }
 }
 

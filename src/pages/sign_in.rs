@@ -115,8 +115,8 @@ struct View<'a> {
     not_you: Option<(LocalPath<'a>, Html)>,
     is_username_wrong: bool,
     is_password_wrong: bool,
-    focuses_username: bool,
-    focuses_password: bool,
+    /// The ID of the field that has the focus; the problem has it if there is one.
+    focus: Option<&'static str>,
     remember: Option<bool>,
     cancel: Option<Html>,
 }
@@ -143,7 +143,11 @@ impl SignIn<'_> {
         let cancel = client.as_ref().filter(|_| self.can_refuse);
         let problem = self.problem;
         let is_free = problem.is_none();
-        let has_username = !username.is_empty();
+        let first_empty = if username.is_empty() {
+            "username"
+        } else {
+            "password"
+        };
         let view = View {
             head: context.head(title, !is_free),
             texts,
@@ -157,8 +161,7 @@ impl SignIn<'_> {
             not_you,
             is_username_wrong: matches!(problem, Some(Problem::NoUsername | Problem::Wrong)),
             is_password_wrong: matches!(problem, Some(Problem::NoPassword | Problem::Wrong)),
-            focuses_username: is_free && !has_username,
-            focuses_password: is_free && has_username,
+            focus: is_free.then_some(first_empty),
             remember: self.remember,
         };
         let policy = Policy {
