@@ -73,7 +73,7 @@ async function show(page, name, scripted = true) {
   await page.goto(`http://localhost:${port}/${name}`, { waitUntil: "commit" });
   if (leaves && scripted && LEAVING.test(pages.get(`/${name}`).body)) return;
   await page.locator("footer a").last().waitFor();
-  if (pages.get(`/${name}`).body.includes(" autofocus")) await page.locator("[autofocus]:focus").waitFor();
+  if (await page.locator("[autofocus]").count()) await page.locator("[autofocus]:focus").waitFor();
 }
 
 /** Waits until a request was received, and returns all that came since `start`. */
