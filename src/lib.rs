@@ -9,6 +9,7 @@ pub mod json_stream;
 pub mod keys;
 mod lock;
 pub mod oauth;
+pub mod pages;
 pub mod people;
 pub mod reconcile;
 pub mod resources;

@@ -36,6 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "keys",
             "oauth",
             "store",
+            "pages",
             "directory",
             "people",
             "tokens",
@@ -74,6 +75,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("keys", &["tokens", "resources", "telemetry"]),
     ("oauth", &["directory", "people", "tokens", "resources"]),
     ("store", &["people", "tokens"]),
+    ("pages", &["characters"]),
     ("people", &["tokens"]),
     ("directory", &["tokens", "resources", "characters"]),
     ("tokens", &[]),
@@ -100,6 +102,7 @@ const IMPURE: &[&str] = &[
 ];
 const PURE: &[&str] = &[
     "oauth",
+    "pages",
     "people",
     "directory",
     "tokens",
