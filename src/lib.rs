@@ -10,6 +10,7 @@ pub mod keys;
 pub mod kube_call;
 mod lock;
 pub mod oauth;
+pub mod pages;
 pub mod people;
 pub mod reconcile;
 pub mod resources;

@@ -20,6 +20,7 @@ mod reference;
 mod restore;
 mod serve;
 mod signals;
+pub mod store;
 mod terminal;
 mod unshown;
 

@@ -53,6 +53,8 @@ pub enum JwtError {
 pub struct VerifiedToken {
     /// The verified claims.
     pub claims: AccessTokenClaims,
+    /// The whole payload: a person's token has more claims.
+    pub payload: Vec<u8>,
     /// The `kid` of the key that signed it.
     pub kid: String,
     /// The algorithm of that key.
@@ -166,6 +168,29 @@ impl KeyRing {
     /// [`JwtError`], checked from the cheapest reason to the most expensive.
     pub fn verify(&self, token: &str) -> Result<VerifiedToken, JwtError> {
         let jwt = UnverifiedJwt::parse(token)?;
+        let algorithm = self.check(&jwt)?;
+        let claims = AccessTokenClaims::from_json(&jwt.payload).map_err(JwtError::Claims)?;
+        Ok(VerifiedToken {
+            claims,
+            payload: jwt.payload,
+            kid: jwt.kid,
+            algorithm,
+        })
+    }
+
+    /// Returns the payload of an untrusted text that this issuer signed as a token of this type. The caller checks that
+    /// its claims are of the expected kind: the same type may mark several kinds.
+    ///
+    /// # Errors
+    /// As [`KeyRing::verify`], except [`JwtError::Claims`].
+    pub fn payload(&self, token: &str, typ: TokenType) -> Result<Vec<u8>, JwtError> {
+        let jwt = UnverifiedJwt::parse_as(token, &[typ])?;
+        self.check(&jwt)?;
+        Ok(jwt.payload)
+    }
+
+    /// Checks the signature, and returns the algorithm of the key.
+    fn check(&self, jwt: &UnverifiedJwt<'_>) -> Result<Algorithm, JwtError> {
         let RingKey { key, .. } = self
             .keys
             .iter()
@@ -177,12 +202,7 @@ impl KeyRing {
         if !key.verifies(jwt.signing_input.as_bytes(), &jwt.signature) {
             return Err(JwtError::BadSignature);
         }
-        let claims = AccessTokenClaims::from_json(&jwt.payload).map_err(JwtError::Claims)?;
-        Ok(VerifiedToken {
-            claims,
-            kid: jwt.kid,
-            algorithm: key.algorithm(),
-        })
+        Ok(key.algorithm())
     }
 }
 

@@ -3,17 +3,19 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::person::Barred;
 use crate::directory::tables::record::{EntryRecord, IdentityRecord};
 use crate::directory::{
     AcceptedClient, CredentialRecord, Directory, GrantedScope, Invalid, ObjectKey, Served,
     is_audience_of,
 };
+use crate::people::grant::Ended;
 use crate::resources::GrantType;
 use crate::tokens::claims::{Audience, ClaimError, PrincipalKind};
 use crate::tokens::{AccessTokenClaims, TokenId, reference};
 
 /// How far `nbf` and `iat` of a token of our own may be in the future: another replica's clock wrote them.
-const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
+pub(super) const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
 /// A well-formed token; a JWT's signature is already verified.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,10 @@ pub enum Inactive {
     NotYetValid,
     /// The directory refused the token.
     Invalid(Invalid),
+    /// The grant of a person's token has ended.
+    Ended(Ended),
+    /// The person may not act.
+    Barred(Barred),
     /// The token is valid, but not for this caller.
     WrongAudience,
 }
@@ -50,6 +56,8 @@ impl Inactive {
             Self::WrongIssuer => "wrong_issuer",
             Self::NotYetValid => "not_yet_valid",
             Self::Invalid(why) => why.as_str(),
+            Self::Ended(why) => ended(why),
+            Self::Barred(why) => why.as_str(),
             Self::WrongAudience => "wrong_audience",
         }
     }
@@ -101,6 +109,24 @@ impl<'a> Active<'a> {
     }
 }
 
+/// Returns when a JWT expires: its Identity's present limit also applies to earlier tokens.
+pub(super) fn end(client: &AcceptedClient<'_>, claims: &AccessTokenClaims) -> Timestamp {
+    let ceiling = client.identity.record.max_access_token_lifetime;
+    let ceiling = claims.iat.saturating_add(ceiling).unwrap_or(claims.exp);
+    claims.exp.min(ceiling)
+}
+
+/// Returns the name of the reason that a grant has ended.
+const fn ended(why: Ended) -> &'static str {
+    match why {
+        Ended::Client => "grant_of_another_client",
+        Ended::Revoked => "grant_revoked",
+        Ended::Session => "signed_out",
+        Ended::Account => "account_revoked",
+        Ended::Expired => "grant_expired",
+    }
+}
+
 /// Judges a token at an Identity.
 ///
 /// # Errors
@@ -149,6 +175,10 @@ fn judge_jwt<'a>(
     now: Timestamp,
 ) -> Result<Active<'a>, Inactive> {
     let refused = |refusal| Err(Inactive::Invalid(refusal));
+    // A person's token is only valid together with its grant, see `person_token`.
+    if claims.principal_kind == PrincipalKind::Person {
+        return Err(Inactive::WrongKind);
+    }
     let client = directory
         .access_token_client(
             identity,
@@ -161,10 +191,7 @@ fn judge_jwt<'a>(
     claims.check_issuer(&client.identity.record.issuer)?;
     claims.check_time(now, CLOCK_LEEWAY)?;
     // The leeway is for clocks that are ahead. No token is accepted after its end.
-    let ceiling = client.identity.record.max_access_token_lifetime;
-    let expires_at = claims
-        .exp
-        .min(claims.iat.saturating_add(ceiling).unwrap_or(claims.exp));
+    let expires_at = end(&client, claims);
     if expires_at <= now {
         return refused(Invalid::Expired);
     }

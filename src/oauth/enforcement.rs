@@ -75,6 +75,14 @@ pub fn check<'a>(
 ) -> Result<Passed<'a>, Denial> {
     let token =
         access_token::judge(directory, identity, presented, now).map_err(Denial::Inactive)?;
+    admit(token, gateway)
+}
+
+/// Decides whether a valid token, also a person's, may pass a gateway.
+///
+/// # Errors
+/// [`Denial`].
+pub fn admit<'a>(token: Active<'a>, gateway: &GatewayRecord) -> Result<Passed<'a>, Denial> {
     let of_audience = |scope: &&GrantedScope<'_>| token.is_for(scope, &gateway.audience);
     let scopes: Vec<_> = token.scopes.iter().filter(of_audience).copied().collect();
     if scopes.is_empty() {

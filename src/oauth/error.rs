@@ -9,6 +9,8 @@ pub enum ErrorCode {
     InvalidRequest,
     /// RFC 6749 section 5.2.
     InvalidClient,
+    /// RFC 6749 section 5.2.
+    InvalidGrant,
     /// RFC 6749 sections 4.1.2.1 and 5.2. On a page, the client is unknown.
     UnauthorizedClient,
     /// RFC 6749 section 5.2.
@@ -53,6 +55,7 @@ impl ErrorCode {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
@@ -78,6 +81,7 @@ impl ErrorCode {
     pub const fn status(self) -> u16 {
         match self {
             Self::InvalidRequest
+            | Self::InvalidGrant
             | Self::UnauthorizedClient
             | Self::UnsupportedGrantType
             | Self::InvalidScope

@@ -17,13 +17,15 @@ const MAX_PARAMETERS: usize = 64;
 const REPEATABLE: &str = "resource";
 /// Parameters that carry credentials or a request. They are refused in a URL, which proxies log (RFC 6749 section
 /// 2.3.1, RFC 7662 section 2.1, RFC 7009 section 2.1).
-pub(super) const NEVER_IN_A_QUERY: [&str; 12] = [
+pub(super) const NEVER_IN_A_QUERY: [&str; 14] = [
     "access_token",
     "assertion",
     "client_assertion",
     "client_assertion_type",
     "client_id",
     "client_secret",
+    "code",
+    "code_verifier",
     "grant_type",
     "refresh_token",
     "resource",

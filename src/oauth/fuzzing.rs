@@ -1,4 +1,4 @@
-//! Fuzz targets: forms, credentials and grant requests, each compared with a second, naive parser.
+//! Fuzz targets: forms, credentials, grant requests and ID token hints, each compared with a second, naive parser.
 #![allow(
     missing_docs,
     clippy::missing_panics_doc,
@@ -18,12 +18,13 @@ use super::bearer::{self, Unusable};
 use super::client_auth::authenticate;
 use super::form::{Form, check_query};
 use super::grants::client_credentials::decide;
+use super::id_token::Hint;
 use super::{ErrorCode, OAuthError};
 use crate::directory::testing::{QUICKSTART, World};
 use crate::directory::{Directory, ObjectKey};
 use crate::fuzzing::cut;
 use crate::resources::OwnerKind;
-use crate::tokens::{AccessTokenClaims, SeededEntropy};
+use crate::tokens::{AccessTokenClaims, PersonClaims, SeededEntropy};
 
 const CLIENT_ID: &str = "blue.shop";
 
@@ -258,6 +259,40 @@ pub fn grant(body: &[u8]) {
     assert_eq!(AccessTokenClaims::from_json(&json).unwrap(), issue.claims);
 }
 
+/// A payload is a hint only if it has the claims of an ID token, none of another kind's, and this issuer; it is never an
+/// access token too.
+pub fn hint(data: &[u8]) {
+    const ISSUER: &str = "https://id.example.com/id";
+    let Ok(hint) = Hint::from_json(data, ISSUER) else {
+        return;
+    };
+    assert!(AccessTokenClaims::from_json(data).is_err());
+    assert!(PersonClaims::from_json(data).is_err());
+    // A skipped claim may hold a number that no JSON value can.
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(data) else {
+        return;
+    };
+    assert_eq!(value["iss"], ISSUER);
+    assert_eq!(value["sub"], *hint.subject);
+    assert!(!hint.subject.is_empty());
+    assert_eq!(value["aud"], *hint.client_id);
+    let session = hint.session.map(String::from);
+    assert_eq!(value["sid"].as_str().map(str::to_owned), session);
+    for name in ["exp", "iat", "auth_time"] {
+        assert!(value[name].is_i64(), "{name}");
+    }
+    for name in [
+        "client_id",
+        "client_uid",
+        "principal_kind",
+        "scope",
+        "events",
+        "jti",
+    ] {
+        assert!(value.get(name).is_none(), "{name}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::fuzzing::replay;
@@ -270,6 +305,11 @@ mod tests {
     #[test]
     fn kept_credentials_authenticate_only_if_they_are_right() {
         replay("credentials", super::credentials);
+    }
+
+    #[test]
+    fn kept_hints_are_id_tokens_alone() {
+        replay("hint", super::hint);
     }
 
     #[test]

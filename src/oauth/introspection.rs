@@ -20,7 +20,7 @@ const MAX_AUDIENCES: usize = 8 * 1024;
 /// The answer for an inactive token (RFC 7662 section 2.2).
 pub const INACTIVE: &str = r#"{"active":false}"#;
 
-/// The answer for an active token.
+/// The answer for an active token. A person's token has more members, see `person_introspection`.
 #[derive(Debug, Serialize)]
 pub struct Introspection<'a> {
     active: bool,
@@ -44,7 +44,7 @@ pub struct Introspection<'a> {
 
 /// One audience as a string, several as a list (RFC 7519 section 4.1.3).
 #[derive(Debug)]
-struct Audiences(Vec<Arc<str>>);
+pub(super) struct Audiences(pub(super) Vec<Arc<str>>);
 
 impl Serialize for Audiences {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -71,17 +71,23 @@ pub fn introspect<'a>(
     if shown.is_empty() {
         return Err(Inactive::WrongAudience);
     }
-    let mut answer = Introspection::of(caller, &active, &shown);
+    let audience = audience(caller, &active, &shown);
+    let mut answer = Introspection::of(&active, audience, scope::join(&shown));
     // A client that introspects its own token does not use it.
     answer.used = active.issued.filter(|_| !is_own(caller, &active));
     Ok(answer)
 }
 
-fn is_own(caller: &AcceptedClient<'_>, active: &Active<'_>) -> bool {
+/// Whether the token was issued to the caller.
+pub(super) fn is_own(caller: &AcceptedClient<'_>, active: &Active<'_>) -> bool {
     caller.client.object.uid == active.client.client.object.uid
 }
 
-fn shown_to<'a>(caller: &AcceptedClient<'_>, active: &Active<'a>) -> Vec<GrantedScope<'a>> {
+/// Returns the scopes of APIs that the caller may see.
+pub(super) fn shown_to<'a>(
+    caller: &AcceptedClient<'_>,
+    active: &Active<'a>,
+) -> Vec<GrantedScope<'a>> {
     let own = is_own(caller, active);
     let record = caller.client.record;
     let is_shown = |scope: &&GrantedScope<'_>| {
@@ -104,22 +110,25 @@ impl<'a> Introspection<'a> {
         self.used
     }
 
-    fn of(caller: &AcceptedClient<'_>, active: &Active<'a>, shown: &[GrantedScope<'_>]) -> Self {
+    pub(super) fn of(active: &Active<'a>, aud: Audiences, scope: String) -> Self {
         let client = active.client.client.record;
         Self {
             active: true,
             iss: &active.identity().record.issuer,
             sub: active.subject,
-            aud: audience(caller, active, shown),
+            aud,
             client_id: &client.client_id,
-            scope: scope::join(shown),
+            scope,
             token_type: "Bearer",
             iat: active.issued_at.as_second(),
             nbf: active.issued_at.as_second(),
             exp: active.expires_at.map(Timestamp::as_second),
             jti: active.id,
             principal_kind: active.kind,
-            client_system_user: client.system_user.as_deref(),
+            client_system_user: client
+                .system_user
+                .as_deref()
+                .filter(|_| active.kind != PrincipalKind::Person),
             used: None,
         }
     }
@@ -137,7 +146,7 @@ impl<'a> Introspection<'a> {
 
 /// Collects the audiences that the token has through the shown scopes: always the caller's own, and others while there
 /// is room. An API that looks for its own audience finds it.
-fn audience(
+pub(super) fn audience(
     caller: &AcceptedClient<'_>,
     active: &Active<'_>,
     shown: &[GrantedScope<'_>],

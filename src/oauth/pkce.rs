@@ -41,15 +41,19 @@ impl Challenge {
         is_one.then(|| Self(text.to_owned())).ok_or(NotAChallenge)
     }
 
-    /// Returns whether `verifier` is the `code_verifier` from which this challenge was derived (RFC 7636 section 4.6).
-    pub fn is_met_by(&self, verifier: &str) -> bool {
+    /// Derives the challenge of a `code_verifier`; `None` if the text is not one (RFC 7636 section 4.1).
+    pub fn of_verifier(verifier: &str) -> Option<Self> {
         let is_unreserved =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-        if !VERIFIER_LENGTHS.contains(&verifier.len()) || !verifier.bytes().all(is_unreserved) {
-            return false;
-        }
-        let hash = URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()));
-        verify_slices_are_equal(hash.as_bytes(), self.0.as_bytes()).is_ok()
+        let is_one =
+            VERIFIER_LENGTHS.contains(&verifier.len()) && verifier.bytes().all(is_unreserved);
+        is_one.then(|| Self(URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()))))
+    }
+
+    /// Returns whether `verifier` is the `code_verifier` from which this challenge was derived (RFC 7636 section 4.6).
+    pub fn is_met_by(&self, verifier: &str) -> bool {
+        Self::of_verifier(verifier)
+            .is_some_and(|own| verify_slices_are_equal(own.0.as_bytes(), self.0.as_bytes()).is_ok())
     }
 }
 
@@ -80,6 +84,10 @@ mod tests {
 
     #[test]
     fn the_example_of_the_rfc_holds() {
+        assert_eq!(
+            Challenge::of_verifier(VERIFIER),
+            Challenge::parse(CHALLENGE).ok()
+        );
         assert!(Challenge::parse(CHALLENGE).unwrap().is_met_by(VERIFIER));
     }
 

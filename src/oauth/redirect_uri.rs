@@ -24,6 +24,30 @@ fn matches(registered: &str, requested: &str) -> bool {
     loopback(registered).is_some_and(|own| loopback(requested) == Some(own))
 }
 
+/// Returns whether a redirect URI leads to an application on the person's own device: it is a loopback one, or has a
+/// private scheme (RFC 8252 section 7).
+pub fn is_native(uri: &str) -> bool {
+    let is_web = |scheme: &str| {
+        let start = uri.as_bytes().get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
+    };
+    loopback(uri).is_some() || !(is_web("https:") || is_web("http:"))
+}
+
+/// Adds fields to the query of a registered URI. Its own query stays, and it has no fragment.
+pub fn with_query<'f>(uri: &str, fields: impl IntoIterator<Item = (&'f str, &'f str)>) -> String {
+    let separator = match uri {
+        _ if uri.ends_with(['?', '&']) => "",
+        _ if uri.contains('?') => "&",
+        _ => "?",
+    };
+    let start = format!("{uri}{separator}");
+    let length = start.len();
+    form_urlencoded::Serializer::for_suffix(start, length)
+        .extend_pairs(fields)
+        .finish()
+}
+
 /// Splits a loopback URI into its host and what follows the port; `None` for every other URI.
 fn loopback(uri: &str) -> Option<(&'static str, &str)> {
     let after = uri.strip_prefix("http://")?;
@@ -95,6 +119,41 @@ mod tests {
     #[case::loopback_with_a_fragment("http://localhost:3000/cb#x")]
     fn any_other_uri_is_refused(#[case] requested: &str) {
         assert!(!is_registered(REGISTERED, requested));
+    }
+
+    #[test]
+    fn fields_are_added_to_the_query_that_is_there() {
+        let fields = [("iss", "https://h/id"), ("sid", "a&b")];
+        let added = "iss=https%3A%2F%2Fh%2Fid&sid=a%26b";
+        for (uri, start) in [
+            ("https://a.example/x", "https://a.example/x?"),
+            ("https://a.example/x?t=1", "https://a.example/x?t=1&"),
+            ("https://a.example/x?", "https://a.example/x?"),
+            ("https://a.example/x?t=1&", "https://a.example/x?t=1&"),
+        ] {
+            assert_eq!(with_query(uri, fields), format!("{start}{added}"));
+        }
+    }
+
+    #[test]
+    fn loopback_uris_and_private_schemes_are_of_native_applications() {
+        for native in [
+            "http://127.0.0.1/cb",
+            "http://localhost:3000/cb",
+            "http://[::1]:4000/cb",
+            "com.example.app:/cb",
+        ] {
+            assert!(is_native(native), "{native}");
+        }
+        for web in [
+            "https://app.example.com/cb",
+            "https://localhost/cb",
+            "HTTPS://app.example.com/cb",
+            "http://app.example.com/cb",
+            "http://localhost.example.com/cb",
+        ] {
+            assert!(!is_native(web), "{web}");
+        }
     }
 
     #[test]

@@ -53,6 +53,23 @@ fn named<'a>(
     Ok(scopes)
 }
 
+/// Splits a requested scope into its values, each once.
+///
+/// # Errors
+/// `invalid_scope` if it is malformed or names too many.
+pub fn values(asked: &str) -> Result<Vec<&str>, OAuthError> {
+    let mut values = Vec::new();
+    for (count, value) in asked.split(' ').enumerate() {
+        if count == MAX_SCOPES || !is_scope_token(value) {
+            return Err(invalid("scope is malformed"));
+        }
+        if !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    Ok(values)
+}
+
 /// `scope-token` of RFC 6749 section 3.3.
 fn is_scope_token(value: &str) -> bool {
     !value.is_empty()
@@ -103,6 +120,17 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    #[test]
+    fn a_requested_scope_is_split_strictly() {
+        assert_eq!(values("b a b").unwrap(), ["b", "a"]);
+        for malformed in ["", " a", "a ", "a  b", "a\"", "a\\", "a\tb", "\u{e9}"] {
+            assert!(values(malformed).is_err(), "{malformed:?}");
+        }
+        let many = |count: usize| vec!["a"; count].join(" ");
+        assert!(values(&many(MAX_SCOPES)).is_ok());
+        assert!(values(&many(MAX_SCOPES + 1)).is_err());
+    }
 
     #[rstest]
     #[case::with_room(&["aa", "bb", "cc"], 9, "aa bb cc")]

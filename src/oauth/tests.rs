@@ -630,6 +630,7 @@ fn each_error_has_its_registered_code_and_status() {
             503,
         ),
         (ErrorCode::ServerError, "server_error", 500),
+        (ErrorCode::InvalidGrant, "invalid_grant", 400),
         (ErrorCode::AccessDenied, "access_denied", 400),
         (
             ErrorCode::UnsupportedResponseType,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::grant::{Client, Grant};
 use super::later;
 use crate::tokens::{TokenHash, TokenId};
 
@@ -20,10 +21,8 @@ pub struct Code {
     pub id: TokenId,
     /// The hash of the code.
     pub hash: TokenHash,
-    /// The grant that it gives.
+    /// The grant that it gives, which also names its client.
     pub grant: TokenId,
-    /// The client's ID.
-    pub client: String,
     /// The redirect URI of the request, empty if it named none.
     pub redirect_uri: String,
     /// The S256 challenge (RFC 7636).
@@ -38,13 +37,13 @@ pub struct Code {
 
 /// A request to redeem a code.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Use {
+pub struct Use<'a> {
     /// The code's ID.
     pub id: TokenId,
     /// The hash of the presented code.
     pub hash: TokenHash,
     /// The authenticated client.
-    pub client: String,
+    pub client: Client<'a>,
     /// The redirect URI of the request, empty if it names none.
     pub redirect_uri: String,
     /// The S256 challenge of the presented verifier.
@@ -66,17 +65,19 @@ pub enum Verdict {
     Expired,
     /// The secret part is wrong: the caller knows only the public ID. Nothing ends.
     Guessed,
-    /// The code is genuine but bound to another client, redirect URI or challenge. Nothing ends: an
+    /// The code is genuine but bound to another client, redirect URI or challenge, or the client was recreated
+    /// since. Nothing ends: an
     /// attacker who stole a code without its verifier can neither redeem the code nor end its grant.
     Misbound,
 }
 
-/// Judges a request. The expiry of an unused code is judged at `now`.
-pub fn judge(code: &Code, request: &Use, now: Timestamp) -> Verdict {
+/// Judges a request for a code and the grant that it gives. The expiry of an unused code is judged at `now`.
+pub fn judge(code: &Code, grant: &Grant, request: &Use<'_>, now: Timestamp) -> Verdict {
     if code.hash != request.hash {
         return Verdict::Guessed;
     }
-    let is_bound = code.client == request.client
+    let is_bound = code.grant == grant.id
+        && grant.is_of(request.client)
         && code.redirect_uri == request.redirect_uri
         && code.challenge == request.challenge;
     if !is_bound {
@@ -92,10 +93,33 @@ pub fn judge(code: &Code, request: &Use, now: Timestamp) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use super::super::account::AccountId;
+    use super::super::grant::EndsWith;
     use super::*;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
+    }
+
+    fn grant() -> Grant {
+        Grant {
+            id: code().grant,
+            account: AccountId(uuid::Uuid::nil()),
+            epoch: 0,
+            session: "CCCCCCCCCCCCCCCC".parse().unwrap(),
+            ends_with: EndsWith::Grant,
+            client: "shop".to_owned(),
+            client_uid: "1".to_owned(),
+            scopes: "openid".to_owned(),
+            resources: String::new(),
+            created_at: at(0),
+            expires_at: at(60),
+            ended_at: None,
+        }
+    }
+
+    fn judge(code: &Code, request: &Use<'_>, now: Timestamp) -> Verdict {
+        super::judge(code, &grant(), request, now)
     }
 
     fn code() -> Code {
@@ -103,7 +127,6 @@ mod tests {
             id: "AAAAAAAAAAAAAAAA".parse().unwrap(),
             hash: TokenHash::of("code"),
             grant: "BBBBBBBBBBBBBBBB".parse().unwrap(),
-            client: "shop".to_owned(),
             redirect_uri: "https://shop/cb".to_owned(),
             challenge: Some("challenge".to_owned()),
             nonce: None,
@@ -112,11 +135,14 @@ mod tests {
         }
     }
 
-    fn request(arrived: i64) -> Use {
+    fn request(arrived: i64) -> Use<'static> {
         Use {
             id: code().id,
             hash: code().hash,
-            client: code().client,
+            client: Client {
+                id: "shop",
+                uid: "1",
+            },
             redirect_uri: code().redirect_uri,
             challenge: code().challenge,
             arrived_at: at(arrived),
@@ -143,11 +169,13 @@ mod tests {
 
     #[test]
     fn a_code_is_bound_to_client_redirect_uri_and_challenge() {
-        let mut others = [request(12), request(12), request(12), request(12)];
-        others[0].client = "other".to_owned();
+        let mut others = [(); 5].map(|()| request(12));
+        others[0].client.id = "other";
         others[1].redirect_uri = "https://other/cb".to_owned();
         others[2].challenge = Some("other".to_owned());
         others[3].challenge = None;
+        // The client was deleted and created again.
+        others[4].client.uid = "2";
         let used = Code {
             used_at: Some(at(10)),
             ..code()
@@ -166,6 +194,12 @@ mod tests {
             ..code()
         };
         assert_eq!(judge(&plain, &request(12), at(12)), Verdict::Misbound);
+        let foreign = Grant {
+            id: "DDDDDDDDDDDDDDDD".parse().unwrap(),
+            ..grant()
+        };
+        let verdict = super::judge(&code(), &foreign, &request(12), at(12));
+        assert_eq!(verdict, Verdict::Misbound);
     }
 
     #[test]

@@ -6,6 +6,15 @@ use jiff::Timestamp;
 use super::account::{Account, AccountId};
 use crate::tokens::TokenId;
 
+/// A client as its resource is now: the authenticated one, or the one that a token names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client<'a> {
+    /// The client's ID.
+    pub id: &'a str,
+    /// The uid of its resource, which changes when the client is recreated.
+    pub uid: &'a str,
+}
+
 /// What else ends a grant, besides its own revocation and the account's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndsWith {
@@ -44,6 +53,13 @@ pub struct Grant {
     pub ended_at: Option<Timestamp>,
 }
 
+impl Grant {
+    /// Returns whether the grant was given to this client, and the client was not recreated since.
+    pub fn is_of(&self, client: Client<'_>) -> bool {
+        self.client == client.id && self.client_uid == client.uid
+    }
+}
+
 /// A grant with the facts that decide whether it has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -56,8 +72,10 @@ pub struct Standing {
 }
 
 /// Why a grant has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ended {
+    /// It was given to another client, or to one of the same ID that was deleted since.
+    Client,
     /// It was revoked.
     Revoked,
     /// Its session was revoked, and the grant ends with it.
@@ -69,12 +87,15 @@ pub enum Ended {
 }
 
 impl Standing {
-    /// Judges the grant at `now`.
+    /// Judges the grant for `client` at `now`.
     ///
     /// # Errors
-    /// Why it has ended.
-    pub fn judge(&self, now: Timestamp) -> Result<&Grant, Ended> {
+    /// Why it has ended, or does not serve this client.
+    pub fn judge(&self, client: Client<'_>, now: Timestamp) -> Result<&Grant, Ended> {
         let grant = &self.grant;
+        if !grant.is_of(client) {
+            return Err(Ended::Client);
+        }
         if grant.ended_at.is_some() {
             return Err(Ended::Revoked);
         }
@@ -98,6 +119,11 @@ mod tests {
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
+
+    const SHOP: Client<'_> = Client {
+        id: "shop",
+        uid: "1",
+    };
 
     fn standing() -> Standing {
         let account = AccountId(uuid::Uuid::nil());
@@ -129,17 +155,17 @@ mod tests {
 
     #[test]
     fn a_grant_ends_by_itself_with_its_session_with_its_account_and_in_time() {
-        assert!(standing().judge(at(199)).is_ok());
-        assert_eq!(standing().judge(at(200)), Err(Ended::Expired));
+        assert!(standing().judge(SHOP, at(199)).is_ok());
+        assert_eq!(standing().judge(SHOP, at(200)), Err(Ended::Expired));
         let mut revoked = standing();
         revoked.grant.ended_at = Some(at(150));
-        assert_eq!(revoked.judge(at(150)), Err(Ended::Revoked));
+        assert_eq!(revoked.judge(SHOP, at(150)), Err(Ended::Revoked));
         let mut signed_out = standing();
         signed_out.session_ended_at = Some(at(150));
-        assert_eq!(signed_out.judge(at(150)), Err(Ended::Session));
+        assert_eq!(signed_out.judge(SHOP, at(150)), Err(Ended::Session));
         let mut everywhere = standing();
         everywhere.account.epoch = 4;
-        assert_eq!(everywhere.judge(at(150)), Err(Ended::Account));
+        assert_eq!(everywhere.judge(SHOP, at(150)), Err(Ended::Account));
     }
 
     #[test]
@@ -147,8 +173,16 @@ mod tests {
         let mut device = standing();
         device.grant.ends_with = EndsWith::Grant;
         device.session_ended_at = Some(at(150));
-        assert!(device.judge(at(150)).is_ok());
+        assert!(device.judge(SHOP, at(150)).is_ok());
         device.account.epoch = 4;
-        assert_eq!(device.judge(at(150)), Err(Ended::Account));
+        assert_eq!(device.judge(SHOP, at(150)), Err(Ended::Account));
+    }
+
+    #[test]
+    fn a_grant_serves_no_other_client_and_no_recreated_one() {
+        for (id, uid) in [("shop", "2"), ("other", "1"), ("", "")] {
+            let client = Client { id, uid };
+            assert_eq!(standing().judge(client, at(150)), Err(Ended::Client));
+        }
     }
 }

@@ -1,13 +1,18 @@
-//! The rules for what the store records about people: what a presented code, refresh token, session cookie or pushed
-//! request means for its row, when a grant ends, and how many guesses are admitted.
+//! The rules for people: what a presented code, refresh token, session cookie or pushed request means for its row, when
+//! a grant ends, which guesses are admitted, which passwords may be chosen, and which enrolment links and browsers are
+//! genuine.
 //!
-//! Each rule takes rows and the time and returns a verdict; the store carries it out. Not here: SQL, IO, the
-//! lifetimes that resources set (the caller passes them), the errors of the protocol.
+//! Each rule takes rows, texts and the time and returns a verdict; the store and the server carry it out. Not here: SQL,
+//! IO, the lifetimes that resources set (the caller passes them), the errors of the protocol.
 
 pub mod account;
+pub mod attempt;
 pub mod code;
+pub mod enrolment;
 pub mod grant;
 pub mod guessing;
+pub mod known_browser;
+pub mod password;
 pub mod pushed;
 pub mod refresh;
 pub mod session;

@@ -14,11 +14,13 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::{hkdf, hmac};
+use aws_lc_rs::hmac;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+use super::grant::{Client, Grant};
 use super::later;
+pub use crate::tokens::KeyMaterial;
 use crate::tokens::reference::{self, Kind, Minted, Prefix};
 use crate::tokens::{Entropy, SecretString, TokenHash, TokenId};
 
@@ -42,25 +44,9 @@ pub struct RefreshKeys {
     previous: Option<Key>,
 }
 
-/// The material of one key: 32 secret bytes with an ID. The ID of a replacement differs.
-#[derive(Clone)]
-pub struct KeyMaterial {
-    /// Stored in tokens and rows.
-    pub id: u8,
-    /// The secret. It has no other use.
-    pub bytes: Zeroizing<[u8; 32]>,
-}
-
-/// Derives the key for one purpose by HKDF-SHA256 (RFC 5869).
-fn derived(material: &KeyMaterial, purpose: &'static str) -> hmac::Key {
-    let extracted =
-        hkdf::Salt::new(hkdf::HKDF_SHA256, b"symbolon.dev/refresh").extract(&*material.bytes);
-    let mut key = Zeroizing::new([0; 32]);
-    // HKDF fails only for outputs over 8160 bytes.
-    let filled = extracted
-        .expand(&[purpose.as_bytes()], hmac::HMAC_SHA256)
-        .and_then(|output| output.fill(&mut *key));
-    debug_assert!(filled.is_ok());
+/// Derives the key for one purpose.
+fn derived(material: &KeyMaterial, purpose: &str) -> hmac::Key {
+    let key = material.derive("symbolon.dev/refresh", purpose);
     hmac::Key::new(hmac::HMAC_SHA256, &*key)
 }
 
@@ -254,20 +240,44 @@ pub enum Verdict {
     Expired,
     /// The secret part is wrong: the caller knows only the public ID. Nothing ends.
     Guessed,
+    /// It is genuine, but was given to another client, or to one of the same ID that was deleted since. Nothing ends:
+    /// a client cannot end the grants of another one.
+    Foreign,
 }
 
-/// Judges a presented token by the row of its family. `prefix` is the installation's.
+/// What judging a presented token needs besides its row.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    /// The keys of refresh tokens.
+    pub keys: &'a RefreshKeys,
+    /// The installation's prefix.
+    pub prefix: &'a Prefix,
+    /// The client's lifetimes.
+    pub policy: &'a Policy,
+    /// The authenticated client.
+    pub client: Client<'a>,
+}
+
+/// Judges a presented token by the row of its family and the grant that the family belongs to.
 pub fn judge(
     family: &Family,
+    grant: &Grant,
     presented: &Presented,
-    keys: &RefreshKeys,
-    prefix: &Prefix,
-    policy: &Policy,
+    rules: Rules<'_>,
     now: Timestamp,
 ) -> Verdict {
+    let Rules {
+        keys,
+        prefix,
+        policy,
+        client,
+    } = rules;
     let is_current = presented.hash == family.hash;
     if presented.id != family.id || !is_current && !keys.is_genuine(presented) {
         return Verdict::Guessed;
+    }
+    if family.grant != grant.id || !grant.is_of(client) {
+        return Verdict::Foreign;
     }
     if family.ended_at.is_some() {
         return Verdict::Ended;
@@ -333,6 +343,8 @@ pub fn rotated(family: &Family, child: &Token, now: Timestamp) -> Family {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::account::AccountId;
+    use super::super::grant::EndsWith;
     use super::*;
     use crate::tokens::SeededEntropy;
 
@@ -362,14 +374,51 @@ mod tests {
         Presented::parse(token.text.expose(), &Prefix::default()).unwrap()
     }
 
+    fn grant() -> Grant {
+        Grant {
+            id: "GGGGGGGGGGGGGGGG".parse().unwrap(),
+            account: AccountId(uuid::Uuid::nil()),
+            epoch: 0,
+            session: "SSSSSSSSSSSSSSSS".parse().unwrap(),
+            ends_with: EndsWith::Grant,
+            client: "shop".to_owned(),
+            client_uid: "1".to_owned(),
+            scopes: "openid".to_owned(),
+            resources: String::new(),
+            created_at: at(0),
+            expires_at: at(10_000),
+            ended_at: None,
+        }
+    }
+
+    const SHOP: Client<'_> = Client {
+        id: "shop",
+        uid: "1",
+    };
+
+    fn seen_with(keys: &RefreshKeys, family: &Family, token: &Presented, now: i64) -> Verdict {
+        let rules = Rules {
+            keys,
+            prefix: &Prefix::default(),
+            policy: &POLICY,
+            client: SHOP,
+        };
+        judge(family, &grant(), token, rules, at(now))
+    }
+
     fn seen(family: &Family, token: &Presented, policy: &Policy, now: i64) -> Verdict {
-        judge(family, token, &keys(), &Prefix::default(), policy, at(now))
+        let rules = Rules {
+            keys: &keys(),
+            prefix: &Prefix::default(),
+            policy,
+            client: SHOP,
+        };
+        judge(family, &grant(), token, rules, at(now))
     }
 
     fn new_family() -> (Family, Token) {
         let first = keys().first(&Prefix::default(), &mut SeededEntropy::new(1));
-        let grant = "GGGGGGGGGGGGGGGG".parse().unwrap();
-        (begin(&first, grant, at(0)), first)
+        (begin(&first, grant().id, at(0)), first)
     }
 
     /// Uses the current token and returns the family and the token after it.
@@ -415,6 +464,31 @@ mod tests {
         assert!(matches!(verdict, Verdict::Repeat(_)), "{verdict:?}");
     }
 
+    /// The current token, its parent within and after the grace, and the first generation.
+    #[test]
+    fn another_client_and_a_recreated_one_get_nothing_and_end_nothing() {
+        let (family, first) = new_family();
+        let (family, second) = next(&family, &first, 10);
+        let (family, third) = next(&family, &second, 11);
+        let others = [("other", "1"), ("shop", "2")].map(|(id, uid)| (Client { id, uid }, grant()));
+        let of_another_grant = Grant {
+            id: "HHHHHHHHHHHHHHHH".parse().unwrap(),
+            ..grant()
+        };
+        for (client, grant) in others.into_iter().chain([(SHOP, of_another_grant)]) {
+            for (token, now) in [(&third, 12), (&second, 12), (&second, 500), (&first, 12)] {
+                let rules = Rules {
+                    keys: &keys(),
+                    prefix: &Prefix::default(),
+                    policy: &POLICY,
+                    client,
+                };
+                let verdict = judge(&family, &grant, &parse(token), rules, at(now));
+                assert!(matches!(verdict, Verdict::Foreign), "{verdict:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_token_newer_than_its_row_shows_that_the_database_went_back() {
         let (family, first) = new_family();
@@ -454,26 +528,23 @@ mod tests {
     #[test]
     fn a_family_survives_the_rotation_of_its_key() {
         let (family, first) = new_family();
-        let prefix = Prefix::default();
         let both = RefreshKeys::new(&material(2), Some(&material(1)));
-        let Verdict::Rotate(child) =
-            judge(&family, &parse(&first), &both, &prefix, &POLICY, at(10))
-        else {
+        let Verdict::Rotate(child) = seen_with(&both, &family, &parse(&first), 10) else {
             panic!("the current token is good under any keys");
         };
         assert_eq!(child.key, 2);
         // A replica that has the new key, but does not use it yet, repeats the same child.
         let behind = RefreshKeys::new(&material(1), Some(&material(2)));
         let family = rotated(&family, &child, at(10));
-        match judge(&family, &parse(&first), &behind, &prefix, &POLICY, at(11)) {
+        match seen_with(&behind, &family, &parse(&first), 11) {
             Verdict::Repeat(again) => assert_eq!(again.text, child.text),
             other => panic!("{other:?}"),
         }
         // Without the old key, its older tokens cannot be recognised. The current one is valid by its hash.
         let only = RefreshKeys::new(&material(3), None);
-        let verdict = judge(&family, &parse(&first), &only, &prefix, &POLICY, at(11));
+        let verdict = seen_with(&only, &family, &parse(&first), 11);
         assert!(matches!(verdict, Verdict::Guessed), "{verdict:?}");
-        let verdict = judge(&family, &parse(&child), &only, &prefix, &POLICY, at(11));
+        let verdict = seen_with(&only, &family, &parse(&child), 11);
         assert!(matches!(verdict, Verdict::Rotate(_)), "{verdict:?}");
     }
 

@@ -56,7 +56,6 @@ CREATE TABLE code (
     id           TEXT PRIMARY KEY,
     hash         BLOB NOT NULL,
     grant_id     TEXT NOT NULL REFERENCES grants (id),
-    client       TEXT NOT NULL,
     redirect_uri TEXT NOT NULL,
     challenge    TEXT,
     nonce        TEXT,

@@ -50,6 +50,20 @@ pub struct Deleted {
     pub more: bool,
 }
 
+/// How often expired rows are deleted.
+const EVERY: Duration = Duration::from_secs(10);
+/// The pause between two batches, so that other transactions come first.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What one look at the tables found, for metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cleaned {
+    /// How many rows were deleted since the previous look.
+    pub rows: u64,
+    /// The oldest expired row of each table that is left.
+    pub overdue: Vec<Overdue>,
+}
+
 /// The oldest expired row of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overdue {
@@ -79,11 +93,39 @@ impl Store {
             deleted.rows += rows;
             deleted.more |= rows >= BATCH.unsigned_abs();
         }
-        if self.can_shrink() {
+        if !self.is_postgres() {
             self.write_single(|tx| Box::pin(async move { tx.control(SHRINK).await.map(drop) }))
                 .await?;
         }
         Ok(deleted)
+    }
+
+    /// Deletes expired rows for ever: batch after batch while there are any, then at intervals. Replicas may do so at the
+    /// same time. `now` reads the clock; `tell` gets what was done, or why it failed, after which it is tried again.
+    pub async fn keep_clean(
+        &self,
+        now: impl Fn() -> Timestamp,
+        mut tell: impl FnMut(Result<Cleaned, StoreError>),
+    ) {
+        loop {
+            tell(self.clean(&now).await);
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    /// Deletes every row that has expired, in batches.
+    async fn clean(&self, now: impl Fn() -> Timestamp) -> Result<Cleaned, StoreError> {
+        let mut rows = 0;
+        loop {
+            let deleted = self.delete_expired(now()).await?;
+            rows += deleted.rows;
+            if !deleted.more {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let overdue = self.overdue(now()).await?;
+        Ok(Cleaned { rows, overdue })
     }
 
     /// Returns the age of the oldest expired row of each table.

@@ -1,6 +1,5 @@
 //! Why a store cannot be used.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -76,6 +75,18 @@ pub enum StoreError {
     /// The database failed while a statement ran.
     #[error("the store failed: {0}")]
     Statement(#[from] sqlx::Error),
+    /// PostgreSQL failed, or cannot be reached.
+    #[error("the store failed: {}", chain(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    /// The URL of the database or the name of the schema cannot be used.
+    #[error("{0}")]
+    Url(String),
+    /// A file that the URL names for TLS cannot be used.
+    #[error("cannot set up TLS to the database: {0}")]
+    Tls(String),
+    /// No connection to the database was free in time. The request can be retried.
+    #[error("no connection to the database became free in time")]
+    NoConnection,
     /// A column contains what this release never writes.
     #[error("column {column} of the store contains an unexpected value: {reason}")]
     Value {
@@ -87,6 +98,11 @@ pub enum StoreError {
     /// Too many transactions wait. The request can be retried.
     #[error("the store is busy: too many transactions wait")]
     Busy,
+    /// Other requests changed the same row first, each time this request was judged. The request can be retried.
+    #[error(
+        "parallel requests changed the same row first, {0} times in a row: the request can be retried"
+    )]
+    Contended(u32),
     /// A transaction took too long. It was rolled back, unless its commit was already on the way.
     #[error("the store is slow: a transaction took longer than {0:?}")]
     Slow(std::time::Duration),
@@ -96,6 +112,10 @@ pub enum StoreError {
     /// Several transactions were rolled back together. The request can be retried.
     #[error("the transaction was rolled back with others: {0}")]
     RolledBack(Arc<StoreError>),
+    /// A transaction failed while its only statement ran, so the statement may still take effect. Every transaction of
+    /// the same commit was rolled back. The request can be retried.
+    #[error("a statement was abandoned while it ran")]
+    Abandoned,
     /// The work on a transaction panicked, or wrote what it may not write: a fault of this program.
     #[error("a transaction was used wrongly: {0}")]
     Misused(&'static str),
@@ -105,9 +125,29 @@ pub enum StoreError {
     Injected,
 }
 
-/// Returns the database's code of an error.
-pub(super) fn code_of(error: &sqlx::Error) -> Option<Cow<'_, str>> {
-    error.as_database_error()?.code()
+/// Writes an error with its causes.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words.push_str(": ");
+        words.push_str(&error.to_string());
+        cause = error.source();
+    }
+    words
+}
+
+impl From<deadpool_postgres::PoolError> for StoreError {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        use deadpool_postgres::{HookError, PoolError};
+        match error {
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+                Self::Postgres(error)
+            }
+            PoolError::Closed => Self::Closed,
+            _ => Self::NoConnection,
+        }
+    }
 }
 
 /// The kinds of faults that metrics count.
@@ -146,22 +186,28 @@ impl Fault {
         }
     }
 
-    /// Classifies an error by `SQLite`'s primary result code, or by PostgreSQL's SQLSTATE (five characters).
+    /// Classifies an error by PostgreSQL's SQLSTATE. Without one, the connection failed.
+    fn of_postgres(error: &tokio_postgres::Error) -> Self {
+        match error.code().map(tokio_postgres::error::SqlState::code) {
+            Some("53100") => Self::Full,
+            Some("25006") => Self::ReadOnly,
+            Some("XX001" | "XX002") => Self::Corrupt,
+            None | Some("58030") => Self::Io,
+            Some(_) => Self::Other,
+        }
+    }
+
+    /// Classifies an error by `SQLite`'s primary result code.
     pub(super) fn of(error: &sqlx::Error) -> Self {
         if matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) {
             return Self::Io;
         }
-        let Some(code) = code_of(error) else {
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
+        let Some(code) = code else {
             return Self::Other;
         };
-        match &*code {
-            "53100" => return Self::Full,
-            "25006" => return Self::ReadOnly,
-            "XX001" | "XX002" => return Self::Corrupt,
-            "58030" => return Self::Io,
-            _ if code.len() == 5 => return Self::Other,
-            _ => {}
-        }
         match code.parse::<i64>().map(|code| code & 0xff) {
             Ok(13) => Self::Full,
             Ok(8) => Self::ReadOnly,
@@ -177,7 +223,8 @@ impl StoreError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Corrupt { .. } => Fault::Corrupt,
-            Self::File { .. } => Fault::Io,
+            Self::File { .. } | Self::NoConnection => Fault::Io,
+            Self::Postgres(error) => Fault::of_postgres(error),
             Self::Database { source, .. } | Self::Statement(source) => Fault::of(source),
             Self::RolledBack(cause) => cause.fault(),
             _ => Fault::Other,

@@ -1,6 +1,6 @@
 //! The handle of a store.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tracing::info;
 
 use super::StoreError;
-use super::postgres::{Postgres, Settings};
+use super::postgres::{self, Postgres, Settings};
 use super::sqlite::Sqlite;
 use super::statement::Statement;
 use super::tx::{Mode, Outcome, Tx};
@@ -32,11 +32,43 @@ enum Backend {
     Postgres(Postgres),
 }
 
+/// The largest distance between this machine's clock and the database's. Beyond it, the expiry of what replicas share
+/// would be judged differently by each, so nothing of people is served.
+pub const CLOCK_LEEWAY: Duration = Duration::from_secs(5);
+
+/// Where a store is.
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// In memory; lost when the process ends.
+    Memory,
+    /// In a SQLite file.
+    Sqlite {
+        /// Its path.
+        path: PathBuf,
+        /// How long to wait for another process to release it.
+        patience: Duration,
+    },
+    /// In PostgreSQL.
+    Postgres(Settings),
+}
+
 /// An open store. Clones share it.
 #[derive(Clone)]
 pub struct Store(Backend);
 
 impl Store {
+    /// Opens the store at a location.
+    ///
+    /// # Errors
+    /// Why the store cannot be used.
+    pub async fn at(location: Location) -> Result<Self, StoreError> {
+        match location {
+            Location::Memory => Self::in_memory().await,
+            Location::Sqlite { path, patience } => Self::open(&path, patience).await,
+            Location::Postgres(settings) => Self::connect(settings).await,
+        }
+    }
+
     /// Opens a SQLite file or creates it; waits up to `patience` for another process to release it. No other process
     /// can open the file while the store is open.
     ///
@@ -110,9 +142,10 @@ impl Store {
             + Send
             + 'static,
     {
+        // Boxed: the futures of both engines are large, and each operation contains several.
         match &self.0 {
-            Backend::Sqlite(sqlite) => sqlite.run(mode, work).await,
-            Backend::Postgres(postgres) => postgres.run(mode, work).await,
+            Backend::Sqlite(sqlite) => Box::pin(sqlite.run(mode, work)).await,
+            Backend::Postgres(postgres) => Box::pin(postgres.run(mode, work)).await,
         }
     }
 
@@ -122,8 +155,57 @@ impl Store {
     /// # Errors
     /// The store belongs to another issuer.
     pub async fn bind(&self, holder: &Holder, now: Timestamp) -> Result<(), StoreError> {
-        let holder = holder.clone();
-        self.write(move |tx| Box::pin(bind(tx, holder, now))).await
+        let (holder, issuer) = (holder.clone(), &holder.issuer);
+        self.write(move |tx| Box::pin(bind(tx, holder, now)))
+            .await?;
+        if let Backend::Postgres(postgres) = &self.0 {
+            postgres.bound(issuer);
+        }
+        Ok(())
+    }
+
+    /// Reads the file with the database's URL again, and connects to where it leads if it has changed. Returns whether
+    /// it has; always `false` for a store without such a file.
+    ///
+    /// # Errors
+    /// Why the changed URL cannot be used, such as another issuer's store. The previous one stays in use.
+    pub async fn reload(&self) -> Result<bool, StoreError> {
+        match &self.0 {
+            Backend::Sqlite(_) => Ok(false),
+            Backend::Postgres(postgres) => postgres.reload().await,
+        }
+    }
+
+    /// Calls [`Store::reload`] at each interval, and logs what changes. It never ends for a database, and at once for
+    /// other stores.
+    pub async fn follow_url(&self, every: Duration) {
+        if let Backend::Postgres(postgres) = &self.0 {
+            postgres::follow(postgres, every).await;
+        }
+    }
+
+    /// Returns how far this machine's clock is from the database's; zero for a store of this process. `now` is read
+    /// before and after the question, so the time that it takes does not count.
+    ///
+    /// # Errors
+    /// A fault of the database.
+    pub async fn clock_distance(
+        &self,
+        now: impl Fn() -> Timestamp + Send,
+    ) -> Result<Duration, StoreError> {
+        if !self.is_postgres() {
+            return Ok(Duration::ZERO);
+        }
+        let before = now();
+        let theirs = self
+            .read(|tx| {
+                Box::pin(async move {
+                    let row = tx.row(Statement::CLOCK_READ, []).await?;
+                    row.map(|row| row.time(0)).transpose()
+                })
+            })
+            .await?;
+        Ok(distance(before, theirs.unwrap_or(before), now()))
     }
 
     /// Writes the current time, to find out whether the store is writable.
@@ -148,9 +230,9 @@ impl Store {
         }
     }
 
-    /// Whether deleted rows leave free pages that the file can give back.
-    pub(super) const fn can_shrink(&self) -> bool {
-        matches!(self.0, Backend::Sqlite(_))
+    /// Whether each statement is a round trip to another process. There one statement does what several do in a file.
+    pub(super) const fn is_postgres(&self) -> bool {
+        matches!(self.0, Backend::Postgres(_))
     }
 
     /// Closes the store for every clone. SQLite writes the log into the file.
@@ -161,7 +243,7 @@ impl Store {
         match &self.0 {
             Backend::Sqlite(sqlite) => sqlite.close().await,
             Backend::Postgres(postgres) => {
-                postgres.close().await;
+                postgres.close();
                 Ok(())
             }
         }
@@ -184,6 +266,13 @@ impl Store {
             Backend::Postgres(postgres) => postgres.qualifier(),
         }
     }
+}
+
+/// Returns how far a time is from the interval in which it was read.
+fn distance(before: Timestamp, theirs: Timestamp, after: Timestamp) -> Duration {
+    let behind = before.duration_since(theirs);
+    let ahead = theirs.duration_since(after);
+    behind.max(ahead).try_into().unwrap_or_default()
 }
 
 fn save<'t, T: Send + 't>(
@@ -225,4 +314,29 @@ async fn bind(tx: &mut Tx, holder: Holder, now: Timestamp) -> Result<Outcome<()>
     let values = [issuer, namespace, name, uid, &now].map(Into::into);
     tx.run(Statement::STORE_BIND, values).await?;
     Ok(Outcome::Save(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_that_the_question_takes_is_no_distance() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (before, theirs, after, expected) in [
+            (100, 100, 100, 0),
+            (100, 103, 110, 0),
+            (100, 110, 110, 0),
+            (100, 95, 101, 5),
+            (100, 107, 101, 6),
+            (100, 40, 200, 60),
+        ] {
+            let found = distance(at(before), at(theirs), at(after));
+            assert_eq!(
+                found,
+                Duration::from_secs(expected),
+                "{before} {theirs} {after}"
+            );
+        }
+    }
 }

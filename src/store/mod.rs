@@ -9,7 +9,9 @@
 //! stays as it is.
 
 pub mod area;
+mod backup;
 mod cleanup;
+mod connection;
 #[cfg(test)]
 mod contract;
 mod error;
@@ -22,8 +24,10 @@ mod sqlite;
 mod statement;
 mod tx;
 
-pub use cleanup::{Deleted, Overdue};
+pub use backup::{backup, verify};
+pub use cleanup::{Cleaned, Deleted, Overdue};
 pub use error::{Fault, StoreError};
-pub use handle::{Holder, Store};
-pub use postgres::Settings;
+pub use handle::{CLOCK_LEEWAY, Holder, Location, Store};
+pub use postgres::{Limits, Settings};
+pub use sqlite::copy::Report;
 pub use tx::{Outcome, Tx};

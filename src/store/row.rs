@@ -1,10 +1,13 @@
 //! Values that statements take and rows that they return, the same for both engines.
 
+use bytes::BytesMut;
 use jiff::Timestamp;
 use sqlx::Row as _;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use super::StoreError;
+use super::error::chain;
 use crate::people::account::AccountId;
 use crate::tokens::{TokenHash, TokenId};
 
@@ -14,6 +17,46 @@ pub(super) enum Value {
     Int(Option<i64>),
     Text(Option<String>),
     Bytes(Option<Vec<u8>>),
+    /// Only for PostgreSQL.
+    Ints(Vec<i64>),
+    /// Only for PostgreSQL.
+    ManyBytes(Vec<Vec<u8>>),
+}
+
+impl Value {
+    /// Returns its type in PostgreSQL.
+    pub(super) const fn postgres_type(&self) -> Type {
+        match self {
+            Self::Int(_) => Type::INT8,
+            Self::Text(_) => Type::TEXT,
+            Self::Bytes(_) => Type::BYTEA,
+            Self::Ints(_) => Type::INT8_ARRAY,
+            Self::ManyBytes(_) => Type::BYTEA_ARRAY,
+        }
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(
+        &self,
+        kind: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            Self::Int(value) => value.to_sql(kind, out),
+            Self::Text(value) => value.to_sql(kind, out),
+            Self::Bytes(value) => value.to_sql(kind, out),
+            Self::Ints(values) => values.to_sql(kind, out),
+            Self::ManyBytes(values) => values.to_sql(kind, out),
+        }
+    }
+
+    /// Each statement is prepared with the types of its values.
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
 }
 
 impl From<i64> for Value {
@@ -52,6 +95,30 @@ impl From<TokenId> for Value {
     }
 }
 
+impl From<Option<TokenId>> for Value {
+    fn from(value: Option<TokenId>) -> Self {
+        Self::Text(value.map(|id| id.as_str().to_owned()))
+    }
+}
+
+impl From<Option<TokenHash>> for Value {
+    fn from(value: Option<TokenHash>) -> Self {
+        Self::Bytes(value.map(|hash| hash.as_bytes().to_vec()))
+    }
+}
+
+impl From<Option<i64>> for Value {
+    fn from(value: Option<i64>) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<Option<Timestamp>> for Value {
+    fn from(value: Option<Timestamp>) -> Self {
+        Self::Int(value.map(Timestamp::as_microsecond))
+    }
+}
+
 impl From<TokenHash> for Value {
     fn from(value: TokenHash) -> Self {
         Self::from(value.as_bytes())
@@ -73,10 +140,10 @@ impl From<AccountId> for Value {
 /// A row that a statement returns.
 pub(super) enum Row {
     Sqlite(sqlx::sqlite::SqliteRow),
-    Postgres(sqlx::postgres::PgRow),
+    Postgres(tokio_postgres::Row),
 }
 
-fn unexpected(column: usize, reason: impl ToString) -> StoreError {
+pub(super) fn unexpected(column: usize, reason: impl ToString) -> StoreError {
     let reason = reason.to_string();
     StoreError::Value { column, reason }
 }
@@ -84,11 +151,14 @@ fn unexpected(column: usize, reason: impl ToString) -> StoreError {
 macro_rules! read {
     ($name:ident, $type:ty) => {
         pub(super) fn $name(&self, column: usize) -> Result<$type, StoreError> {
-            let value = match self {
-                Self::Sqlite(row) => row.try_get(column),
-                Self::Postgres(row) => row.try_get(column),
-            };
-            value.map_err(|error| unexpected(column, error))
+            match self {
+                Self::Sqlite(row) => row
+                    .try_get(column)
+                    .map_err(|error| unexpected(column, error)),
+                Self::Postgres(row) => row
+                    .try_get(column)
+                    .map_err(|error| unexpected(column, chain(&error))),
+            }
         }
     };
 }

@@ -1,10 +1,11 @@
 //! A transaction, and how a statement runs on it.
 
 use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, Postgres, SqliteConnection, Transaction};
+use sqlx::{AssertSqlSafe, SqliteConnection};
 use std::sync::Arc;
 
 use super::StoreError;
+use super::connection::Connection;
 use super::row::{Row, Value};
 use super::statement::{Statement, Texts};
 
@@ -42,8 +43,7 @@ pub(super) enum Mode {
 pub(super) enum Link {
     Sqlite(SqliteConnection),
     Reader(PoolConnection<sqlx::Sqlite>),
-    Postgres(PoolConnection<Postgres>),
-    Transaction(Transaction<'static, Postgres>),
+    Postgres(Connection),
 }
 
 /// A transaction. The operations on each area of the store are its methods, see [`super::area`].
@@ -52,24 +52,30 @@ pub struct Tx {
     texts: Arc<Texts>,
     mode: Mode,
     has_written: bool,
+    has_failed: bool,
     #[cfg(test)]
     pub(super) faults: super::faults::Faults,
 }
 
 /// Binds the values and fetches all rows.
-macro_rules! fetch {
-    ($connection:expr, $sql:expr, $values:expr, $row:expr) => {{
-        let mut query = sqlx::query(AssertSqlSafe($sql));
-        for value in $values {
-            query = match value {
-                Value::Int(value) => query.bind(value),
-                Value::Text(value) => query.bind(value),
-                Value::Bytes(value) => query.bind(value),
-            };
-        }
-        let rows = query.fetch_all($connection).await?;
-        Ok(rows.into_iter().map($row).collect())
-    }};
+async fn fetch_sqlite(
+    connection: &mut SqliteConnection,
+    sql: Arc<str>,
+    values: Vec<Value>,
+) -> Result<Vec<Row>, StoreError> {
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for value in values {
+        query = match value {
+            Value::Int(value) => query.bind(value),
+            Value::Text(value) => query.bind(value),
+            Value::Bytes(value) => query.bind(value),
+            Value::Ints(_) | Value::ManyBytes(_) => {
+                return Err(StoreError::Misused("SQLite takes no lists"));
+            }
+        };
+    }
+    let rows = query.fetch_all(connection).await?;
+    Ok(rows.into_iter().map(Row::Sqlite).collect())
 }
 
 impl Tx {
@@ -84,6 +90,7 @@ impl Tx {
             texts: Arc::clone(texts),
             mode,
             has_written: false,
+            has_failed: false,
             #[cfg(test)]
             faults: faults.clone(),
         }
@@ -91,7 +98,7 @@ impl Tx {
 
     /// Starts the next piece of work on the same connection.
     pub(super) fn reset(&mut self, mode: Mode) {
-        (self.mode, self.has_written) = (mode, false);
+        (self.mode, self.has_written, self.has_failed) = (mode, false, false);
     }
 
     /// Executes a statement and returns its rows.
@@ -99,6 +106,15 @@ impl Tx {
         &mut self,
         statement: Statement,
         values: [Value; N],
+    ) -> Result<Vec<Row>, StoreError> {
+        self.execute(statement, values.into()).await
+    }
+
+    /// Executes a statement that takes many values and returns its rows.
+    pub(super) async fn execute(
+        &mut self,
+        statement: Statement,
+        values: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
         let writes = statement.writes();
         match self.mode {
@@ -112,7 +128,7 @@ impl Tx {
         self.faults.strike()?;
         // Set before the statement runs: if its caller gives up, it may still take effect.
         self.has_written |= writes;
-        let rows = self.fetch(self.texts.of(statement), values.into()).await;
+        let rows = self.fetch(self.texts.of(statement), values).await;
         if rows.is_err() && self.mode == Mode::Single {
             // A statement that fails undoes itself.
             self.has_written = false;
@@ -149,12 +165,18 @@ impl Tx {
         sql: Arc<str>,
         values: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
-        match &mut self.link {
-            Link::Sqlite(connection) => fetch!(connection, sql, values, Row::Sqlite),
-            Link::Reader(connection) => fetch!(&mut **connection, sql, values, Row::Sqlite),
-            Link::Postgres(connection) => fetch!(&mut **connection, sql, values, Row::Postgres),
-            Link::Transaction(connection) => fetch!(&mut **connection, sql, values, Row::Postgres),
-        }
+        let rows = match &mut self.link {
+            Link::Sqlite(connection) => fetch_sqlite(connection, sql, values).await,
+            Link::Reader(connection) => fetch_sqlite(connection, sql, values).await,
+            Link::Postgres(connection) => connection.fetch(&sql, values).await,
+        };
+        self.has_failed |= rows.is_err();
+        rows
+    }
+
+    /// Whether a statement has failed. PostgreSQL then commits nothing more, and does not say so.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.has_failed
     }
 
     /// Executes SQL that takes no values.

@@ -293,20 +293,15 @@ impl AccessTokenClaims {
 
 /// Whole seconds since 1970 (RFC 7519 section 2). A fraction or a string is refused, since this server never writes
 /// one.
-mod numeric_date {
+pub(super) mod numeric_date {
     use jiff::Timestamp;
     use serde::{Deserialize as _, Deserializer, Serializer, de};
 
-    pub(super) fn serialize<S: Serializer>(
-        time: &Timestamp,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_i64(time.as_second())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Timestamp, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
         Timestamp::from_second(i64::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }

@@ -36,13 +36,15 @@ pub enum TokenType {
     /// `at+jwt` (RFC 9068 section 2.1), which keeps kinds of tokens apart (RFC 8725 section 3.11).
     #[default]
     AtJwt,
-    /// `JWT` (RFC 7519 section 5.1), for resource servers that refuse `at+jwt`.
+    /// `JWT` (RFC 7519 section 5.1): ID tokens, and access tokens for resource servers that refuse `at+jwt`.
     Jwt,
+    /// `logout+jwt` (OpenID Connect Back-Channel Logout 1.0 section 2.4).
+    LogoutJwt,
 }
 
 impl TokenType {
     /// Every type. Keys encode a header for each.
-    pub const ALL: [Self; 2] = [Self::AtJwt, Self::Jwt];
+    pub const ALL: [Self; 3] = [Self::AtJwt, Self::Jwt, Self::LogoutJwt];
     /// The types that an access token can have.
     pub const OF_ACCESS_TOKENS: [Self; 2] = [Self::AtJwt, Self::Jwt];
 
@@ -51,6 +53,7 @@ impl TokenType {
         match self {
             Self::AtJwt => "at+jwt",
             Self::Jwt => "JWT",
+            Self::LogoutJwt => "logout+jwt",
         }
     }
 }
@@ -59,7 +62,7 @@ impl TokenType {
 /// (RFC 8725 section 3.10; `crit` and `b64`, since no extension is supported here, RFC 7515 section 4.1.11).
 const FORBIDDEN: [&str; 7] = ["jku", "x5u", "jwk", "x5c", "crit", "b64", "zip"];
 
-/// Why a text is not an access token. The details are for the log, not for the caller.
+/// Why a text is not a token of the expected kind. The details are for the log, not for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedJwt {
     /// Longer than [`MAX_LENGTH`].
@@ -78,7 +81,7 @@ pub enum MalformedJwt {
     #[error("the header parameter `{0}` is not allowed")]
     ForbiddenParameter(&'static str),
     /// The header names another kind of token.
-    #[error("the token is not an access token")]
+    #[error("the token is of another kind")]
     WrongType,
     /// `none`, a symmetric algorithm or an unknown one.
     #[error(transparent)]
@@ -138,11 +141,19 @@ pub struct UnverifiedJwt<'a> {
 }
 
 impl<'a> UnverifiedJwt<'a> {
-    /// Parses an untrusted text.
+    /// Parses an untrusted text as an access token.
     ///
     /// # Errors
     /// [`MalformedJwt`], checked from the cheapest reason to the most expensive.
     pub fn parse(token: &'a str) -> Result<Self, MalformedJwt> {
+        Self::parse_as(token, &TokenType::OF_ACCESS_TOKENS)
+    }
+
+    /// Parses an untrusted text as a token of one of these types.
+    ///
+    /// # Errors
+    /// As [`UnverifiedJwt::parse`].
+    pub fn parse_as(token: &'a str, types: &[TokenType]) -> Result<Self, MalformedJwt> {
         if token.len() > MAX_LENGTH {
             return Err(MalformedJwt::TooLong);
         }
@@ -153,7 +164,7 @@ impl<'a> UnverifiedJwt<'a> {
         if payload.contains('.') || [header, payload, signature].contains(&"") {
             return Err(MalformedJwt::NotCompact);
         }
-        let header = Header::parse(&decode(header)?)?;
+        let header = Header::parse(&decode(header)?, types)?;
         Ok(Self {
             algorithm: header.algorithm,
             kid: header.kid,
@@ -176,7 +187,7 @@ struct Header {
 }
 
 impl Header {
-    fn parse(json: &[u8]) -> Result<Self, MalformedJwt> {
+    fn parse(json: &[u8], types: &[TokenType]) -> Result<Self, MalformedJwt> {
         let RawHeader {
             alg,
             typ,
@@ -189,7 +200,7 @@ impl Header {
         let (Some(alg), Some(typ), Some(kid)) = (alg, typ, kid) else {
             return Err(MalformedJwt::Header);
         };
-        if !is_access_token_type(&typ) {
+        if !is_one_of(types, &typ) {
             return Err(MalformedJwt::WrongType);
         }
         Ok(Self {
@@ -199,16 +210,17 @@ impl Header {
     }
 }
 
-/// Returns whether an access token may have this type. Media types compare without case, and `application/` may be left
-/// out (RFC 7515 section 4.1.9).
-fn is_access_token_type(typ: &str) -> bool {
+/// Returns whether `typ` names one of these types. Media types compare without case, and `application/` may be left out
+/// (RFC 7515 section 4.1.9).
+fn is_one_of(types: &[TokenType], typ: &str) -> bool {
     const PREFIX: &str = "application/";
     let subtype = match typ.split_at_checked(PREFIX.len()) {
         Some((start, rest)) if start.eq_ignore_ascii_case(PREFIX) => rest,
         _ => typ,
     };
-    let mut types = TokenType::OF_ACCESS_TOKENS.into_iter();
-    types.any(|known| subtype.eq_ignore_ascii_case(known.as_str()))
+    types
+        .iter()
+        .any(|known| subtype.eq_ignore_ascii_case(known.as_str()))
 }
 
 /// The header as received. Unknown parameters are skipped (RFC 7515 section 4) if their values are plain: nothing in a

@@ -1,7 +1,7 @@
 //! Formats: what tokens and their records look like as bytes.
 //!
-//! Reference tokens (opaque strings with a checksum), JWT access tokens (RFC 9068, RFC 7519), hashes, and the seal that
-//! binds a Credential entry to its owner. Everything here is pure: no clock, no look-up, no key store; randomness is a
+//! Reference tokens (opaque strings with a checksum), JWT access tokens (RFC 9068, RFC 7519), hashes, the seal that binds
+//! a Credential entry to its owner, and the values that a browser carries for the server. Everything here is pure: no clock, no look-up, no key store; randomness is a
 //! parameter, [`Entropy`]. Signing is in `keys`.
 
 pub mod algorithm;
@@ -13,8 +13,11 @@ pub mod fuzzing;
 mod hex;
 pub mod imported;
 pub mod jwt;
+pub mod key_material;
 pub mod mac;
+pub mod person_claims;
 pub mod reference;
+pub mod sealed_value;
 pub mod secret_string;
 pub mod size;
 
@@ -22,6 +25,8 @@ pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::AccessTokenClaims;
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use hex::Hex;
+pub use key_material::KeyMaterial;
 pub use mac::{Mac, MacKey, Sealed};
+pub use person_claims::{PersonAccessToken, PersonClaims, Released};
 pub use reference::{Kind, Malformed, Minted, Prefix, Presented, TokenHash, TokenId};
 pub use secret_string::SecretString;

@@ -100,6 +100,24 @@ fn a_token_of_each_declared_type_names_it_and_only_some_are_access_tokens() {
     }
 }
 
+/// An ID token that comes back is read in this way, whatever its claims.
+#[test]
+fn a_payload_is_read_only_as_the_type_that_was_signed() {
+    let payload = |text: &str| format!(r#"{{"sub":"{text}"}}"#).into_bytes();
+    let sign = |typ, text| ring().sign(Algorithm::ES256, typ, &payload(text)).unwrap();
+    for typ in TokenType::ALL {
+        let (mine, other) = (sign(typ, "me"), sign(typ, "other"));
+        for asked in TokenType::ALL {
+            let read = ring().payload(&mine, asked).ok();
+            assert_eq!(read, (asked == typ).then(|| payload("me")), "{asked:?}");
+        }
+        let (content, _) = mine.rsplit_once('.').unwrap();
+        let (_, signature) = other.rsplit_once('.').unwrap();
+        let error = ring().payload(&format!("{content}.{signature}"), typ);
+        assert!(matches!(error, Err(JwtError::BadSignature)), "{error:?}");
+    }
+}
+
 #[rstest]
 fn what_we_sign_verifies_here_and_elsewhere(
     #[values(Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA)]

@@ -1,6 +1,11 @@
 //! The grants of the token endpoint, one file for each.
 
+pub mod authorization_code;
 pub mod client_credentials;
+pub mod person;
+pub mod refresh_token;
+#[cfg(test)]
+mod tests;
 
 use super::{ErrorCode, Form, OAuthError};
 

@@ -111,11 +111,11 @@ impl Store {
         let owner = owner.to_owned();
         self.read(move |tx| {
             Box::pin(async move {
-                let Some(account) = tx.account_of(&owner).await? else {
+                let values = [(&owner).into()];
+                let Some(row) = tx.row(Statement::CREDENTIALS_READ, values).await? else {
                     return Ok(None);
                 };
-                let password = tx.password(account.id).await?;
-                Ok(Some((account, password)))
+                Ok(Some((account(&row)?, row.text_or_null(5)?)))
             })
         })
         .await

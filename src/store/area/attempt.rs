@@ -6,31 +6,65 @@ use jiff::Timestamp;
 
 use super::super::row::Value;
 use super::super::statement::Statement;
-use super::super::{Outcome, Store, StoreError};
-use crate::people::guessing::Gate;
+use super::super::{Outcome, Store, StoreError, Tx};
+use crate::people::guessing::{Gate, Reservation};
 
 /// A subject that attempts are counted for, given as a hash of its kind and name.
 pub type Subject = [u8; 32];
 
-fn micros(duration: Duration) -> Value {
-    i64::try_from(duration.as_micros())
-        .unwrap_or(i64::MAX)
-        .into()
+/// Returns the microseconds of a duration.
+fn length(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Returns each subject once, in one order for all transactions: those that lock the same rows do not wait for each
+/// other in a circle.
+fn distinct(mut gates: Vec<(Subject, Gate)>) -> Vec<(Subject, Gate)> {
+    gates.sort_unstable_by_key(|(subject, _)| *subject);
+    gates.dedup_by_key(|(subject, _)| *subject);
+    gates
+}
+
+/// Returns the subjects and the intervals, for a statement that refunds all of them.
+pub(super) fn refunds(gates: Vec<(Subject, Gate)>) -> (Value, Value) {
+    columns(&distinct(gates))
+}
+
+fn columns(gates: &[(Subject, Gate)]) -> (Value, Value) {
+    let subjects = gates.iter().map(|(subject, _)| subject.to_vec());
+    let steps = gates.iter().map(|(_, gate)| length(gate.interval));
+    (
+        Value::ManyBytes(subjects.collect()),
+        Value::Ints(steps.collect()),
+    )
+}
+
+impl Tx {
+    /// Takes back a reservation of each subject.
+    pub(super) async fn refund(&mut self, gates: Vec<(Subject, Gate)>) -> Result<(), StoreError> {
+        for (subject, gate) in distinct(gates) {
+            let values = [(&subject).into(), length(gate.interval).into()];
+            self.run(Statement::ATTEMPT_REFUND, values).await?;
+        }
+        Ok(())
+    }
 }
 
 impl Store {
-    /// Reserves one attempt for each subject; if one is refused, none is reserved. Returns whether the attempt is
+    /// Reserves one attempt for each subject, also if it is named twice; if one is refused, none is reserved. Returns whether the attempt is
     /// admitted.
     ///
     /// # Errors
     /// A fault of the database.
     pub async fn reserve_attempt(
         &self,
-        mut gates: Vec<(Subject, Gate)>,
+        gates: Vec<(Subject, Gate)>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        // Two transactions that lock the same rows do so in the same order.
-        gates.sort_unstable_by_key(|(subject, _)| *subject);
+        let gates = distinct(gates);
+        if self.is_postgres() {
+            return self.reserve_at_once(gates, now).await;
+        }
         self.write(move |tx| {
             Box::pin(async move {
                 for (subject, gate) in gates {
@@ -41,7 +75,7 @@ impl Store {
                     let values: [Value; 4] = [
                         (&subject).into(),
                         gate.floor.into(),
-                        micros(gate.interval),
+                        length(gate.interval).into(),
                         gate.ceiling.into(),
                     ];
                     let reserved = tx.row(Statement::ATTEMPT_RESERVE, values).await?;
@@ -55,18 +89,50 @@ impl Store {
         .await
     }
 
-    /// Takes back a reservation, because the attempt succeeded.
+    async fn reserve_at_once(
+        &self,
+        gates: Vec<(Subject, Gate)>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let at: Vec<_> = gates.iter().map(|(_, gate)| gate.at(now)).collect();
+        if at.iter().any(|gate| gate.reserve(None).is_none()) {
+            return Ok(false);
+        }
+        let (subjects, steps) = columns(&gates);
+        let times = |of: fn(&Reservation) -> Timestamp| {
+            Value::Ints(at.iter().map(|gate| of(gate).as_microsecond()).collect())
+        };
+        let (least, most) = (times(|gate| gate.floor), times(|gate| gate.ceiling));
+        let reserved = self
+            .write_single(move |tx| {
+                Box::pin(async move {
+                    let values = [subjects, least, steps, most];
+                    let rows = tx.rows(Statement::ATTEMPTS_RESERVE, values).await?;
+                    rows.iter()
+                        .map(|row| row.bytes(0))
+                        .collect::<Result<Vec<_>, _>>()
+                })
+            })
+            .await?;
+        if reserved.len() == gates.len() {
+            return Ok(true);
+        }
+        let mut surplus = gates;
+        surplus.retain(|(subject, _)| reserved.iter().any(|it| it == subject));
+        if !surplus.is_empty() {
+            self.refund_attempt(surplus).await?;
+        }
+        Ok(false)
+    }
+
+    /// Takes back a reservation, because the attempt succeeded. [`Store::begin_session`] does so as well.
     ///
     /// # Errors
     /// A fault of the database.
-    pub async fn refund_attempt(&self, mut gates: Vec<(Subject, Gate)>) -> Result<(), StoreError> {
-        gates.sort_unstable_by_key(|(subject, _)| *subject);
+    pub async fn refund_attempt(&self, gates: Vec<(Subject, Gate)>) -> Result<(), StoreError> {
         self.write(move |tx| {
             Box::pin(async move {
-                for (subject, gate) in gates {
-                    let values = [(&subject).into(), micros(gate.interval)];
-                    tx.run(Statement::ATTEMPT_REFUND, values).await?;
-                }
+                tx.refund(gates).await?;
                 Ok(Outcome::Save(()))
             })
         })

@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use super::super::row::{Row, Value};
 use super::super::statement::Statement;
 use super::super::{Outcome, Store, StoreError, Tx};
-use super::grant::{COLUMNS, standing};
+use super::consent::Agreement;
+use super::grant::{self, COLUMNS, standing};
 use crate::people::code::{self, Code, KEPT_FOR, Use, Verdict};
 use crate::people::grant::{Grant, Standing};
 use crate::people::later;
@@ -43,12 +44,11 @@ fn read(row: &Row) -> Result<(Code, Standing), StoreError> {
         id: row.id(COLUMNS)?,
         hash: row.hash(COLUMNS + 1)?,
         grant: standing.grant.id,
-        client: row.text(COLUMNS + 2)?,
-        redirect_uri: row.text(COLUMNS + 3)?,
-        challenge: row.text_or_null(COLUMNS + 4)?,
-        nonce: row.text_or_null(COLUMNS + 5)?,
-        expires_at: row.time(COLUMNS + 6)?,
-        used_at: row.time_or_null(COLUMNS + 7)?,
+        redirect_uri: row.text(COLUMNS + 2)?,
+        challenge: row.text_or_null(COLUMNS + 3)?,
+        nonce: row.text_or_null(COLUMNS + 4)?,
+        expires_at: row.time(COLUMNS + 5)?,
+        used_at: row.time_or_null(COLUMNS + 6)?,
     };
     Ok((code, standing))
 }
@@ -56,11 +56,10 @@ fn read(row: &Row) -> Result<(Code, Standing), StoreError> {
 impl Tx {
     /// Records a code.
     pub async fn add_code(&mut self, code: &Code) -> Result<(), StoreError> {
-        let values: [Value; 9] = [
+        let values: [Value; 8] = [
             code.id.into(),
             code.hash.into(),
             code.grant.into(),
-            (&code.client).into(),
             (&code.redirect_uri).into(),
             (&code.challenge).into(),
             (&code.nonce).into(),
@@ -82,6 +81,49 @@ impl Tx {
     }
 }
 
+/// A grant that an authorization request gives, and its code.
+#[derive(Clone, Debug)]
+pub struct Authorized {
+    /// The grant, which begins now.
+    pub grant: Grant,
+    /// Its code.
+    pub code: Code,
+    /// The pushed request that the code uses up.
+    pub pushed: Option<TokenId>,
+    /// What it needs of the person's consent.
+    pub agreement: Agreement,
+}
+
+/// Returns the values of [`Statement::CODE_ISSUE`].
+fn issue_values(authorized: &Authorized, now: Timestamp) -> Vec<Value> {
+    let Authorized {
+        grant,
+        code,
+        pushed,
+        agreement,
+    } = authorized;
+    let (needs, scopes) = match agreement {
+        Agreement::Unneeded => (0_i64, ""),
+        Agreement::Recorded(scopes) => (1, scopes.as_str()),
+        Agreement::Given(scopes) => (2, scopes.as_str()),
+    };
+    let mut values = Vec::from(grant::values(grant));
+    values.extend([
+        code.id.into(),
+        code.hash.into(),
+        (&code.redirect_uri).into(),
+        (&code.challenge).into(),
+        (&code.nonce).into(),
+        code.expires_at.into(),
+        later(code.expires_at, KEPT_FOR).into(),
+        (*pushed).into(),
+        needs.into(),
+        scopes.into(),
+        now.into(),
+    ]);
+    values
+}
+
 /// What a redeemed code creates besides the access token.
 #[derive(Clone, Debug)]
 pub struct Issue {
@@ -91,30 +133,65 @@ pub struct Issue {
     pub family: Option<(Family, Timestamp)>,
 }
 
+/// Returns the values of [`Statement::CODE_TAKE`].
+fn take_values(code: &Code, issue: &Issue, now: Timestamp) -> Vec<Value> {
+    let family = issue.family.as_ref();
+    let number = |of: fn(&Family) -> i64| family.map(|(family, _)| of(family)).into();
+    vec![
+        code.id.into(),
+        code.hash.into(),
+        now.into(),
+        code.grant.into(),
+        issue.expires_at.into(),
+        family.map(|(family, _)| family.id).into(),
+        family.map(|(family, _)| family.hash).into(),
+        number(|family| family.generation.into()),
+        number(|family| family.key.into()),
+        family.map(|(family, _)| family.created_at).into(),
+        family.map(|(_, delete_after)| *delete_after).into(),
+    ]
+}
+
 impl Store {
-    /// Records a grant and its code, and uses up a pushed request. Returns `false`, and records nothing, if the session
-    /// or the account was revoked, or if the pushed request was used before.
+    /// Records a grant, its code and a consent that is given now, and uses up a pushed request. Returns `false`, and
+    /// records nothing, if the session has ended, the account was revoked, the consent was withdrawn or changed, or the
+    /// pushed request was used: what the caller decided no longer holds.
     ///
     /// # Errors
     /// A fault of the database.
     pub async fn issue_code(
         &self,
-        grant: Grant,
-        code: Code,
-        pushed: Option<TokenId>,
+        authorized: Authorized,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        if self.is_postgres() {
+            let values = issue_values(&authorized, now);
+            return self
+                .write_single(move |tx| {
+                    Box::pin(async move {
+                        let issued = tx.execute(Statement::CODE_ISSUE, values).await?;
+                        Ok(!issued.is_empty())
+                    })
+                })
+                .await;
+        }
         self.write(move |tx| {
             Box::pin(async move {
-                if let Some(pushed) = pushed
-                    && !tx.use_pushed(pushed, now).await?
+                let Authorized {
+                    grant,
+                    code,
+                    pushed,
+                    agreement,
+                } = &authorized;
+                if let Some(pushed) = *pushed
+                    && !tx.use_pushed(pushed, &grant.client, now).await?
                 {
                     return Ok(Outcome::Cancel(false));
                 }
-                if !tx.add_grant(&grant).await? {
+                if !tx.add_grant(grant).await? || !tx.agree(agreement, grant, now).await? {
                     return Ok(Outcome::Cancel(false));
                 }
-                tx.add_code(&code).await?;
+                tx.add_code(code).await?;
                 Ok(Outcome::Save(true))
             })
         })
@@ -123,13 +200,14 @@ impl Store {
 
     /// Redeems a code: of all requests, one is granted. A later use ends the grant.
     ///
-    /// `issue` says what the code creates. It is not called if the code is refused.
+    /// `issue` says what the code creates. It is not called if the code is refused. A code whose grant ends at the same
+    /// time may be marked as used although it gave nothing.
     ///
     /// # Errors
     /// A fault of the database: then nothing was redeemed, unless the reply to the commit was lost.
     pub async fn redeem_code(
         &self,
-        request: Use,
+        request: Use<'_>,
         now: Timestamp,
         issue: impl FnOnce(&Grant, &Code) -> Issue + Send,
     ) -> Result<Redeemed, StoreError> {
@@ -141,7 +219,7 @@ impl Store {
             let Some((code, standing)) = found else {
                 return Ok(refused(Refusal::Unknown, false));
             };
-            match code::judge(&code, &request, now) {
+            match code::judge(&code, &standing.grant, &request, now) {
                 Verdict::Redeem => {}
                 Verdict::Reuse => {
                     let ended = self.end_grant(code.grant, now).await?;
@@ -149,7 +227,8 @@ impl Store {
                 }
                 verdict => return Ok(refused(Refusal::Code(verdict), false)),
             }
-            let (Ok(grant), Some(issue)) = (standing.judge(now), issue.take()) else {
+            let (Ok(grant), Some(issue)) = (standing.judge(request.client, now), issue.take())
+            else {
                 return Ok(refused(Refusal::Ended, false));
             };
             let issue = issue(grant, &code);
@@ -166,6 +245,17 @@ impl Store {
         issue: Issue,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        if self.is_postgres() {
+            let values = take_values(&code, &issue, now);
+            return self
+                .write_single(move |tx| {
+                    Box::pin(async move {
+                        let taken = tx.execute(Statement::CODE_TAKE, values).await?;
+                        Ok(!taken.is_empty())
+                    })
+                })
+                .await;
+        }
         self.write(move |tx| {
             Box::pin(async move {
                 if !tx.mark_code(&code, now).await? {

@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 
+use super::super::row::Row;
 use super::super::statement::Statement;
-use super::super::{Outcome, Store, StoreError};
+use super::super::{Outcome, Store, StoreError, Tx};
 use crate::people::account::AccountId;
+use crate::people::grant::Grant;
 
 /// A consent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +21,82 @@ pub struct Consent {
     pub given_at: Timestamp,
 }
 
+/// What a new grant needs of the person's consent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Agreement {
+    /// Nothing: the client needs no consent.
+    Unneeded,
+    /// The person gave it before, for exactly these scopes, and did not withdraw or change it since.
+    Recorded(String),
+    /// The person gives it now, for these scopes.
+    Given(String),
+}
+
+/// Reads the consent for `client` from three columns.
+pub(super) fn read(row: &Row, first: usize, client: &str) -> Result<Consent, StoreError> {
+    Ok(Consent {
+        client: client.to_owned(),
+        client_uid: row.text(first)?,
+        scopes: row.text(first + 1)?,
+        given_at: row.time(first + 2)?,
+    })
+}
+
+impl Tx {
+    /// Carries out the agreement for a grant. Returns `false` if the consent was withdrawn or changed.
+    pub(super) async fn agree(
+        &mut self,
+        agreement: &Agreement,
+        grant: &Grant,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (account, client) = (grant.account, &grant.client);
+        match agreement {
+            Agreement::Unneeded => Ok(true),
+            Agreement::Recorded(scopes) => {
+                let found = self.consent(account, client).await?;
+                Ok(found
+                    .is_some_and(|it| it.client_uid == grant.client_uid && it.scopes == *scopes))
+            }
+            Agreement::Given(scopes) => {
+                let consent = Consent {
+                    client: client.clone(),
+                    client_uid: grant.client_uid.clone(),
+                    scopes: scopes.clone(),
+                    given_at: now,
+                };
+                self.give_consent(account, &consent).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn consent(
+        &mut self,
+        account: AccountId,
+        client: &str,
+    ) -> Result<Option<Consent>, StoreError> {
+        let values = [account.into(), client.into()];
+        let row = self.row(Statement::CONSENT_READ, values).await?;
+        row.map(|row| read(&row, 0, client)).transpose()
+    }
+
+    async fn give_consent(
+        &mut self,
+        account: AccountId,
+        consent: &Consent,
+    ) -> Result<(), StoreError> {
+        let values = [
+            account.into(),
+            (&consent.client).into(),
+            (&consent.client_uid).into(),
+            (&consent.scopes).into(),
+            consent.given_at.into(),
+        ];
+        self.run(Statement::CONSENT_GIVE, values).await
+    }
+}
+
 impl Store {
     /// Returns a person's consent for a client, whatever the uid of its resource.
     ///
@@ -30,20 +108,8 @@ impl Store {
         client: &str,
     ) -> Result<Option<Consent>, StoreError> {
         let client = client.to_owned();
-        self.read(move |tx| {
-            Box::pin(async move {
-                let values = [account.into(), (&client).into()];
-                let row = tx.row(Statement::CONSENT_READ, values).await?;
-                let Some(row) = row else { return Ok(None) };
-                Ok(Some(Consent {
-                    client,
-                    client_uid: row.text(0)?,
-                    scopes: row.text(1)?,
-                    given_at: row.time(2)?,
-                }))
-            })
-        })
-        .await
+        self.read(move |tx| Box::pin(async move { tx.consent(account, &client).await }))
+            .await
     }
 
     /// Records a consent. It replaces an existing one.
@@ -56,16 +122,7 @@ impl Store {
         consent: Consent,
     ) -> Result<(), StoreError> {
         self.write_single(move |tx| {
-            Box::pin(async move {
-                let values = [
-                    account.into(),
-                    (&consent.client).into(),
-                    (&consent.client_uid).into(),
-                    (&consent.scopes).into(),
-                    consent.given_at.into(),
-                ];
-                tx.run(Statement::CONSENT_GIVE, values).await
-            })
+            Box::pin(async move { tx.give_consent(account, &consent).await })
         })
         .await
     }

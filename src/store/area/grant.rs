@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::super::row::{Row, Value};
+use super::super::row::{Row, Value, unexpected};
 use super::super::statement::Statement;
 use super::super::{Store, StoreError, Tx};
 use super::account::account;
@@ -22,7 +22,13 @@ pub(super) fn standing(row: &Row) -> Result<Standing, StoreError> {
         session: row.id(8)?,
         ends_with: match row.int(9)? {
             0 => EndsWith::Session,
-            _ => EndsWith::Grant,
+            1 => EndsWith::Grant,
+            other => {
+                return Err(unexpected(
+                    9,
+                    format!("{other} does not say what ends a grant"),
+                ));
+            }
         },
         client: row.text(10)?,
         client_uid: row.text(11)?,
@@ -39,26 +45,30 @@ pub(super) fn standing(row: &Row) -> Result<Standing, StoreError> {
     })
 }
 
+/// Returns the values of a new grant's row.
+pub(super) fn values(grant: &Grant) -> [Value; 11] {
+    [
+        grant.id.into(),
+        grant.account.into(),
+        grant.session.into(),
+        match grant.ends_with {
+            EndsWith::Session => 0_i64.into(),
+            EndsWith::Grant => 1_i64.into(),
+        },
+        (&grant.client).into(),
+        (&grant.client_uid).into(),
+        (&grant.scopes).into(),
+        (&grant.resources).into(),
+        grant.created_at.into(),
+        grant.expires_at.into(),
+        grant.epoch.into(),
+    ]
+}
+
 impl Tx {
-    /// Records a grant. Returns `false`, and records nothing, if its session or its account was revoked.
+    /// Records a grant. Returns `false`, and records nothing, if its session has ended or its account was revoked.
     pub async fn add_grant(&mut self, grant: &Grant) -> Result<bool, StoreError> {
-        let values: [Value; 11] = [
-            grant.id.into(),
-            grant.account.into(),
-            grant.session.into(),
-            match grant.ends_with {
-                EndsWith::Session => 0_i64.into(),
-                EndsWith::Grant => 1_i64.into(),
-            },
-            (&grant.client).into(),
-            (&grant.client_uid).into(),
-            (&grant.scopes).into(),
-            (&grant.resources).into(),
-            grant.created_at.into(),
-            grant.expires_at.into(),
-            grant.epoch.into(),
-        ];
-        let added = self.row(Statement::GRANT_ADD, values).await?;
+        let added = self.row(Statement::GRANT_ADD, values(grant)).await?;
         Ok(added.is_some())
     }
 

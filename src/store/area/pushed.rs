@@ -2,24 +2,43 @@
 
 use jiff::Timestamp;
 
-use super::super::row::Value;
+use super::super::row::{Row, Value};
 use super::super::statement::Statement;
 use super::super::{Store, StoreError, Tx};
 use crate::people::later;
-use crate::people::pushed::{self, Pushed, SHOWN_FOR, Verdict};
+use crate::people::pushed::{self, Pushed, SHOWN_FOR, Verdict, open_since};
 use crate::tokens::{TokenHash, TokenId};
 
+/// Reads a request from seven columns.
+pub(super) fn pushed_at(row: &Row, first: usize) -> Result<Pushed, StoreError> {
+    Ok(Pushed {
+        id: row.id(first)?,
+        hash: row.hash(first + 1)?,
+        client: row.text(first + 2)?,
+        request: row.text(first + 3)?,
+        expires_at: row.time(first + 4)?,
+        presented_at: row.time_or_null(first + 5)?,
+        used_at: row.time_or_null(first + 6)?,
+    })
+}
+
 impl Tx {
-    /// Uses up a request. Returns `false` if it was used before or is unknown.
-    pub async fn use_pushed(&mut self, id: TokenId, now: Timestamp) -> Result<bool, StoreError> {
-        let values = [id.into(), now.into()];
+    /// Uses up a request of `client`. Returns `false` if it was used before or is unknown.
+    pub async fn use_pushed(
+        &mut self,
+        id: TokenId,
+        client: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let values = [id.into(), now.into(), client.into()];
         Ok(self.row(Statement::PAR_USE, values).await?.is_some())
     }
 }
 
 impl Store {
-    /// Records a request. Returns `false`, and records nothing, if the client already has `most` open ones. Requests
-    /// that arrive on several replicas at the same time may exceed this number.
+    /// Records a request. Returns `false`, and records nothing, if the client already has `most` open ones: those that
+    /// were not used and that a browser can still present. Requests that arrive on several replicas at the same time may
+    /// exceed this number.
     ///
     /// # Errors
     /// A fault of the database.
@@ -31,7 +50,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         self.write_single(move |tx| {
             Box::pin(async move {
-                let values: [Value; 8] = [
+                let values: [Value; 9] = [
                     pushed.id.into(),
                     pushed.hash.into(),
                     (&pushed.client).into(),
@@ -40,6 +59,7 @@ impl Store {
                     later(pushed.expires_at, SHOWN_FOR).into(),
                     now.into(),
                     i64::from(most).into(),
+                    open_since(now).into(),
                 ];
                 Ok(tx.row(Statement::PAR_ADD, values).await?.is_some())
             })
@@ -65,20 +85,24 @@ impl Store {
                     let Some(row) = tx.row(Statement::PAR_READ, [id.into()]).await? else {
                         return Ok(None);
                     };
-                    Ok(Some(Pushed {
-                        id: row.id(0)?,
-                        hash: row.hash(1)?,
-                        client: row.text(2)?,
-                        request: row.text(3)?,
-                        expires_at: row.time(4)?,
-                        presented_at: row.time_or_null(5)?,
-                        used_at: row.time_or_null(6)?,
-                    }))
+                    pushed_at(&row, 0).map(Some)
                 })
             })
             .await?;
         let Some(pushed) = found else { return Ok(None) };
-        match pushed::judge(&pushed, &reference, client, now) {
+        let verdict = pushed::judge(&pushed, &reference, client, now);
+        let is_valid = self.present(id, verdict, now).await?;
+        Ok(is_valid.then_some(pushed))
+    }
+
+    /// Records the first presentation. Returns whether the request is valid.
+    pub(super) async fn present(
+        &self,
+        id: TokenId,
+        verdict: Verdict,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        match verdict {
             Verdict::First => {
                 self.write_single(move |tx| {
                     Box::pin(async move {
@@ -87,10 +111,10 @@ impl Store {
                     })
                 })
                 .await?;
-                Ok(Some(pushed))
+                Ok(true)
             }
-            Verdict::Again => Ok(Some(pushed)),
-            Verdict::Used | Verdict::Expired | Verdict::Guessed => Ok(None),
+            Verdict::Again => Ok(true),
+            Verdict::Used | Verdict::Expired | Verdict::Guessed => Ok(false),
         }
     }
 }

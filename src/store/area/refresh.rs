@@ -7,9 +7,8 @@ use super::super::statement::Statement;
 use super::super::{Outcome, Store, StoreError, Tx};
 use super::grant::{COLUMNS, standing};
 use crate::people::grant::{Grant, Standing};
-use crate::people::refresh::{self, Family, Policy, Presented, RefreshKeys, Token, Verdict};
+use crate::people::refresh::{self, Family, Presented, Rules, Token, Verdict};
 use crate::tokens::TokenId;
-use crate::tokens::reference::Prefix;
 
 /// How many times one refresh is judged. It is judged again if a parallel refresh was first and the family has
 /// advanced.
@@ -49,17 +48,8 @@ pub enum Refusal {
     Ended,
     /// It has expired.
     Expired,
-}
-
-/// What judging a presented token needs, the same for every request of one installation.
-#[derive(Clone, Copy)]
-pub struct Rules<'a> {
-    /// The keys of refresh tokens.
-    pub keys: &'a RefreshKeys,
-    /// The installation's prefix.
-    pub prefix: &'a Prefix,
-    /// The client's lifetimes.
-    pub policy: &'a Policy,
+    /// It was given to another client, or to one of the same ID that was deleted since.
+    Foreign,
 }
 
 fn read(row: &Row) -> Result<(Family, Standing), StoreError> {
@@ -131,7 +121,7 @@ impl Store {
     }
 
     /// Refreshes: judges the presented token and carries out the verdict. Parallel requests with one token all get the
-    /// same child. A genuine older generation ends the family and its grant.
+    /// same child. A genuine older generation ends the family and its grant, unless another client presents it.
     ///
     /// # Errors
     /// A fault of the database. If the reply to the commit was lost, the same request gets the same child.
@@ -141,24 +131,20 @@ impl Store {
         rules: Rules<'_>,
         now: Timestamp,
     ) -> Result<Refreshed, StoreError> {
-        let Rules {
-            keys,
-            prefix,
-            policy,
-        } = rules;
         for _ in 0..TRIES {
             let Some((family, standing)) = self.family(presented.id()).await? else {
                 return Ok(refused(Refusal::Unknown));
             };
-            let verdict = refresh::judge(&family, presented, keys, prefix, policy, now);
+            let verdict = refresh::judge(&family, &standing.grant, presented, rules, now);
             let token = match verdict {
                 Verdict::Reuse => return self.end_reused(&family, now).await,
                 Verdict::Ahead => return Ok(refused(Refusal::Ahead)),
                 Verdict::Ended => return Ok(refused(Refusal::Ended)),
                 Verdict::Expired => return Ok(refused(Refusal::Expired)),
                 Verdict::Guessed => return Ok(refused(Refusal::Guessed)),
+                Verdict::Foreign => return Ok(refused(Refusal::Foreign)),
                 Verdict::Rotate(_) | Verdict::Keep { .. } | Verdict::Repeat(_)
-                    if standing.judge(now).is_err() =>
+                    if standing.judge(rules.client, now).is_err() =>
                 {
                     return Ok(refused(Refusal::Ended));
                 }
@@ -185,7 +171,7 @@ impl Store {
             let grant = Box::new(standing.grant);
             return Ok(Refreshed::Granted { grant, token });
         }
-        Err(StoreError::Busy)
+        Err(StoreError::Contended(TRIES))
     }
 
     async fn touch_family(&self, id: TokenId, now: Timestamp) -> Result<(), StoreError> {

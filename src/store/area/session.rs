@@ -6,9 +6,17 @@ use super::super::row::{Row, Value};
 use super::super::statement::Statement;
 use super::super::{Outcome, Store, StoreError, Tx};
 use super::account::account;
+use super::attempt::{Subject, refunds};
+use super::consent::{self, Consent};
+use super::pushed::pushed_at;
 use crate::people::account::{Account, AccountId};
+use crate::people::guessing::Gate;
+use crate::people::pushed::{self, Pushed};
 use crate::people::session::{self, Limits, MAX_SESSIONS, Session, Verdict};
 use crate::tokens::{TokenHash, TokenId};
+
+/// How many sessions one person may have besides a new one.
+const OTHERS: i64 = MAX_SESSIONS as i64 - 1;
 
 fn read(row: &Row) -> Result<(Session, Account), StoreError> {
     let account = account(row)?;
@@ -27,27 +35,70 @@ fn read(row: &Row) -> Result<(Session, Account), StoreError> {
     Ok((session, account))
 }
 
+/// What a browser brings to an authorization request.
+#[derive(Clone, Debug)]
+pub struct Brought {
+    /// The session's ID and the hash of its cookie.
+    pub session: Option<(TokenId, TokenHash)>,
+    /// The ID of the client that the request names.
+    pub client: String,
+    /// The ID of the pushed request and the hash of its reference.
+    pub pushed: Option<(TokenId, TokenHash)>,
+}
+
+/// What of it is valid.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The session with its account.
+    pub session: Option<(Session, Account)>,
+    /// The person's consent for the client, whatever the uid of its resource.
+    pub consent: Option<Consent>,
+    /// The pushed request of the client.
+    pub pushed: Option<Pushed>,
+}
+
+fn found(row: &Row, client: &str) -> Result<Found, StoreError> {
+    let is_there = |column| row.text_or_null(column).map(|value| value.is_some());
+    let session = is_there(5)?.then(|| read(row)).transpose()?;
+    let consent = is_there(14)?.then(|| consent::read(row, 14, client));
+    let pushed = is_there(17)?.then(|| pushed_at(row, 17)).transpose()?;
+    Ok(Found {
+        session,
+        consent: consent.transpose()?,
+        // The request of another client is as good as none.
+        pushed: pushed.filter(|pushed| pushed.client == client),
+    })
+}
+
+/// Returns the values of a new session's row.
+fn values(session: &Session) -> [Value; 8] {
+    [
+        session.id.into(),
+        session.hash.into(),
+        session.account.into(),
+        session.created_at.into(),
+        session.authenticated_at.into(),
+        (&session.methods).into(),
+        session.expires_at.into(),
+        session.epoch.into(),
+    ]
+}
+
 impl Tx {
     /// Records a session, and ends the oldest ones of the person if there are too many. Returns `false`, and records
     /// nothing, if the account was revoked since its epoch was read: what the person proved no longer counts.
     pub async fn add_session(&mut self, session: &Session) -> Result<bool, StoreError> {
-        let values: [Value; 8] = [
-            session.id.into(),
-            session.hash.into(),
-            session.account.into(),
-            session.created_at.into(),
-            session.authenticated_at.into(),
-            (&session.methods).into(),
-            session.expires_at.into(),
-            session.epoch.into(),
-        ];
-        let added = self.row(Statement::SESSION_ADD, values).await?;
+        let added = self.row(Statement::SESSION_ADD, values(session)).await?;
         if added.is_none() {
             return Ok(false);
         }
         let now = session.created_at;
-        let most = i64::from(MAX_SESSIONS);
-        let values = [session.account.into(), now.into(), most.into()];
+        let values = [
+            session.account.into(),
+            now.into(),
+            OTHERS.into(),
+            session.id.into(),
+        ];
         for surplus in self.rows(Statement::SESSION_SURPLUS, values).await? {
             let values = [surplus.id(0)?.into(), now.into()];
             self.run(Statement::GRANTS_END_OF_SESSION, values).await?;
@@ -80,18 +131,84 @@ impl Tx {
 }
 
 impl Store {
-    /// Records a session, see [`Tx::add_session`].
+    /// Records a session, see [`Tx::add_session`], and takes back the attempts that were reserved for the sign-in.
     ///
     /// # Errors
     /// A fault of the database.
-    pub async fn begin_session(&self, session: Session) -> Result<bool, StoreError> {
+    pub async fn begin_session(
+        &self,
+        session: Session,
+        reserved: Vec<(Subject, Gate)>,
+    ) -> Result<bool, StoreError> {
+        if self.is_postgres() {
+            let (subjects, steps) = refunds(reserved);
+            let mut values = Vec::from(values(&session));
+            values.extend([OTHERS.into(), subjects, steps]);
+            return self
+                .write_single(move |tx| {
+                    Box::pin(async move {
+                        let begun = tx.execute(Statement::SESSION_BEGIN, values).await?;
+                        Ok(!begun.is_empty())
+                    })
+                })
+                .await;
+        }
         self.write(move |tx| {
             Box::pin(async move {
-                let added = tx.add_session(&session).await?;
-                Ok(Outcome::Save(added))
+                if !tx.add_session(&session).await? {
+                    return Ok(Outcome::Cancel(false));
+                }
+                tx.refund(reserved).await?;
+                Ok(Outcome::Save(true))
             })
         })
         .await
+    }
+
+    /// Reads what a browser brings to an authorization request, and records some uses of the session and the first
+    /// presentation of the pushed request. What is not valid is absent.
+    ///
+    /// # Errors
+    /// A fault of the database.
+    pub async fn authorization(
+        &self,
+        brought: Brought,
+        limits: Limits,
+        now: Timestamp,
+    ) -> Result<Found, StoreError> {
+        let Brought {
+            session,
+            client,
+            pushed,
+        } = brought;
+        let values = [
+            session.map(|(id, _)| id).into(),
+            (&client).into(),
+            pushed.map(|(id, _)| id).into(),
+        ];
+        let row = self
+            .read(move |tx| {
+                Box::pin(async move {
+                    let row = tx.row(Statement::AUTHORIZE_READ, values).await?;
+                    row.map(|row| found(&row, &client)).transpose()
+                })
+            })
+            .await?;
+        let mut found = row.unwrap_or_default();
+        if let (Some((_, cookie)), Some((row, account))) = (session, &found.session) {
+            let verdict = session::judge(row, account, &cookie, limits, now);
+            let is_valid = self.carry_out(row.id, verdict, now).await?;
+            if !is_valid {
+                (found.session, found.consent) = (None, None);
+            }
+        }
+        if let (Some((_, reference)), Some(row)) = (pushed, &found.pushed) {
+            let verdict = pushed::judge(row, &reference, &row.client, now);
+            if !self.present(row.id, verdict, now).await? {
+                found.pushed = None;
+            }
+        }
+        Ok(found)
     }
 
     /// Judges a session cookie, and records some of its uses. Returns the session if the cookie is valid.
@@ -109,8 +226,20 @@ impl Store {
         let Some((session, account)) = found else {
             return Ok(None);
         };
-        match session::judge(&session, &account, &cookie, limits, now) {
-            Verdict::Valid { touch: false } => Ok(Some((session, account))),
+        let verdict = session::judge(&session, &account, &cookie, limits, now);
+        let is_valid = self.carry_out(id, verdict, now).await?;
+        Ok(is_valid.then_some((session, account)))
+    }
+
+    /// Records a use, if the verdict says so. Returns whether the session is valid.
+    async fn carry_out(
+        &self,
+        id: TokenId,
+        verdict: Verdict,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        match verdict {
+            Verdict::Valid { touch: false } => Ok(true),
             Verdict::Valid { touch: true } => {
                 self.write_single(move |tx| {
                     Box::pin(async move {
@@ -119,9 +248,9 @@ impl Store {
                     })
                 })
                 .await?;
-                Ok(Some((session, account)))
+                Ok(true)
             }
-            Verdict::Guessed | Verdict::Ended | Verdict::Lapsed => Ok(None),
+            Verdict::Guessed | Verdict::Ended | Verdict::Lapsed => Ok(false),
         }
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::super::Deleted;
 use super::super::cleanup::BATCH;
+use super::super::{Cleaned, Deleted};
 use super::contract;
 use super::world::{NOW, World, at};
 use crate::people::grant::EndsWith;
@@ -14,6 +14,8 @@ contract!(
     each_round_deletes_a_bounded_batch,
     rows_go_when_nothing_needs_them_any_more,
     the_age_of_the_oldest_expired_row_is_known,
+    the_background_task_deletes_all_that_has_expired,
+    replicas_that_delete_at_the_same_time_delete_each_row_once,
 );
 
 async fn fill_once(world: &World, count: u64) {
@@ -83,6 +85,35 @@ async fn the_age_of_the_oldest_expired_row_is_known(world: &World) {
     };
     assert_eq!(age(NOW).await, Duration::ZERO);
     assert_eq!(age(NOW + 90).await, Duration::from_secs(30));
+}
+
+async fn the_background_task_deletes_all_that_has_expired(world: &World) {
+    let batch = BATCH.unsigned_abs();
+    fill_once(world, 2 * batch + 1).await;
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let tell = move |cleaned: Result<Cleaned, _>| drop(sender.send(cleaned.unwrap()));
+    let task = world.store.keep_clean(|| at(NOW + 60), tell);
+    let first = tokio::select! {
+        () = task => unreachable!("it never ends"),
+        first = receiver.recv() => first.unwrap(),
+    };
+    assert_eq!(first.rows, 2 * batch + 1);
+    assert!(first.overdue.iter().all(|it| it.age == Duration::ZERO));
+    assert!(world.dump().await.is_empty());
+}
+
+async fn replicas_that_delete_at_the_same_time_delete_each_row_once(world: &World) {
+    let count = 3 * BATCH.unsigned_abs();
+    fill_once(world, count).await;
+    let mut deleted = 0;
+    // A round may find every row in the hands of another replica.
+    while deleted < count {
+        for round in join_all((0..4).map(|_| world.store.delete_expired(at(NOW + 60)))).await {
+            deleted += round.unwrap().rows;
+        }
+    }
+    assert_eq!(deleted, count);
+    assert!(world.dump().await.is_empty());
 }
 
 /// A store in a file gives the space of deleted rows back.

@@ -6,9 +6,9 @@ use super::super::StoreError;
 use super::super::area::code::{Redeemed, Refusal as CodeRefusal};
 use super::super::area::refresh::{Refreshed, Refusal};
 use super::contract;
-use super::world::{Coded, NOW, POLICY, World, at, keys, new_id, presented};
-use crate::people::code::Verdict;
-use crate::people::grant::{Ended, EndsWith};
+use super::world::{Coded, NOW, POLICY, SHOP, World, at, keys, new_id, presented};
+use crate::people::code::{Use, Verdict};
+use crate::people::grant::{Client, Ended, EndsWith};
 use crate::people::refresh::{Policy, Presented, Rotation, Token};
 use crate::tokens::reference::{self, Kind, Prefix};
 use crate::tokens::{SystemEntropy, TokenHash};
@@ -23,6 +23,8 @@ contract!(
     a_lost_reply_after_the_commit_gives_the_same_child,
     an_older_generation_ends_the_family_and_its_grant,
     a_guessed_refresh_token_ends_no_family,
+    a_foreign_client_gets_nothing_and_ends_nothing,
+    a_grant_that_says_nothing_known_is_a_fault,
     a_family_expires_while_its_row_is_there,
     a_stable_token_writes_now_and_then,
     a_revocation_that_races_refreshes_leaves_nothing_alive,
@@ -55,7 +57,7 @@ async fn of_100_parallel_redemptions_one_wins_and_nothing_ends(world: &World) {
     }
     assert_eq!((won.len(), already), (1, 99));
     let standing = world.store.grant(grant.id).await.unwrap().unwrap();
-    assert!(standing.judge(at(NOW)).is_ok());
+    assert!(standing.judge(SHOP, at(NOW)).is_ok());
     world.child(&won[0], NOW + 1).await;
 }
 
@@ -74,17 +76,18 @@ async fn a_later_use_of_a_code_ends_what_the_first_gave(world: &World) {
     };
     assert_eq!(again, expected);
     let standing = world.store.grant(grant.id).await.unwrap().unwrap();
-    assert_eq!(standing.judge(at(NOW + 2)), Err(Ended::Revoked));
+    assert_eq!(standing.judge(SHOP, at(NOW + 2)), Err(Ended::Revoked));
     let refreshed = world.refresh(&token, NOW + 2).await.unwrap();
     assert_eq!(refusal(&refreshed), Some(Refusal::Ended));
 }
 
 async fn a_guessed_or_misbound_code_ends_nothing(world: &World) {
     let (Coded { request, grant, .. }, _) = world.family(EndsWith::Grant).await;
-    let mut wrong = [request.clone(), request.clone(), request];
+    let mut wrong = [(); 4].map(|()| request.clone());
     wrong[0].hash = TokenHash::of("guess");
-    wrong[1].client = "other".to_owned();
+    wrong[1].client.id = "other";
     wrong[2].id = new_id();
+    wrong[3].client.uid = "recreated";
     for mut request in wrong {
         request.arrived_at = at(NOW + 5);
         let (refused, _) = world.redeem(&request, NOW + 5).await.unwrap();
@@ -94,7 +97,7 @@ async fn a_guessed_or_misbound_code_ends_nothing(world: &World) {
         );
     }
     let standing = world.store.grant(grant.id).await.unwrap().unwrap();
-    assert!(standing.judge(at(NOW + 5)).is_ok());
+    assert!(standing.judge(SHOP, at(NOW + 5)).is_ok());
 }
 
 async fn an_expired_code_is_refused_while_its_row_is_there(world: &World) {
@@ -197,7 +200,7 @@ async fn an_older_generation_ends_the_family_and_its_grant(world: &World) {
         assert_eq!(refusal(&refused), Some(Refusal::Ended));
     }
     let standing = world.store.grant(grant.id).await.unwrap().unwrap();
-    assert_eq!(standing.judge(at(NOW + 4)), Err(Ended::Revoked));
+    assert_eq!(standing.judge(SHOP, at(NOW + 4)), Err(Ended::Revoked));
 }
 
 async fn a_guessed_refresh_token_ends_no_family(world: &World) {
@@ -215,6 +218,52 @@ async fn a_guessed_refresh_token_ends_no_family(world: &World) {
     let refused = world.refresh(&stranger, NOW + 200).await.unwrap();
     assert_eq!(refusal(&refused), Some(Refusal::Unknown));
     assert_eq!(world.dump().await, before);
+}
+
+/// A recreated client is a foreign one.
+async fn a_foreign_client_gets_nothing_and_ends_nothing(world: &World) {
+    let (Coded { grant, .. }, first) = world.family(EndsWith::Grant).await;
+    let second = world.child(&first, NOW + 1).await;
+    let third = world.child(&second, NOW + 2).await;
+    let unused = world.code(EndsWith::Grant).await;
+    let before = world.dump().await;
+    for (id, uid) in [("other", "1"), ("shop", "recreated")] {
+        let client = Client { id, uid };
+        // The current token, its parent within and after the grace, and an older one, which is stolen.
+        for (token, now) in [(&third, 3), (&second, 3), (&second, 500), (&first, 3)] {
+            let refused = world.refresh_as(client, token, NOW + now).await.unwrap();
+            assert_eq!(refusal(&refused), Some(Refusal::Foreign), "{refused:?}");
+        }
+        let request = Use {
+            client,
+            ..unused.request.clone()
+        };
+        let (refused, _) = world.redeem(&request, NOW).await.unwrap();
+        let expected = Redeemed::Refused {
+            reason: CodeRefusal::Code(Verdict::Misbound),
+            ended: false,
+        };
+        assert_eq!(refused, expected);
+        let standing = world.store.grant(grant.id).await.unwrap().unwrap();
+        assert_eq!(standing.judge(client, at(NOW + 3)), Err(Ended::Client));
+    }
+    assert_eq!(world.dump().await, before);
+    world.child(&third, NOW + 3).await;
+}
+
+/// Another release, or another program, wrote the row.
+async fn a_grant_that_says_nothing_known_is_a_fault(world: &World) {
+    let (Coded { grant, .. }, token) = world.family(EndsWith::Session).await;
+    let unused = world.code(EndsWith::Session).await;
+    let qualifier = world.store.qualifier();
+    let sql = format!("UPDATE {qualifier}grants SET ends_with = 2");
+    world.store.all(&sql).await.unwrap();
+    let refreshed = world.refresh(&token, NOW + 1).await.map(drop);
+    let redeemed = world.redeem(&unused.request, NOW + 1).await.map(drop);
+    let read = world.store.grant(grant.id).await.map(drop);
+    for done in [refreshed, redeemed, read] {
+        assert!(matches!(done, Err(StoreError::Value { .. })), "{done:?}");
+    }
 }
 
 async fn a_family_expires_while_its_row_is_there(world: &World) {
@@ -323,7 +372,7 @@ async fn a_revocation_that_races_refreshes_leaves_nothing_alive(world: &World) {
             assert!(refusal(&after).is_some(), "{how:?}: {after:?}");
         }
         let standing = world.store.grant(grant.id).await.unwrap().unwrap();
-        assert!(standing.judge(at(NOW + 1)).is_err(), "{how:?}");
+        assert!(standing.judge(SHOP, at(NOW + 1)).is_err(), "{how:?}");
     }
 }
 

@@ -3,7 +3,7 @@
 use futures::future::join_all;
 
 use super::super::{Store, StoreError};
-use super::world::{TABLES, World, new_schema, postgres_settings};
+use super::world::{TABLES, World, few, new_schema, postgres_settings};
 
 async fn drop(store: &Store) {
     let schema = store.qualifier().trim_end_matches('.').to_owned();
@@ -86,8 +86,8 @@ async fn both_engines_have_the_same_columns() {
 
 #[tokio::test]
 async fn an_unreachable_database_is_an_error() {
-    let settings =
-        super::super::Settings::new("postgres://h@127.0.0.1:1/d", "symbolon", 2).unwrap();
+    let url = "postgres://h@127.0.0.1:1/d";
+    let settings = super::super::Settings::new(url, "symbolon", few(2)).unwrap();
     let refused = Store::connect(settings).await.err().unwrap();
     assert_eq!(refused.fault(), super::super::Fault::Io, "{refused}");
 }

@@ -6,7 +6,8 @@ mod interleavings;
 mod migrations;
 mod people;
 mod rollback;
-mod world;
+mod round_trips;
+pub(super) mod world;
 
 /// Declares the tests of this module, each for the three backends.
 macro_rules! contract {

@@ -5,11 +5,13 @@ use std::time::Duration;
 use futures::future::join_all;
 use uuid::Uuid;
 
-use super::super::area::consent::Consent;
+use super::super::area::code::Authorized;
+use super::super::area::consent::{Agreement, Consent};
 use super::super::area::enrolment::Enrolment;
+use super::super::area::session::{Brought, Found};
 use super::super::{Holder, Outcome, StoreError};
 use super::contract;
-use super::world::{NOW, World, at, new_id};
+use super::world::{NOW, SHOP, World, at, new_id};
 use crate::people::account::AccountId;
 use crate::people::grant::{Ended, EndsWith};
 use crate::people::guessing::Gate;
@@ -27,12 +29,20 @@ contract!(
     an_enrolment_link_works_once,
     an_enrolment_link_from_before_a_revocation_does_not_work,
     a_withdrawn_consent_ends_the_grants,
+    a_code_needs_the_consent_that_was_read,
+    a_consent_is_given_with_the_code_or_not_at_all,
+    a_withdrawal_that_races_codes_leaves_no_grant_alive,
+    a_lapsed_session_gives_no_code,
     a_pushed_request_gives_one_code,
     pushed_requests_are_capped,
     a_value_is_accepted_once_until_it_expires,
     attempts_are_admitted_as_the_rule_says,
     an_attempt_is_reserved_for_all_subjects_or_none,
+    a_sign_in_gives_its_attempts_back,
+    an_authorization_request_finds_what_is_valid,
+    racing_first_attempts_are_reserved_for_all_or_none,
     cancelled_and_failed_work_leaves_no_trace,
+    a_caller_that_stops_waiting_does_not_cancel_its_transaction,
     a_read_cannot_write,
 );
 
@@ -88,10 +98,7 @@ async fn a_password_change_ends_sessions_and_grants(world: &World) {
     let session = world.session(&account).await;
     let coded = World::new_code(&session, EndsWith::Grant);
     let grant = coded.grant.id;
-    let issued = world
-        .store
-        .issue_code(coded.grant, coded.code, None, at(NOW))
-        .await;
+    let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
     assert!(issued.unwrap());
     let store = &world.store;
     let alive = || store.use_session(session.id, session.hash, LIMITS, at(NOW));
@@ -102,7 +109,7 @@ async fn a_password_change_ends_sessions_and_grants(world: &World) {
         .unwrap();
     assert!(alive().await.unwrap().is_none());
     let standing = store.grant(grant).await.unwrap().unwrap();
-    assert_eq!(standing.judge(at(NOW)), Err(Ended::Account));
+    assert_eq!(standing.judge(SHOP, at(NOW)), Err(Ended::Account));
     let (account, password) = store.credentials(&account.owner).await.unwrap().unwrap();
     assert_eq!(password.as_deref(), Some("$argon2id$1"));
     // The person signs in at the same moment.
@@ -119,12 +126,9 @@ async fn a_session_that_is_recorded_during_a_revocation_is_dead(world: &World) {
         .unwrap();
     // This replica's clock is ahead, and it has read the account before the revocation.
     let late = World::new_session(&account, NOW + 5);
-    assert!(!world.store.begin_session(late).await.unwrap());
+    assert!(!world.store.begin_session(late, Vec::new()).await.unwrap());
     let coded = World::new_code(&old, EndsWith::Grant);
-    let issued = world
-        .store
-        .issue_code(coded.grant, coded.code, None, at(NOW))
-        .await;
+    let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
     assert!(!issued.unwrap(), "a dead session gives no code");
 }
 
@@ -133,18 +137,27 @@ async fn the_oldest_of_too_many_sessions_ends_with_its_grants(world: &World) {
     let mut sessions = Vec::new();
     for number in 0..i64::from(MAX_SESSIONS) {
         let session = World::new_session(&account, NOW + number);
-        assert!(world.store.begin_session(session.clone()).await.unwrap());
+        assert!(
+            world
+                .store
+                .begin_session(session.clone(), Vec::new())
+                .await
+                .unwrap()
+        );
         sessions.push(session);
     }
     let coded = World::new_code(&sessions[0], EndsWith::Session);
     let grant = coded.grant.id;
-    let issued = world
-        .store
-        .issue_code(coded.grant, coded.code, None, at(NOW))
-        .await;
+    let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
     assert!(issued.unwrap());
     let one_more = World::new_session(&account, NOW + 100);
-    assert!(world.store.begin_session(one_more.clone()).await.unwrap());
+    assert!(
+        world
+            .store
+            .begin_session(one_more.clone(), Vec::new())
+            .await
+            .unwrap()
+    );
     sessions.push(one_more);
     let id = account.id;
     let listed = world
@@ -160,7 +173,7 @@ async fn the_oldest_of_too_many_sessions_ends_with_its_grants(world: &World) {
     };
     assert_eq!(ids(&listed), ids(&sessions[1..]));
     let standing = world.store.grant(grant).await.unwrap().unwrap();
-    assert!(standing.judge(at(NOW)).is_err());
+    assert!(standing.judge(SHOP, at(NOW)).is_err());
 }
 
 async fn a_session_is_judged_at_each_use(world: &World) {
@@ -241,10 +254,7 @@ async fn a_withdrawn_consent_ends_the_grants(world: &World) {
     let session = world.session(&account).await;
     let coded = World::new_code(&session, EndsWith::Grant);
     let grant = coded.grant.id;
-    let issued = world
-        .store
-        .issue_code(coded.grant, coded.code, None, at(NOW))
-        .await;
+    let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
     assert!(issued.unwrap());
     let store = &world.store;
     for scopes in ["openid", "openid email"] {
@@ -273,7 +283,7 @@ async fn a_withdrawn_consent_ends_the_grants(world: &World) {
             .await
             .unwrap()
             .unwrap()
-            .judge(at(NOW))
+            .judge(SHOP, at(NOW))
             .map(drop)
     };
     assert_eq!(judged().await, Ok(()));
@@ -283,6 +293,115 @@ async fn a_withdrawn_consent_ends_the_grants(world: &World) {
         .unwrap();
     assert_eq!(store.consent(account.id, "shop").await.unwrap(), None);
     assert_eq!(judged().await, Err(Ended::Revoked));
+}
+
+/// Issues a code that needs this agreement.
+async fn issue(world: &World, session: &Session, agreement: Agreement) -> (TokenId, bool) {
+    let coded = World::new_code(session, EndsWith::Grant);
+    let authorized = Authorized {
+        agreement,
+        ..coded.authorized()
+    };
+    let issued = world.store.issue_code(authorized, at(NOW)).await;
+    (coded.grant.id, issued.unwrap())
+}
+
+fn recorded(scopes: &str) -> Agreement {
+    Agreement::Recorded(scopes.to_owned())
+}
+
+async fn a_code_needs_the_consent_that_was_read(world: &World) {
+    let account = world.person().await;
+    let session = world.session(&account).await;
+    let store = &world.store;
+    assert!(!issue(world, &session, recorded("openid")).await.1, "none");
+    for (client, uid, scopes, is_good) in [
+        ("shop", "1", "openid", true),
+        ("shop", "1", "openid email", false),
+        // It was given to the client that was deleted since.
+        ("shop", "2", "openid", false),
+        ("other", "1", "openid", false),
+    ] {
+        store
+            .withdraw_consent(account.id, "shop", at(NOW))
+            .await
+            .unwrap();
+        let consent = Consent {
+            client: client.to_owned(),
+            client_uid: uid.to_owned(),
+            scopes: scopes.to_owned(),
+            given_at: at(NOW),
+        };
+        store.give_consent(account.id, consent).await.unwrap();
+        let before = world.dump().await;
+        let (_, issued) = issue(world, &session, recorded("openid")).await;
+        assert_eq!(issued, is_good, "{client} {uid} {scopes}");
+        assert_eq!(world.dump().await == before, !is_good);
+    }
+    let other = world.person().await;
+    let session = world.session(&other).await;
+    assert!(
+        !issue(world, &session, recorded("openid")).await.1,
+        "another person's"
+    );
+}
+
+async fn a_consent_is_given_with_the_code_or_not_at_all(world: &World) {
+    let account = world.person().await;
+    let session = world.session(&account).await;
+    let given = |scopes: &str| Agreement::Given(scopes.to_owned());
+    for scopes in ["openid", "openid email"] {
+        assert!(issue(world, &session, given(scopes)).await.1);
+        let consent = world.store.consent(account.id, "shop").await.unwrap();
+        let expected = Consent {
+            client: "shop".to_owned(),
+            client_uid: "1".to_owned(),
+            scopes: scopes.to_owned(),
+            given_at: at(NOW),
+        };
+        assert_eq!(consent, Some(expected));
+        assert!(issue(world, &session, recorded(scopes)).await.1);
+    }
+    world.store.end_session(session.id, at(NOW)).await.unwrap();
+    let before = world.dump().await;
+    assert!(!issue(world, &session, given("openid phone")).await.1);
+    assert_eq!(world.dump().await, before);
+}
+
+async fn a_withdrawal_that_races_codes_leaves_no_grant_alive(world: &World) {
+    for _ in 0..20 {
+        let account = world.person().await;
+        let session = world.session(&account).await;
+        let consent = Consent {
+            client: "shop".to_owned(),
+            client_uid: "1".to_owned(),
+            scopes: "openid".to_owned(),
+            given_at: at(NOW),
+        };
+        world.store.give_consent(account.id, consent).await.unwrap();
+        let codes = join_all((0..8).map(|_| issue(world, &session, recorded("openid"))));
+        let withdrawal = world.store.withdraw_consent(account.id, "shop", at(NOW));
+        let (codes, withdrawn) = tokio::join!(codes, withdrawal);
+        withdrawn.unwrap();
+        for (grant, issued) in codes {
+            let standing = world.store.grant(grant).await.unwrap();
+            assert_eq!(standing.is_some(), issued);
+            if let Some(standing) = standing {
+                assert_eq!(standing.judge(SHOP, at(NOW)), Err(Ended::Revoked));
+            }
+        }
+    }
+}
+
+async fn a_lapsed_session_gives_no_code(world: &World) {
+    let account = world.person().await;
+    let session = world.session(&account).await;
+    for (now, is_good) in [(86_399, true), (86_400, false)] {
+        let mut authorized = World::new_code(&session, EndsWith::Grant).authorized();
+        authorized.grant.created_at = at(NOW + now);
+        let issued = world.store.issue_code(authorized, at(NOW + now)).await;
+        assert_eq!(issued.unwrap(), is_good, "{now}");
+    }
 }
 
 fn request(client: &str) -> Pushed {
@@ -330,7 +449,11 @@ async fn a_pushed_request_gives_one_code(world: &World) {
     let session = world.session(&account).await;
     let issue = || {
         let coded = World::new_code(&session, EndsWith::Grant);
-        store.issue_code(coded.grant, coded.code, Some(pushed.id), at(NOW))
+        let authorized = Authorized {
+            pushed: Some(pushed.id),
+            ..coded.authorized()
+        };
+        store.issue_code(authorized, at(NOW))
     };
     let all = join_all((0..10).map(|_| issue())).await;
     let issued = all.into_iter().filter(|issued| *issued.as_ref().unwrap());
@@ -342,6 +465,19 @@ async fn a_pushed_request_gives_one_code(world: &World) {
         .filter(|row| row.starts_with("grants"))
         .count();
     assert_eq!(grants, 1, "the refused requests left no grant");
+    // Its row names the client.
+    let foreign = request("other");
+    assert!(
+        store
+            .push_request(foreign.clone(), 10, at(NOW))
+            .await
+            .unwrap()
+    );
+    let authorized = Authorized {
+        pushed: Some(foreign.id),
+        ..World::new_code(&session, EndsWith::Grant).authorized()
+    };
+    assert!(!store.issue_code(authorized, at(NOW)).await.unwrap());
     assert!(present("shop", NOW + 300).await.is_none(), "used");
     let unused = request("shop");
     assert!(
@@ -371,10 +507,46 @@ async fn pushed_requests_are_capped(world: &World) {
             .await
             .unwrap()
     );
-    // Old requests do not count.
+    // A request that no browser presented counts until it expires.
+    let push = |now| store.push_request(request("shop"), 3, at(now));
+    assert!(!push(NOW + 59).await.unwrap());
+    let late = Pushed {
+        expires_at: at(NOW + 120),
+        ..request("shop")
+    };
     assert!(
         store
-            .push_request(request("shop"), 3, at(NOW + 700))
+            .push_request(late.clone(), 3, at(NOW + 60))
+            .await
+            .unwrap()
+    );
+    // Once presented, it counts for as long as people may reload the page.
+    let shown = store
+        .present_request(late.id, late.hash, "shop", at(NOW + 119))
+        .await;
+    assert!(shown.unwrap().is_some());
+    let alone = |now| store.push_request(request("shop"), 1, at(now));
+    assert!(!alone(NOW + 718).await.unwrap());
+    assert!(alone(NOW + 719).await.unwrap());
+    // A used request does not count.
+    let used = request("third");
+    assert!(store.push_request(used.clone(), 1, at(NOW)).await.unwrap());
+    assert!(
+        !store
+            .push_request(request("third"), 1, at(NOW))
+            .await
+            .unwrap()
+    );
+    store
+        .all(&format!(
+            "UPDATE {}par SET used_at = 1 WHERE client = 'third'",
+            store.qualifier()
+        ))
+        .await
+        .unwrap();
+    assert!(
+        store
+            .push_request(request("third"), 1, at(NOW))
             .await
             .unwrap()
     );
@@ -438,7 +610,8 @@ async fn an_attempt_is_reserved_for_all_subjects_or_none(world: &World) {
         interval: Duration::from_secs(10),
     };
     let both = || vec![([9; 32], gate(1)), ([1; 32], gate(3))];
-    assert!(store.reserve_attempt(both(), at(NOW)).await.unwrap());
+    let twice = [both(), both()].concat();
+    assert!(store.reserve_attempt(twice, at(NOW)).await.unwrap());
     let before = store.attempts([1; 32]).await.unwrap();
     assert!(!store.reserve_attempt(both(), at(NOW)).await.unwrap());
     assert_eq!(
@@ -446,9 +619,148 @@ async fn an_attempt_is_reserved_for_all_subjects_or_none(world: &World) {
         before,
         "the other subject keeps its attempt"
     );
-    // A success pays nothing.
-    store.refund_attempt(both()).await.unwrap();
+    // A success pays nothing, and a subject that is named twice counts once.
+    store
+        .refund_attempt([both(), both()].concat())
+        .await
+        .unwrap();
     assert!(store.reserve_attempt(both(), at(NOW)).await.unwrap());
+}
+
+async fn a_sign_in_gives_its_attempts_back(world: &World) {
+    let store = &world.store;
+    let account = world.person().await;
+    let gate = Gate {
+        burst: 3,
+        interval: Duration::from_secs(10),
+    };
+    let gates = || vec![([7; 32], gate), ([8; 32], gate)];
+    assert!(store.reserve_attempt(gates(), at(NOW)).await.unwrap());
+    let before = store.attempts([7; 32]).await.unwrap();
+    assert!(store.reserve_attempt(gates(), at(NOW)).await.unwrap());
+    // The account was revoked since its password was read: nothing is given back.
+    let stale = Session {
+        epoch: account.epoch - 1,
+        ..World::new_session(&account, NOW)
+    };
+    assert!(!store.begin_session(stale, gates()).await.unwrap());
+    assert_ne!(store.attempts([7; 32]).await.unwrap(), before);
+    let session = World::new_session(&account, NOW);
+    assert!(store.begin_session(session, gates()).await.unwrap());
+    for subject in [[7; 32], [8; 32]] {
+        assert_eq!(store.attempts(subject).await.unwrap(), before);
+    }
+}
+
+/// No row exists yet, so no statement can wait for another one's row before it inserts.
+async fn racing_first_attempts_are_reserved_for_all_or_none(world: &World) {
+    let store = &world.store;
+    let gate = |burst| Gate {
+        burst,
+        interval: Duration::from_secs(10),
+    };
+    for round in 0..10 {
+        // The network may try often, the account once.
+        let both = || vec![([100 + round; 32], gate(100)), ([200 + round; 32], gate(1))];
+        let all = join_all((0..8).map(|_| store.reserve_attempt(both(), at(NOW)))).await;
+        let admitted = all.into_iter().filter(|it| *it.as_ref().unwrap());
+        assert_eq!(admitted.count(), 1);
+        for subject in [[100 + round; 32], [200 + round; 32]] {
+            let stored = store.attempts(subject).await.unwrap();
+            assert_eq!(stored, Some(at(NOW + 10)), "only one attempt is stored");
+        }
+    }
+}
+
+async fn an_authorization_request_finds_what_is_valid(world: &World) {
+    let store = &world.store;
+    let account = world.person().await;
+    let session = world.session(&account).await;
+    let consent = Consent {
+        client: "shop".to_owned(),
+        client_uid: "1".to_owned(),
+        scopes: "openid".to_owned(),
+        given_at: at(NOW),
+    };
+    store
+        .give_consent(account.id, consent.clone())
+        .await
+        .unwrap();
+    let pushed = request("shop");
+    assert!(
+        store
+            .push_request(pushed.clone(), 10, at(NOW))
+            .await
+            .unwrap()
+    );
+    let cookie = Some((session.id, session.hash));
+    let reference = Some((pushed.id, pushed.hash));
+    let look = |session, client: &str, pushed, now| {
+        let client = client.to_owned();
+        let brought = Brought {
+            session,
+            client,
+            pushed,
+        };
+        async move { store.authorization(brought, LIMITS, at(now)).await.unwrap() }
+    };
+    let none = Found::default();
+    assert_eq!(look(None, "shop", None, NOW).await, none);
+    let guessed = Some((session.id, TokenHash::of("guess")));
+    assert_eq!(
+        look(
+            guessed,
+            "shop",
+            Some((pushed.id, TokenHash::of("guess"))),
+            NOW
+        )
+        .await,
+        none
+    );
+    assert_eq!(
+        look(
+            Some((new_id(), session.hash)),
+            "shop",
+            Some((new_id(), pushed.hash)),
+            NOW
+        )
+        .await,
+        none
+    );
+    let found = look(cookie, "other", reference, NOW).await;
+    assert_eq!(
+        (found.consent, found.pushed),
+        (None, None),
+        "of another client"
+    );
+    assert!(found.session.is_some());
+    let found = look(cookie, "shop", reference, NOW + 1).await;
+    assert_eq!(found.session.unwrap().0.id, session.id);
+    assert_eq!(found.consent, Some(consent));
+    assert_eq!(found.pushed.unwrap().request, pushed.request);
+    // Presented above, so a reload works; and the use of the session is recorded.
+    assert!(
+        look(cookie, "shop", reference, NOW + 100)
+            .await
+            .pushed
+            .is_some()
+    );
+    assert!(
+        look(cookie, "shop", reference, NOW + 250)
+            .await
+            .session
+            .is_some()
+    );
+    let found = look(None, "shop", reference, NOW + 250).await;
+    assert_eq!((found.session, found.consent), (None, None));
+    assert!(found.pushed.is_some(), "before the sign-in");
+    store.end_session(session.id, at(NOW + 260)).await.unwrap();
+    let found = look(cookie, "shop", reference, NOW + 261).await;
+    assert_eq!(
+        (found.session, found.consent),
+        (None, None),
+        "the session has ended"
+    );
 }
 
 async fn cancelled_and_failed_work_leaves_no_trace(world: &World) {
@@ -476,6 +788,27 @@ async fn cancelled_and_failed_work_leaves_no_trace(world: &World) {
     assert!(all.0.unwrap() && all.1.unwrap() && all.3.unwrap() && all.5.unwrap());
     assert!(all.2.is_err() && all.4.is_err());
     assert_eq!(world.dump().await.len(), before.len() + 3);
+}
+
+/// Its client may have gone away, which must not close a connection to the database.
+async fn a_caller_that_stops_waiting_does_not_cancel_its_transaction(world: &World) {
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (go, may_go) = tokio::sync::oneshot::channel::<()>();
+    let write = world.store.write(move |tx| {
+        Box::pin(async move {
+            begun.send(()).unwrap();
+            may_go.await.unwrap();
+            let id = AccountId(Uuid::new_v4());
+            tx.ensure_account(id, "user:1", at(NOW)).await?;
+            Ok(Outcome::Save(()))
+        })
+    });
+    tokio::select! {
+        _ = write => unreachable!("it waits"),
+        begun = has_begun => begun.unwrap(),
+    }
+    go.send(()).unwrap();
+    while world.store.credentials("user:1").await.unwrap().is_none() {}
 }
 
 async fn a_read_cannot_write(world: &World) {

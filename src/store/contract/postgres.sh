@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts a PostgreSQL server for the tests of the store and prints its URL. The server ends when this script's standard input
-# closes, so it does not outlive the tests. Its programs are those of the system, or else Debian's packages, which it
+# closes, so it does not outlive the tests. With a folder and a port as arguments, it also listens on that port of
+# 127.0.0.1 with TLS, by the files server.crt and server.key in the folder; the user "app" then needs TLS and a password. Its programs are those of the system, or else Debian's packages, which it
 # downloads into the cache once and does not install. It needs no root.
 set -euo pipefail
 
@@ -88,15 +89,26 @@ cd "$data"
 "${as[@]}" "$programs/initdb" --pgdata "$data/db" --username symbolon --auth trust --no-sync --no-instructions \
   --encoding UTF8 --locale C >"$data/log" 2>&1 || die "initdb failed: $(cat "$data/log")"
 # Its socket is in its own folder; it listens on no address. Durability is not tested, so it does not wait for the disk.
-"${as[@]}" "$programs/postgres" -D "$data/db" -k "$data" -c listen_addresses= -c fsync=off -c max_connections=200 \
+listen=(-c listen_addresses=)
+port=5432
+if [ $# = 2 ]; then
+  port=$2
+  cp "$1/server.crt" "$1/server.key" "$data/db"
+  chmod 600 "$data/db/server.key"
+  [ "$(id -u)" != 0 ] || chown 65534:65534 "$data/db/server.crt" "$data/db/server.key"
+  printf '%s\n' "local all all trust" "hostssl all app 127.0.0.1/32 scram-sha-256" "host all symbolon 127.0.0.1/32 trust" \
+    >"$data/db/pg_hba.conf"
+  listen=(-c listen_addresses=127.0.0.1 -c ssl=on)
+fi
+"${as[@]}" "$programs/postgres" -D "$data/db" -k "$data" -p "$port" "${listen[@]}" -c fsync=off -c max_connections=200 \
   >>"$data/log" 2>&1 9>&- </dev/null &
 server=$!
-until "${as[@]}" "$programs/pg_isready" -q -h "$data" -U symbolon -d postgres; do
+until "${as[@]}" "$programs/pg_isready" -q -h "$data" -p "$port" -U symbolon -d postgres; do
   kill -0 "$server" 2>/dev/null || die "PostgreSQL did not start: $(cat "$data/log")"
   sleep 0.1
 done
 encoded=${data//\//%2F}
-echo "postgres://symbolon@$encoded/postgres"
+echo "postgres://symbolon@$encoded:$port/postgres"
 exec >&-
 # Until the tests end.
 cat >/dev/null

@@ -4,7 +4,8 @@ use futures::future::BoxFuture;
 use std::time::Duration;
 use uuid::Uuid;
 
-use super::super::area::consent::Consent;
+use super::super::area::code::Authorized;
+use super::super::area::consent::{Agreement, Consent};
 use super::super::area::enrolment::Enrolment;
 use super::super::{Store, StoreError};
 use super::contract;
@@ -87,18 +88,25 @@ const OPERATIONS: [(&str, Operation); 15] = [
             let Some((session, _)) = session.await? else {
                 return Err(StoreError::Closed);
             };
-            let Coded { grant, code, .. } = World::new_code(&session, EndsWith::Session);
-            scene
-                .world
-                .store
-                .issue_code(grant, code, None, at(NOW))
-                .await
-                .map(drop)
+            let coded = World::new_code(&session, EndsWith::Session);
+            let authorized = Authorized {
+                agreement: Agreement::Given("openid email".to_owned()),
+                ..coded.authorized()
+            };
+            let issued = scene.world.store.issue_code(authorized, at(NOW)).await;
+            issued.map(drop)
         })
     }),
     ("begin a session", |scene| {
         let session = World::new_session(&scene.account, NOW);
-        Box::pin(async move { scene.world.store.begin_session(session).await.map(drop) })
+        Box::pin(async move {
+            scene
+                .world
+                .store
+                .begin_session(session, Vec::new())
+                .await
+                .map(drop)
+        })
     }),
     ("end a session", |scene| {
         let session = scene.unused.grant.session;

@@ -1,5 +1,6 @@
 //! A store with a person, a session and grants, on each backend.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,54 +13,82 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::super::area::code::{Issue, Redeemed};
-use super::super::area::refresh::{Refreshed, Rules};
+use super::super::area::code::{Authorized, Issue, Redeemed};
+use super::super::area::consent::Agreement;
+use super::super::area::refresh::Refreshed;
 use super::super::row::Row;
-use super::super::{Outcome, Settings, Store, StoreError, Tx};
+use super::super::{Limits, Outcome, Settings, Store, StoreError, Tx};
 use crate::people::account::{Account, AccountId};
 use crate::people::code::{Code, Use};
-use crate::people::grant::{EndsWith, Grant};
-use crate::people::refresh::{KeyMaterial, Policy, Presented, RefreshKeys, Rotation, Token, begin};
+use crate::people::grant::{Client, EndsWith, Grant};
+use crate::people::refresh::{
+    KeyMaterial, Policy, Presented, RefreshKeys, Rotation, Rules, Token, begin,
+};
 use crate::people::session::Session;
 use crate::tokens::reference::Prefix;
 use crate::tokens::{SystemEntropy, TokenHash, TokenId};
 
 /// Starts PostgreSQL once for all tests, unless `SYMBOLON_TEST_POSTGRES` names one. It ends with this process.
-fn postgres_url() -> &'static str {
+pub(in crate::store) fn postgres_url() -> &'static str {
     static SERVER: OnceLock<(String, Mutex<Option<Child>>)> = OnceLock::new();
     let (url, _) = SERVER.get_or_init(|| {
         if let Ok(url) = std::env::var("SYMBOLON_TEST_POSTGRES") {
             return (url, Mutex::new(None));
         }
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/contract/postgres.sh");
-        let mut child = Command::new(script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot run {script}: {error}"));
-        let mut url = String::new();
-        let output = child.stdout.take().unwrap();
-        BufReader::new(output).read_line(&mut url).unwrap();
-        assert!(
-            url.starts_with("postgres:"),
-            "PostgreSQL did not start, see the lines of {script} above: install it (Debian: postgresql), or set SYMBOLON_TEST_POSTGRES to the URL of a database"
-        );
-        (url.trim().to_owned(), Mutex::new(Some(child)))
+        let (url, child) = start_postgres(&[]);
+        (url, Mutex::new(Some(child)))
     });
     url
 }
 
-/// Returns settings with a schema that no other test uses.
-pub(super) fn new_schema() -> (String, Settings) {
+/// Starts a server and returns its URL. It ends when the process's standard input closes.
+pub(in crate::store) fn start_postgres(arguments: &[&OsStr]) -> (String, Child) {
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/store/contract/postgres.sh"
+    );
+    let mut child = Command::new(script)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot run {script}: {error}"));
+    let mut url = String::new();
+    let output = child.stdout.take().unwrap();
+    BufReader::new(output).read_line(&mut url).unwrap();
+    assert!(
+        url.starts_with("postgres:"),
+        "PostgreSQL did not start, see the lines of {script} above: install it (Debian: postgresql), or set SYMBOLON_TEST_POSTGRES to the URL of a database"
+    );
+    (url.trim().to_owned(), child)
+}
+
+/// Returns limits with this number of connections.
+pub(in crate::store) fn few(connections: usize) -> Limits {
+    Limits {
+        connections,
+        // The machine may be busy.
+        acquire: Duration::from_secs(60),
+        ..Limits::default()
+    }
+}
+
+/// Returns the name of a schema that no other test uses.
+pub(in crate::store) fn new_schema_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let next = NEXT.fetch_add(1, Ordering::SeqCst);
-    let schema = format!("test_{}_{next}", std::process::id());
+    format!("test_{}_{next}", std::process::id())
+}
+
+/// Returns settings with a schema that no other test uses.
+pub(super) fn new_schema() -> (String, Settings) {
+    let schema = new_schema_name();
     let settings = postgres_settings(&schema);
     (schema, settings)
 }
 
 pub(super) fn postgres_settings(schema: &str) -> Settings {
-    Settings::new(postgres_url(), schema, 4).unwrap()
+    Settings::new(postgres_url(), schema, few(4)).unwrap()
 }
 
 pub(super) fn at(second: i64) -> Timestamp {
@@ -74,6 +103,12 @@ pub(super) const POLICY: Policy = Policy {
     grace: Duration::from_secs(60),
     idle: Duration::from_secs(3200),
     max_age: Duration::from_secs(10_000),
+};
+
+/// The client of every grant.
+pub(super) const SHOP: Client<'_> = Client {
+    id: "shop",
+    uid: "1",
 };
 
 pub(super) fn keys() -> RefreshKeys {
@@ -103,7 +138,19 @@ pub(super) struct World {
 pub(super) struct Coded {
     pub(super) grant: Grant,
     pub(super) code: Code,
-    pub(super) request: Use,
+    pub(super) request: Use<'static>,
+}
+
+impl Coded {
+    /// What the authorization request gives, without consent and pushed request.
+    pub(super) fn authorized(&self) -> Authorized {
+        Authorized {
+            grant: self.grant.clone(),
+            code: self.code.clone(),
+            pushed: None,
+            agreement: Agreement::Unneeded,
+        }
+    }
 }
 
 impl World {
@@ -168,7 +215,11 @@ impl World {
 
     pub(super) async fn session(&self, account: &Account) -> Session {
         let session = Self::new_session(account, NOW);
-        let begun = self.store.begin_session(session.clone()).await.unwrap();
+        let begun = self
+            .store
+            .begin_session(session.clone(), Vec::new())
+            .await
+            .unwrap();
         assert!(begun);
         session
     }
@@ -193,7 +244,6 @@ impl World {
             id,
             hash: TokenHash::of(id.as_str()),
             grant: grant.id,
-            client: "shop".to_owned(),
             redirect_uri: "https://shop/cb".to_owned(),
             challenge: Some("challenge".to_owned()),
             nonce: Some("nonce".to_owned()),
@@ -203,7 +253,7 @@ impl World {
         let request = Use {
             id,
             hash: code.hash,
-            client: code.client.clone(),
+            client: SHOP,
             redirect_uri: code.redirect_uri.clone(),
             challenge: code.challenge.clone(),
             arrived_at: at(NOW),
@@ -220,8 +270,7 @@ impl World {
         let account = self.person().await;
         let session = self.session(&account).await;
         let coded = Self::new_code(&session, ends_with);
-        let Coded { grant, code, .. } = coded.clone();
-        let issued = self.store.issue_code(grant, code, None, at(NOW)).await;
+        let issued = self.store.issue_code(coded.authorized(), at(NOW)).await;
         assert!(issued.unwrap());
         coded
     }
@@ -229,7 +278,7 @@ impl World {
     /// Redeems a code and returns its first refresh token, if the code is good.
     pub(super) async fn redeem(
         &self,
-        request: &Use,
+        request: &Use<'_>,
         now: i64,
     ) -> Result<(Redeemed, Token), StoreError> {
         let token = keys().first(&Prefix::default(), &mut SystemEntropy);
@@ -256,6 +305,21 @@ impl World {
         self.refresh_by(&presented(token), &POLICY, now).await
     }
 
+    pub(super) async fn refresh_as(
+        &self,
+        client: Client<'_>,
+        token: &Token,
+        now: i64,
+    ) -> Result<Refreshed, StoreError> {
+        let rules = Rules {
+            keys: &keys(),
+            prefix: &Prefix::default(),
+            policy: &POLICY,
+            client,
+        };
+        self.store.refresh(&presented(token), rules, at(now)).await
+    }
+
     pub(super) async fn refresh_by(
         &self,
         token: &Presented,
@@ -267,6 +331,7 @@ impl World {
             keys: &keys,
             prefix: &prefix,
             policy,
+            client: SHOP,
         };
         self.store.refresh(token, rules, at(now)).await
     }

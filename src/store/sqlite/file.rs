@@ -75,7 +75,10 @@ pub(super) async fn open(path: &Path, patience: Duration) -> Result<Opened, Stor
 }
 
 /// Checks that the file is ours and sound. Reads only.
-async fn examine(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+pub(super) async fn examine(
+    connection: &mut SqliteConnection,
+    path: &Path,
+) -> Result<(), StoreError> {
     let check: String = ask(connection, path, "PRAGMA quick_check(1)").await?;
     if check != "ok" {
         return Err(StoreError::Corrupt {
@@ -140,7 +143,7 @@ pub(super) async fn migrate(
     })
 }
 
-async fn ask<T>(
+pub(super) async fn ask<T>(
     connection: &mut SqliteConnection,
     path: &Path,
     sql: &'static str,
@@ -150,6 +153,14 @@ where
 {
     let answer = sqlx::query_scalar(sql).fetch_one(connection);
     answer.await.map_err(|source| failed(path, source))
+}
+
+/// Adds the path to a database's error.
+pub(super) fn located(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Statement(source) => failed(path, source),
+        other => other,
+    }
 }
 
 pub(super) fn failed(path: &Path, source: sqlx::Error) -> StoreError {

@@ -1,5 +1,6 @@
 //! SQLite, in a file or in memory: one writer with group commit, and short readers.
 
+pub(super) mod copy;
 mod file;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,8 @@ use super::tx::{Link, Mode, Outcome, Tx};
 
 /// The number of connections that read beside the writer.
 const READERS: u32 = 4;
+/// How long one transaction may take. It only executes statements, so it takes longer only if the disk is slow.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A SQLite store.
 #[derive(Clone)]
@@ -71,7 +74,7 @@ impl Sqlite {
             &faults,
         );
         Self {
-            writer: Writer::start(tx, held),
+            writer: Writer::start(tx, path, PATIENCE, held),
             readers,
             path: path.to_owned(),
             texts,
@@ -105,12 +108,8 @@ impl Sqlite {
         done.map_err(|error| self.located(error))
     }
 
-    /// Adds the path to a database's error.
     fn located(&self, error: StoreError) -> StoreError {
-        match error {
-            StoreError::Statement(source) => file::failed(&self.path, source),
-            other => other,
-        }
+        file::located(&self.path, error)
     }
 
     /// Returns the size of the file and its write-ahead log in bytes; 0 in memory.

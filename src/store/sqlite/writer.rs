@@ -5,6 +5,7 @@
 //! does not cancel its transaction.
 
 use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,21 +16,20 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::StoreError;
 use super::super::tx::{Link, Mode, Outcome, Tx};
+use super::file;
 
 /// The largest number of transactions in one commit.
 const GROUP: usize = 32;
 /// How many transactions may wait. One more is refused.
 const QUEUE: usize = 1024;
-/// How long one transaction may take. It only executes statements, so it takes longer only if the disk is slow.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Called with the result of the group's commit.
 type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// The work of one transaction, without its type.
 trait Work: Send {
-    /// Runs the work; returns whether to save it, and how to reply.
-    fn run(self: Box<Self>, tx: &mut Tx) -> BoxFuture<'_, (bool, Reply)>;
+    /// Runs the work, at most for `patience`; returns whether to save it, and how to reply.
+    fn run(self: Box<Self>, tx: &mut Tx, patience: Duration) -> BoxFuture<'_, (bool, Reply)>;
     /// Does not run it; returns how to reply.
     fn refuse(self: Box<Self>) -> Reply;
 }
@@ -44,14 +44,14 @@ where
     T: Send + 'static,
     F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<Outcome<T>, StoreError>> + Send + 'static,
 {
-    fn run(self: Box<Self>, tx: &mut Tx) -> BoxFuture<'_, (bool, Reply)> {
+    fn run(self: Box<Self>, tx: &mut Tx, patience: Duration) -> BoxFuture<'_, (bool, Reply)> {
         Box::pin(async move {
             let Self { work, reply } = *self;
-            let done = tokio::time::timeout(PATIENCE, AssertUnwindSafe(work(tx)).catch_unwind());
+            let done = tokio::time::timeout(patience, AssertUnwindSafe(work(tx)).catch_unwind());
             let result = match done.await {
                 Ok(Ok(result)) => result,
                 Ok(Err(_)) => Err(StoreError::Misused("it panicked")),
-                Err(_) => Err(StoreError::Slow(PATIENCE)),
+                Err(_) => Err(StoreError::Slow(patience)),
             };
             let (save, result) = match result.map(Outcome::split) {
                 Ok((save, value)) => (save, Ok(value)),
@@ -83,10 +83,20 @@ enum Message {
 pub(in crate::store) struct Writer(mpsc::Sender<Message>);
 
 impl Writer {
-    /// Starts the writer. `held` is dropped after the connection is closed.
-    pub(super) fn start(tx: Tx, held: impl Send + 'static) -> Self {
+    /// Starts the writer of the file `path`. Each transaction may take `patience`. `held` is dropped after the
+    /// connection is closed.
+    pub(super) fn start(
+        tx: Tx,
+        path: &Path,
+        patience: Duration,
+        held: impl Send + 'static,
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(write(tx, receiver, held));
+        let place = Place {
+            path: path.to_owned(),
+            patience,
+        };
+        tokio::spawn(write(tx, receiver, place, held));
         Self(sender)
     }
 
@@ -117,7 +127,13 @@ impl Writer {
     }
 }
 
-async fn write(mut tx: Tx, mut queue: mpsc::Receiver<Message>, held: impl Send) {
+/// What a writer needs to know of its store.
+struct Place {
+    path: PathBuf,
+    patience: Duration,
+}
+
+async fn write(mut tx: Tx, mut queue: mpsc::Receiver<Message>, place: Place, held: impl Send) {
     let mut group = Vec::with_capacity(GROUP);
     let mut closing = None;
     while closing.is_none() {
@@ -131,7 +147,7 @@ async fn write(mut tx: Tx, mut queue: mpsc::Receiver<Message>, held: impl Send) 
                 Message::Close(reply) => closing = Some(reply),
             }
         }
-        commit(&mut tx, works).await;
+        commit(&mut tx, works, &place).await;
     }
     // Transactions that still wait are dropped without a reply, which tells their callers that the store is closed.
     drop(queue);
@@ -146,7 +162,7 @@ async fn write(mut tx: Tx, mut queue: mpsc::Receiver<Message>, held: impl Send) 
 }
 
 /// Runs a group in one transaction and replies to each caller.
-async fn commit(tx: &mut Tx, works: Vec<(Mode, Box<dyn Work>)>) {
+async fn commit(tx: &mut Tx, works: Vec<(Mode, Box<dyn Work>)>, place: &Place) {
     if works.is_empty() {
         return;
     }
@@ -157,7 +173,7 @@ async fn commit(tx: &mut Tx, works: Vec<(Mode, Box<dyn Work>)>) {
             replies.push((true, work.refuse()));
             continue;
         }
-        match one(tx, mode, work).await {
+        match one(tx, mode, work, place.patience).await {
             (reply, Ok(())) => replies.push(reply),
             (reply, Err(error)) => {
                 replies.push(reply);
@@ -174,7 +190,8 @@ async fn commit(tx: &mut Tx, works: Vec<(Mode, Box<dyn Work>)>) {
     }
     #[cfg(test)]
     let state = state.and_then(|()| tx.faults.strike());
-    let failed = state.err().map(Arc::new);
+    let failed = state.err();
+    let failed = failed.map(|error| Arc::new(file::located(&place.path, error)));
     // A cancelled transaction has its result whether or not the others were committed.
     for (is_saved, reply) in replies {
         let failed = failed.as_ref().filter(|_| is_saved);
@@ -189,6 +206,7 @@ async fn one(
     tx: &mut Tx,
     mode: Mode,
     work: Box<dyn Work>,
+    patience: Duration,
 ) -> ((bool, Reply), Result<(), StoreError>) {
     tx.reset(mode);
     // A single statement undoes itself if it fails.
@@ -196,13 +214,11 @@ async fn one(
     if is_nested && let Err(error) = control(tx, "SAVEPOINT work").await {
         return ((true, work.refuse()), Err(error));
     }
-    let (save, reply) = work.run(tx).await;
+    let (save, reply) = work.run(tx, patience).await;
     let ended = match (is_nested, save) {
         (true, true) => control(tx, "RELEASE work").await,
         (true, false) => undo(tx).await,
-        (false, false) if tx.has_written() => {
-            Err(StoreError::Misused("a single statement is cancelled"))
-        }
+        (false, false) if tx.has_written() => Err(StoreError::Abandoned),
         (false, _) => Ok(()),
     };
     ((save, reply), ended)
@@ -217,4 +233,142 @@ async fn control(tx: &mut Tx, sql: &str) -> Result<(), StoreError> {
     #[cfg(test)]
     tx.faults.strike()?;
     tx.control(sql).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use sqlx::ConnectOptions as _;
+
+    use super::super::super::faults::Faults;
+    use super::super::super::statement::{Statement, Texts};
+    use super::*;
+
+    /// Makes each update of the row take long, and then fill the table `once`.
+    const SLOW: &str = "CREATE VIEW slow AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 3000000) \
+        SELECT max(x) AS x FROM n; \
+        CREATE TRIGGER slowly BEFORE UPDATE ON store WHEN new.written_at = 'slow' \
+        BEGIN INSERT INTO once SELECT x'00', x FROM slow; END; \
+        INSERT INTO store VALUES (1, 'https://a', 'platform', 'main', '1', 'before', 'before')";
+
+    async fn writer(patience: Duration) -> Writer {
+        let path = Path::new("/a/file.db");
+        let options = file::options().in_memory(true);
+        let mut connection = options.connect().await.unwrap();
+        file::migrate(&mut connection, path).await.unwrap();
+        let slow = sqlx::raw_sql(SLOW).execute(&mut connection).await;
+        slow.unwrap();
+        let texts = Arc::new(Texts::new(""));
+        let link = Link::Sqlite(connection);
+        let tx = Tx::new(link, &texts, Mode::Whole, &Faults::default());
+        Writer::start(tx, path, patience, ())
+    }
+
+    impl Writer {
+        async fn accept(&self, value: u8) -> Result<(), StoreError> {
+            let now = Timestamp::UNIX_EPOCH;
+            let accepted = self.run(Mode::Single, move |tx| {
+                Box::pin(async move {
+                    let values = [(&[value; 32]).into(), now.into(), now.into()];
+                    tx.run(Statement::ONCE_ADD, values).await.map(Outcome::Save)
+                })
+            });
+            accepted.await
+        }
+
+        async fn count(&self) -> i64 {
+            let counted = self.run(Mode::Read, |tx| {
+                Box::pin(async move {
+                    let rows = tx.control("SELECT count(*) FROM once").await?;
+                    Ok(Outcome::Save(rows[0].int(0)?))
+                })
+            });
+            counted.await.unwrap()
+        }
+    }
+
+    /// Starts the slow statement and does not wait for its end.
+    fn abandon(tx: &mut Tx) -> BoxFuture<'_, Result<Outcome<()>, StoreError>> {
+        Box::pin(async move {
+            let slow = tx.run(Statement::STORE_PROBE, ["slow".into()]);
+            let brief = Duration::from_millis(1);
+            match tokio::time::timeout(brief, slow).await {
+                Ok(_) => panic!("the statement was to take longer"),
+                Err(_) => Err(StoreError::Slow(brief)),
+            }
+        })
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_statement_takes_no_effect_although_it_needed_no_savepoint() {
+        let writer = writer(Duration::from_secs(60)).await;
+        let all = tokio::join!(
+            writer.accept(1),
+            writer.run(Mode::Single, abandon),
+            writer.accept(2),
+        );
+        assert!(matches!(all.1, Err(StoreError::Slow(_))), "{:?}", all.1);
+        for other in [all.0, all.2] {
+            let Err(StoreError::RolledBack(cause)) = other else {
+                panic!("{other:?}");
+            };
+            assert!(matches!(*cause, StoreError::Abandoned), "{cause}");
+        }
+        assert_eq!(writer.count().await, 0);
+        writer.accept(3).await.unwrap();
+        assert_eq!(writer.count().await, 1, "the writer goes on");
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_statement_in_a_savepoint_undoes_no_other_transaction() {
+        let writer = writer(Duration::from_secs(60)).await;
+        let all = tokio::join!(
+            writer.accept(1),
+            writer.run(Mode::Whole, abandon),
+            writer.accept(2),
+        );
+        assert!(matches!(all.1, Err(StoreError::Slow(_))), "{:?}", all.1);
+        assert!(all.0.is_ok() && all.2.is_ok());
+        assert_eq!(writer.count().await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_takes_too_long_is_rolled_back() {
+        let writer = writer(Duration::from_millis(20)).await;
+        let endless = writer.run(Mode::Whole, |tx| -> BoxFuture<'_, Result<Outcome<()>, _>> {
+            Box::pin(async move {
+                tx.run(Statement::STORE_PROBE, ["late".into()]).await?;
+                std::future::pending().await
+            })
+        });
+        assert!(matches!(endless.await, Err(StoreError::Slow(_))));
+        // A busy machine may need several tries.
+        while writer.accept(1).await.is_err() {}
+        let written = writer.run(Mode::Read, |tx| {
+            Box::pin(async move {
+                let rows = tx.control("SELECT written_at FROM store").await?;
+                Ok(Outcome::Save(rows[0].text(0)?))
+            })
+        });
+        assert_eq!(written.await.unwrap(), "before");
+    }
+
+    /// SQLite checks a deferred reference only at the commit.
+    #[tokio::test]
+    async fn a_commit_that_fails_names_the_file() {
+        let writer = writer(Duration::from_secs(60)).await;
+        let dangling = writer.run(Mode::Whole, |tx| {
+            Box::pin(async move {
+                tx.control("PRAGMA defer_foreign_keys = 1").await?;
+                let sql = "INSERT INTO password VALUES (x'00', '', 0)";
+                tx.control(sql).await?;
+                Ok(Outcome::Save(()))
+            })
+        });
+        let failed = dangling.await.unwrap_err();
+        assert!(matches!(failed, StoreError::RolledBack(_)), "{failed}");
+        let words = failed.to_string();
+        assert!(words.contains("/a/file.db"), "{words}");
+        assert!(words.contains("FOREIGN KEY"), "{words}");
+    }
 }

@@ -1,0 +1,70 @@
+//! Revocation of people's tokens (RFC 7009): decides what a client's request means; writes nothing.
+//!
+//! A client revokes only its own tokens. A refresh token takes its access tokens with it: the whole grant ends. So does
+//! an access token, since nothing smaller can end (RFC 7009 section 2.1 allows it): our endpoints refuse it at once, and
+//! other verifiers accept the JWT until it expires.
+
+use super::person_introspection::is_own_grant;
+use crate::directory::AcceptedClient;
+use crate::people::grant::Standing;
+use crate::people::refresh::{Family, Verdict};
+use crate::tokens::{AccessTokenClaims, PersonClaims, TokenId};
+
+/// What to do about a revocation request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// End this grant, then answer 200.
+    EndGrant(TokenId),
+    /// Answer 200: there is nothing to revoke.
+    Nothing,
+}
+
+/// Decides the revocation of a refresh token, by what `people::refresh` says of it. Every genuine generation of a family
+/// revokes it: a client may have lost the newest.
+pub fn refresh_token(
+    caller: &AcceptedClient<'_>,
+    family: &Family,
+    verdict: &Verdict,
+    standing: &Standing,
+) -> Decision {
+    let is_genuine = match verdict {
+        Verdict::Rotate(_)
+        | Verdict::Keep { .. }
+        | Verdict::Repeat(_)
+        | Verdict::Reuse
+        | Verdict::Ahead
+        | Verdict::Expired => true,
+        Verdict::Foreign | Verdict::Ended | Verdict::Guessed => false,
+    };
+    end(
+        caller,
+        standing,
+        is_genuine && family.grant == standing.grant.id,
+    )
+}
+
+/// Decides the revocation of a person's access token whose signature was verified. Its expiry does not matter: the grant
+/// may live on.
+pub fn access_token(
+    caller: &AcceptedClient<'_>,
+    token: &AccessTokenClaims,
+    claims: &PersonClaims,
+    standing: &Standing,
+) -> Decision {
+    let is_own = token.client_id == *caller.client.record.client_id
+        && token.client_uid == *caller.client.object.uid;
+    end(
+        caller,
+        standing,
+        is_own && claims.grant_id == standing.grant.id,
+    )
+}
+
+fn end(caller: &AcceptedClient<'_>, standing: &Standing, is_genuine: bool) -> Decision {
+    let is_alive = standing.grant.ended_at.is_none();
+    if is_genuine && is_alive && is_own_grant(caller, standing) {
+        Decision::EndGrant(standing.grant.id)
+    } else {
+        Decision::Nothing
+    }
+}

@@ -1,0 +1,165 @@
+//! Judges whether a person's access token is valid now. The token is joined with its grant, session and account, with
+//! the person, and with the directory, at every use, so that every withdrawal takes effect at once.
+//!
+//! Two steps, since the grant is in the store: [`claims`] says which grant to read, and [`judge`] decides with it.
+
+use jiff::Timestamp;
+
+use super::access_token::{Active, CLOCK_LEEWAY, Inactive, end};
+use super::person::{Barred, Person, PersonScope, StandardScope};
+use crate::directory::{AcceptedClient, Directory, GrantedScope, Invalid, ObjectKey, is_revoked};
+use crate::people::grant::{Client, Standing};
+use crate::tokens::claims::PrincipalKind;
+use crate::tokens::{AccessTokenClaims, PersonClaims, TokenId};
+
+/// A person's access token whose signature is verified.
+#[derive(Clone, Copy, Debug)]
+pub struct PersonToken<'a> {
+    /// The claims that every access token has.
+    pub token: &'a AccessTokenClaims,
+    /// The claims of a person's token.
+    pub person: &'a PersonClaims,
+}
+
+/// Returns the claims of a person's token from the whole payload of a verified token; `None` for a client's token.
+///
+/// # Errors
+/// [`Inactive::Malformed`] for a person's token without them: this server never signs one.
+pub fn claims(token: &AccessTokenClaims, payload: &[u8]) -> Result<Option<PersonClaims>, Inactive> {
+    if token.principal_kind != PrincipalKind::Person {
+        return Ok(None);
+    }
+    let claims = PersonClaims::from_json(payload).map_err(|_| Inactive::Malformed)?;
+    Ok(Some(claims))
+}
+
+/// What a token is joined with.
+#[derive(Clone, Debug)]
+pub struct Joined<'a> {
+    /// The grant of the token's [`PersonClaims::grant_id`], with its session and account; `None` if there is none.
+    pub standing: Option<&'a Standing>,
+    /// Whether the client may still act for people.
+    pub client_may_act: bool,
+    /// The person, if the person may use the client now.
+    pub person: Result<Person<'a>, Barred>,
+    /// The scopes of the token that the client and the person still have (see [`super::person::still_held`]).
+    pub scopes: Vec<PersonScope<'a>>,
+}
+
+/// A person's token that is valid now.
+#[derive(Clone, Debug)]
+pub struct ActivePerson<'a> {
+    /// What it has in common with other tokens. Its scopes are those of APIs alone, so there may be none.
+    pub token: Active<'a>,
+    /// Every scope that it still has; never empty.
+    pub scopes: Vec<PersonScope<'a>>,
+    /// The person.
+    pub person: Person<'a>,
+    /// The grant and the sign-in.
+    pub claims: &'a PersonClaims,
+}
+
+impl ActivePerson<'_> {
+    /// Returns whether the token has a standard scope.
+    pub fn has(&self, scope: StandardScope) -> bool {
+        self.scopes.iter().any(|held| held.is(scope))
+    }
+
+    /// Returns the grant.
+    pub const fn grant(&self) -> TokenId {
+        self.claims.grant_id
+    }
+}
+
+/// Judges a token at an Identity.
+///
+/// # Errors
+/// [`Inactive`].
+pub fn judge<'a>(
+    directory: &'a Directory,
+    identity: &ObjectKey,
+    presented: PersonToken<'a>,
+    joined: Joined<'a>,
+    now: Timestamp,
+) -> Result<ActivePerson<'a>, Inactive> {
+    let PersonToken { token, person: own } = presented;
+    if token.principal_kind != PrincipalKind::Person {
+        return Err(Inactive::WrongKind);
+    }
+    let client = directory
+        .access_token_client(
+            identity,
+            &token.client_id,
+            &token.client_uid,
+            token.iat,
+            now,
+        )
+        .map_err(Inactive::Invalid)?;
+    token.check_issuer(&client.identity.record.issuer)?;
+    token.check_time(now, CLOCK_LEEWAY)?;
+    let expires_at = end(&client, token);
+    if expires_at <= now {
+        return Err(Inactive::Invalid(Invalid::Expired));
+    }
+    if !joined.client_may_act {
+        return Err(Inactive::Invalid(Invalid::ClientRefused));
+    }
+    let standing = joined
+        .standing
+        .ok_or(Inactive::Invalid(Invalid::UnknownToken))?;
+    let own_client = Client {
+        id: &token.client_id,
+        uid: &token.client_uid,
+    };
+    let grant = standing.judge(own_client, now).map_err(Inactive::Ended)?;
+    let is_of_grant = grant.id == own.grant_id
+        && grant.session == own.sid
+        && grant.account.0.to_string() == token.sub;
+    if !is_of_grant {
+        return Err(Inactive::Malformed);
+    }
+    // Older than the token, which `access_token_client` has checked.
+    if is_revoked(client.identity.record, grant.created_at, now) {
+        return Err(Inactive::Invalid(Invalid::IssuedBeforeRevocation));
+    }
+    let person = joined.person.map_err(Inactive::Barred)?;
+    if *person.subject != *token.sub {
+        return Err(Inactive::Malformed);
+    }
+    if person.is_revoked(token.iat, now) || person.is_revoked(grant.created_at, now) {
+        return Err(Inactive::Barred(Barred::IssuedBeforeRevocation));
+    }
+    // The scopes of the token, never more, whatever the caller looked up.
+    let mut scopes = joined.scopes;
+    scopes.retain(|scope| token.scope.as_slice().iter().any(|it| it == scope.value()));
+    if scopes.is_empty() {
+        return Err(Inactive::Invalid(Invalid::NoScopeLeft));
+    }
+    Ok(ActivePerson {
+        token: active(client, &scopes, token, expires_at),
+        scopes,
+        person,
+        claims: own,
+    })
+}
+
+fn active<'a>(
+    client: AcceptedClient<'a>,
+    scopes: &[PersonScope<'a>],
+    token: &'a AccessTokenClaims,
+    expires_at: Timestamp,
+) -> Active<'a> {
+    let granted = scopes.iter().filter_map(PersonScope::api);
+    let granted: Vec<GrantedScope<'a>> = granted.map(|api| api.granted).collect();
+    Active {
+        client,
+        scopes: granted,
+        audience: Some(&token.aud),
+        subject: &token.sub,
+        kind: PrincipalKind::Person,
+        id: &token.jti,
+        issued_at: token.iat,
+        expires_at: Some(expires_at),
+        issued: None,
+    }
+}

@@ -1,0 +1,159 @@
+# Texte der Seiten auf Deutsch.
+
+window = { $page } – { $name }
+window-error = Fehler: { $page } – { $name }
+
+languages = Sprache
+username = Benutzername oder E-Mail-Adresse
+password = Passwort
+continue = Weiter
+back-to-client = Zurück zu { $client }
+try-again = Erneut versuchen
+start-again = Neu beginnen
+go-to-sign-in = Anmelden
+another-account = Anderes Konto verwenden
+reason = Angaben für die Entwickler der Anwendung
+request-id = Anfrage-ID
+
+sign-in-title = Anmelden
+sign-in-client = Um { $client } zu verwenden
+sign-in-again-title = Bestätigen Sie, dass Sie es sind
+sign-in-again-text = Geben Sie Ihr Passwort noch einmal ein, um fortzufahren.
+not-you = Nicht { $person }? Anderes Konto verwenden
+password-hint = Haben Sie es vergessen, bitten Sie die Administratoren von { $name } um einen Einrichtungslink.
+remember = Angemeldet bleiben
+remember-hint = Wählen Sie dies nur auf Ihrem eigenen Gerät.
+sign-in-submit = Anmelden
+sign-in-refuse = Abbrechen und zurück zu { $client }
+problem-no-username = Geben Sie Ihren Benutzernamen oder Ihre E-Mail-Adresse ein.
+problem-no-password = Geben Sie ein Passwort ein.
+problem-wrong = Der Benutzername oder das Passwort ist falsch. Prüfen Sie beide und versuchen Sie es erneut.
+problem-too-many = { $minutes ->
+    [one] Es gab zu viele Anmeldeversuche. Warten Sie eine Minute und versuchen Sie es dann erneut.
+   *[other] Es gab zu viele Anmeldeversuche. Warten Sie { $minutes } Minuten und versuchen Sie es dann erneut.
+}
+problem-busy = Im Moment melden sich zu viele Personen an. Ihr Passwort wurde nicht geprüft. Warten Sie einige Sekunden und versuchen Sie es dann erneut.
+
+consent-title = Zugriff erlauben
+consent-heading = Darf { $client } Ihr Konto verwenden?
+consent-person = Sie sind als { $person } angemeldet.
+consent-not-you = Anderes Konto verwenden
+consent-scopes = { $client } möchte:
+consent-learns = { $client } erfährt über Sie:
+consent-no-value = Nicht angegeben
+consent-who = Wer fragt
+consent-owner = Diese Anwendung gehört dem Team { $owner }.
+consent-client-id = Ihre Client-ID ist { $id }.
+consent-to-host = Nach Ihrer Entscheidung gelangen Sie zu { $host }.
+consent-to-device = Nach Ihrer Entscheidung gelangen Sie zu einer Anwendung auf diesem Gerät.
+consent-accept = Erlauben
+consent-refuse = Ablehnen
+scope-openid = Wissen, dass Sie es sind
+scope-profile = Ihren Benutzernamen und Ihren Namen sehen
+scope-email = Ihre E-Mail-Adresse sehen
+scope-groups = Die Gruppen sehen, zu denen Sie gehören
+scope-offline-access = Den Zugriff behalten, auch wenn Sie die Anwendung nicht verwenden
+learned-username = Benutzername
+learned-name = Name
+learned-email = E-Mail-Adresse
+learned-groups = Gruppen
+
+enrolment-title = Passwort festlegen
+enrolment-person = Sie legen das Passwort von { $person } fest. Der geöffnete Link gilt, bis Sie es festgelegt haben.
+enrolment-rules = Ihr Passwort
+rule-min-length = hat mindestens { $count } Zeichen;
+rule-max-length = hat höchstens { $count } Zeichen;
+rule-common = ist kein häufiges Passwort und enthält nicht Ihren Benutzernamen;
+rule-any-characters = darf Leerzeichen und alle anderen Zeichen enthalten. Mehrere Wörter sind leicht zu merken.
+enrolment-username = Benutzername
+enrolment-password = Neues Passwort
+enrolment-repeated = Neues Passwort wiederholen
+enrolment-submit = Passwort festlegen
+problem-too-short = Das Passwort ist zu kurz. Wählen Sie eines mit mindestens { $count } Zeichen.
+problem-too-long = Das Passwort ist zu lang. Wählen Sie eines mit höchstens { $count } Zeichen.
+problem-common = Dieses Passwort ist leicht zu erraten. Wählen Sie ein anderes.
+problem-different = Die beiden Passwörter sind verschieden. Geben Sie zweimal dasselbe Passwort ein.
+
+sign-out-title = Möchten Sie sich abmelden?
+sign-out-person = Sie sind als { $person } angemeldet.
+sign-out-client = { $client } bittet Sie, sich abzumelden.
+sign-out-effect = Sie werden von allen Anwendungen abgemeldet, die Sie mit dieser Anmeldung geöffnet haben.
+sign-out-accept = Abmelden
+sign-out-refuse = Angemeldet bleiben
+signed-out-title = Sie sind abgemeldet
+signed-out-text = Wenn andere dieses Gerät verwenden, schließen Sie auch den Browser.
+signed-out-frames = Die verwendeten Anwendungen werden benachrichtigt.
+signed-out-frame = Abmeldung von Anwendung { $number }
+
+answer-title = Zurück zur Anwendung
+answer-to-host = Sie gelangen zu { $host }. Wenn nichts geschieht, drücken Sie die Schaltfläche.
+answer-to-device = Sie gelangen zu einer Anwendung auf diesem Gerät. Wenn nichts geschieht, drücken Sie die Schaltfläche.
+
+invalid-request-title = Die Anfrage ist ungültig
+invalid-request-text = Die Anwendung hat Sie mit einer Anfrage hierher geschickt, die dieser Server nicht annehmen kann. Sie haben nichts falsch gemacht.
+invalid-request-do = Gehen Sie zurück zur Anwendung und versuchen Sie es erneut. Geschieht es wieder, senden Sie die Anfrage-ID an die Betreiber der Anwendung.
+unknown-client-title = Die Anwendung ist unbekannt
+unknown-client-text = Die Anwendung, die Sie hierher geschickt hat, ist bei diesem Server nicht registriert oder ist gesperrt.
+unknown-client-do = Prüfen Sie die Adresse der Anwendung. Stimmt sie, senden Sie die Anfrage-ID an die Betreiber der Anwendung.
+unknown-redirect-title = Die Rücksprungadresse ist nicht registriert
+unknown-redirect-text = Die Anwendung möchte Sie an eine Adresse senden, die für sie nicht registriert ist. Zu Ihrem Schutz bleiben Sie hier.
+unknown-redirect-do = Öffnen Sie die Anwendung über ein Lesezeichen oder eine Seite, der Sie vertrauen. Geschieht es wieder, senden Sie die Anfrage-ID an die Betreiber der Anwendung.
+not-allowed-title = Sie dürfen diese Anwendung nicht verwenden
+not-allowed-text = Ihr Konto hat keinen Zugriff auf { $client }.
+not-allowed-do = Verwenden Sie ein anderes Konto oder bitten Sie einen Administrator um Zugriff.
+flow-expired-title = Diese Anmeldung ist abgelaufen
+flow-expired-text = Die Seite war zu lange geöffnet. Zu Ihrem Schutz endet eine Anmeldung nach einigen Minuten.
+flow-expired-do = Beginnen Sie neu. Es ist nichts verloren.
+other-browser-title = Diese Anmeldung begann an anderer Stelle
+other-browser-text = Diese Anmeldung wurde in einem anderen Browser oder in einem privaten Fenster begonnen. Zu Ihrem Schutz kann sie nur dort beendet werden.
+other-browser-do = Fahren Sie im anderen Browser fort, oder beginnen Sie in diesem neu.
+no-cookies-title = Ihr Browser hat kein Cookie gesendet
+no-cookies-text = Die Anmeldung braucht ein Cookie, das Ihr Browser nicht gesendet hat. Vielleicht blockiert er Cookies.
+no-cookies-do = Erlauben Sie Cookies für diese Website und beginnen Sie dann neu.
+form-refused-title = Das Formular wurde nicht angenommen
+form-refused-text = Das Formular gehört zu einer anderen Sitzung, oder seine Seite war zu lange geöffnet. Es wurde nichts geändert.
+form-refused-do = Beginnen Sie neu und senden Sie das Formular der neuen Seite.
+too-many-title = Zu viele Versuche
+too-many-text = { $minutes ->
+    [one] Es gab zu viele Versuche aus Ihrem Netz oder für dieses Konto. In einer Minute können Sie es erneut versuchen.
+   *[other] Es gab zu viele Versuche aus Ihrem Netz oder für dieses Konto. In { $minutes } Minuten können Sie es erneut versuchen.
+}
+too-many-do = Warten Sie und versuchen Sie es dann erneut. Mehr ist nicht nötig: Die Sperre endet von selbst.
+busy-title = Der Server ist ausgelastet
+busy-text = Der Server hat mehr Anfragen, als er beantworten kann. Es wurde nichts geändert.
+busy-do = Warten Sie einige Sekunden und versuchen Sie es dann erneut.
+store-title = Die Anmeldung ist im Moment nicht möglich
+store-text = Der Server erreicht seine Datenbank der Konten nicht. Sie haben nichts falsch gemacht, und es wurde nichts geändert.
+store-do = Versuchen Sie es in einer Minute erneut. Geschieht es wieder, senden Sie die Anfrage-ID an einen Administrator.
+link-expired-title = Dieser Link ist abgelaufen
+link-expired-text = Der Link zum Festlegen eines Passworts ist abgelaufen oder wurde durch einen neueren ersetzt.
+link-used-title = Dieser Link wurde verwendet
+link-used-text = Mit diesem Link wurde ein Passwort festgelegt. Ein Link gilt nur einmal.
+link-used-do = Melden Sie sich mit Ihrem Passwort an. Haben Sie es nicht selbst festgelegt, sagen Sie es sofort einem Administrator.
+link-unknown-title = Dieser Link ist ungültig
+link-unknown-text = Der Link ist unvollständig oder stammt nicht von diesem Server.
+link-do = Prüfen Sie, ob Sie den ganzen Link geöffnet haben, oder bitten Sie einen Administrator um einen neuen.
+not-found-title = Diese Seite gibt es nicht
+not-found-text = Unter dieser Adresse gibt es nichts.
+not-found-do = Prüfen Sie die Adresse, oder öffnen Sie Ihre Anwendung noch einmal.
+method-title = So lässt sich diese Seite nicht öffnen
+method-text = Die Adresse ist nur für Formulare oder Programme bestimmt.
+method-do = Öffnen Sie Ihre Anwendung noch einmal und fahren Sie dort fort.
+no-sign-in-title = Hier melden sich keine Personen an
+no-sign-in-text = Dieser Server gibt Token nur an Programme aus.
+no-sign-in-do = Prüfen Sie die Adresse der Anwendung. Stimmt sie, senden Sie die Anfrage-ID an die Betreiber der Anwendung.
+too-large-title = Die Anfrage ist zu groß
+too-large-text = Die Anwendung hat Sie mit einer Anfrage hierher geschickt, die größer ist, als dieser Server annimmt. Sie haben nichts falsch gemacht.
+too-large-do = Gehen Sie zurück zur Anwendung und versuchen Sie es erneut. Geschieht es wieder, senden Sie die Anfrage-ID an die Betreiber der Anwendung.
+internal-title = Etwas ist schiefgegangen
+internal-text = Der Server hat einen Fehler gemacht. Sie haben nichts falsch gemacht.
+internal-do = Versuchen Sie es erneut. Geschieht es wieder, senden Sie die Anfrage-ID an einen Administrator.
+signed-in-title = Sie sind bereits angemeldet
+signed-in-text = Sie sind als { $person } angemeldet. Das Formular wurde zweimal gesendet, oder Sie sind zu einer früheren Seite zurückgegangen.
+signed-in-do = Das ist kein Fehler. Fahren Sie mit der Anwendung fort.
+password-set-title = Das Passwort ist festgelegt
+password-set-text = Sie können sich jetzt als { $person } mit dem neuen Passwort anmelden.
+password-set-do = Der geöffnete Link gilt nicht mehr.
+stays-title = Sie sind weiterhin angemeldet
+stays-text = Sie bleiben als { $person } angemeldet.
+stays-do = Es wurde nichts geändert.

@@ -1,0 +1,159 @@
+# Textes des pages en français.
+
+window = { $page } – { $name }
+window-error = Erreur : { $page } – { $name }
+
+languages = Langue
+username = Nom d’utilisateur ou adresse e-mail
+password = Mot de passe
+continue = Continuer
+back-to-client = Retour à { $client }
+try-again = Réessayer
+start-again = Recommencer
+go-to-sign-in = Se connecter
+another-account = Utiliser un autre compte
+reason = Détails pour le développeur de l’application
+request-id = Identifiant de la requête
+
+sign-in-title = Connexion
+sign-in-client = Pour continuer vers { $client }
+sign-in-again-title = Confirmez que c’est bien vous
+sign-in-again-text = Saisissez à nouveau votre mot de passe pour continuer.
+not-you = Vous n’êtes pas { $person } ? Utiliser un autre compte
+password-hint = Si vous l’avez oublié, demandez un lien d’inscription aux administrateurs de { $name }.
+remember = Rester connecté
+remember-hint = Ne choisissez ceci que sur votre propre appareil.
+sign-in-submit = Se connecter
+sign-in-refuse = Annuler et revenir à { $client }
+problem-no-username = Saisissez votre nom d’utilisateur ou votre adresse e-mail.
+problem-no-password = Saisissez un mot de passe.
+problem-wrong = Le nom d’utilisateur ou le mot de passe est incorrect. Vérifiez les deux, puis réessayez.
+problem-too-many = { $minutes ->
+    [one] Il y a eu trop de tentatives de connexion. Attendez une minute, puis réessayez.
+   *[other] Il y a eu trop de tentatives de connexion. Attendez { $minutes } minutes, puis réessayez.
+}
+problem-busy = Trop de personnes se connectent en ce moment. Votre mot de passe n’a pas été vérifié. Attendez quelques secondes, puis réessayez.
+
+consent-title = Autoriser l’accès
+consent-heading = Autoriser { $client } à utiliser votre compte ?
+consent-person = Vous êtes connecté en tant que { $person }.
+consent-not-you = Utiliser un autre compte
+consent-scopes = { $client } souhaite :
+consent-learns = { $client } apprendra à votre sujet :
+consent-no-value = Non renseigné
+consent-who = Qui demande
+consent-owner = Cette application appartient à l’équipe { $owner }.
+consent-client-id = Son identifiant client est { $id }.
+consent-to-host = Après votre décision, vous irez sur { $host }.
+consent-to-device = Après votre décision, vous irez vers une application de cet appareil.
+consent-accept = Autoriser
+consent-refuse = Refuser
+scope-openid = Savoir que c’est vous
+scope-profile = Voir votre nom d’utilisateur et votre nom
+scope-email = Voir votre adresse e-mail
+scope-groups = Voir les groupes dont vous faites partie
+scope-offline-access = Conserver cet accès lorsque vous n’utilisez pas l’application
+learned-username = Nom d’utilisateur
+learned-name = Nom
+learned-email = Adresse e-mail
+learned-groups = Groupes
+
+enrolment-title = Définir un mot de passe
+enrolment-person = Vous définissez le mot de passe de { $person }. Le lien que vous avez ouvert reste valable jusque-là.
+enrolment-rules = Votre mot de passe
+rule-min-length = compte au moins { $count } caractères ;
+rule-max-length = compte au plus { $count } caractères ;
+rule-common = n’est pas un mot de passe courant et ne contient pas votre nom d’utilisateur ;
+rule-any-characters = peut contenir des espaces et tout autre caractère. Plusieurs mots sont faciles à retenir.
+enrolment-username = Nom d’utilisateur
+enrolment-password = Nouveau mot de passe
+enrolment-repeated = Répétez le nouveau mot de passe
+enrolment-submit = Définir le mot de passe
+problem-too-short = Le mot de passe est trop court. Choisissez-en un d’au moins { $count } caractères.
+problem-too-long = Le mot de passe est trop long. Choisissez-en un d’au plus { $count } caractères.
+problem-common = Ce mot de passe est facile à deviner. Choisissez-en un autre.
+problem-different = Les deux mots de passe diffèrent. Saisissez deux fois le même.
+
+sign-out-title = Voulez-vous vous déconnecter ?
+sign-out-person = Vous êtes connecté en tant que { $person }.
+sign-out-client = { $client } vous demande de vous déconnecter.
+sign-out-effect = Vous serez déconnecté de toutes les applications que vous avez ouvertes avec cette connexion.
+sign-out-accept = Se déconnecter
+sign-out-refuse = Rester connecté
+signed-out-title = Vous êtes déconnecté
+signed-out-text = Si d’autres personnes utilisent cet appareil, fermez aussi le navigateur.
+signed-out-frames = Les applications que vous avez utilisées sont en train d’être prévenues.
+signed-out-frame = Déconnexion de l’application { $number }
+
+answer-title = Retour à l’application
+answer-to-host = Vous allez sur { $host }. Si rien ne se passe, appuyez sur le bouton.
+answer-to-device = Vous allez vers une application de cet appareil. Si rien ne se passe, appuyez sur le bouton.
+
+invalid-request-title = La requête n’est pas valide
+invalid-request-text = L’application vous a envoyé ici avec une requête que ce serveur ne peut pas accepter. Vous n’avez rien fait de mal.
+invalid-request-do = Retournez à l’application et réessayez. Si cela se reproduit, envoyez l’identifiant de la requête aux responsables de l’application.
+unknown-client-title = L’application est inconnue
+unknown-client-text = L’application qui vous a envoyé ici n’est pas enregistrée auprès de ce serveur, ou elle est désactivée.
+unknown-client-do = Vérifiez l’adresse de l’application. Si elle est correcte, envoyez l’identifiant de la requête aux responsables de l’application.
+unknown-redirect-title = L’adresse de retour n’est pas enregistrée
+unknown-redirect-text = L’application a demandé à vous envoyer vers une adresse qui n’est pas enregistrée pour elle. Pour vous protéger, vous restez ici.
+unknown-redirect-do = Ouvrez l’application depuis un signet ou une page de confiance. Si cela se reproduit, envoyez l’identifiant de la requête aux responsables de l’application.
+not-allowed-title = Vous ne pouvez pas utiliser cette application
+not-allowed-text = Votre compte n’a pas accès à { $client }.
+not-allowed-do = Utilisez un autre compte, ou demandez l’accès à un administrateur.
+flow-expired-title = Cette connexion a expiré
+flow-expired-text = La page est restée ouverte trop longtemps. Pour vous protéger, une connexion prend fin après quelques minutes.
+flow-expired-do = Recommencez. Rien n’est perdu.
+other-browser-title = Cette connexion a commencé ailleurs
+other-browser-text = Cette connexion a commencé dans un autre navigateur ou dans une fenêtre privée. Pour vous protéger, elle ne peut se terminer que là.
+other-browser-do = Continuez dans l’autre navigateur, ou recommencez dans celui-ci.
+no-cookies-title = Votre navigateur n’a envoyé aucun cookie
+no-cookies-text = La connexion a besoin d’un cookie que votre navigateur n’a pas envoyé. Il bloque peut-être les cookies.
+no-cookies-do = Autorisez les cookies pour ce site, puis recommencez.
+form-refused-title = Le formulaire n’a pas été accepté
+form-refused-text = Le formulaire appartient à une autre session, ou sa page est restée ouverte trop longtemps. Rien n’a été modifié.
+form-refused-do = Recommencez, et envoyez le formulaire de la nouvelle page.
+too-many-title = Trop de tentatives
+too-many-text = { $minutes ->
+    [one] Il y a eu trop de tentatives depuis votre réseau ou pour ce compte. Vous pourrez réessayer dans une minute.
+   *[other] Il y a eu trop de tentatives depuis votre réseau ou pour ce compte. Vous pourrez réessayer dans { $minutes } minutes.
+}
+too-many-do = Attendez, puis réessayez. Vous n’avez rien d’autre à faire : le blocage prend fin de lui-même.
+busy-title = Le serveur est surchargé
+busy-text = Le serveur reçoit plus de requêtes qu’il ne peut en traiter. Rien n’a été modifié.
+busy-do = Attendez quelques secondes, puis réessayez.
+store-title = La connexion est impossible pour le moment
+store-text = Le serveur ne peut pas joindre sa base de données des comptes. Vous n’avez rien fait de mal, et rien n’a été modifié.
+store-do = Réessayez dans une minute. Si cela se reproduit, envoyez l’identifiant de la requête à un administrateur.
+link-expired-title = Ce lien a expiré
+link-expired-text = Le lien pour définir un mot de passe a expiré, ou un lien plus récent l’a remplacé.
+link-used-title = Ce lien a été utilisé
+link-used-text = Un mot de passe a été défini avec ce lien. Un lien ne sert qu’une fois.
+link-used-do = Connectez-vous avec votre mot de passe. Si vous ne l’avez pas défini, prévenez tout de suite un administrateur.
+link-unknown-title = Ce lien n’est pas valide
+link-unknown-text = Le lien est incomplet, ou il ne vient pas de ce serveur.
+link-do = Vérifiez que vous avez ouvert le lien entier, ou demandez-en un nouveau à un administrateur.
+not-found-title = Cette page n’existe pas
+not-found-text = Il n’y a rien à cette adresse.
+not-found-do = Vérifiez l’adresse, ou ouvrez à nouveau votre application.
+method-title = Cette page ne s’ouvre pas ainsi
+method-text = L’adresse est réservée aux formulaires ou aux programmes.
+method-do = Ouvrez à nouveau votre application, et continuez à partir de là.
+no-sign-in-title = Personne ne se connecte ici
+no-sign-in-text = Ce serveur n’émet des jetons que pour des programmes.
+no-sign-in-do = Vérifiez l’adresse de l’application. Si elle est correcte, envoyez l’identifiant de la requête aux responsables de l’application.
+too-large-title = La requête est trop grande
+too-large-text = L’application vous a envoyé ici avec une requête plus grande que ce serveur n’en accepte. Vous n’avez rien fait de mal.
+too-large-do = Retournez à l’application et réessayez. Si cela se reproduit, envoyez l’identifiant de la requête aux responsables de l’application.
+internal-title = Un problème est survenu
+internal-text = Le serveur a commis une erreur. Vous n’avez rien fait de mal.
+internal-do = Réessayez. Si cela se reproduit, envoyez l’identifiant de la requête à un administrateur.
+signed-in-title = Vous êtes déjà connecté
+signed-in-text = Vous êtes connecté en tant que { $person }. Le formulaire a été envoyé deux fois, ou vous êtes revenu à une page précédente.
+signed-in-do = Ce n’est pas une erreur. Continuez vers l’application.
+password-set-title = Le mot de passe est défini
+password-set-text = Vous pouvez maintenant vous connecter en tant que { $person } avec le nouveau mot de passe.
+password-set-do = Le lien que vous avez ouvert n’est plus valable.
+stays-title = Vous êtes toujours connecté
+stays-text = Vous restez connecté en tant que { $person }.
+stays-do = Rien n’a été modifié.

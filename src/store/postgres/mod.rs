@@ -1,0 +1,264 @@
+//! PostgreSQL, for many replicas.
+//!
+//! Correctness needs no sequence, advisory lock or NOTIFY, and READ COMMITTED is enough: each decision is one
+//! conditional statement. Nothing depends on the session, so a pooler such as PgBouncer can be used.
+
+mod schema;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod url;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio_postgres::Client;
+use tracing::warn;
+
+pub use self::settings::{Limits, Settings};
+use self::tls::Tls;
+use self::url::Target;
+use super::connection::Connection;
+use super::error::StoreError;
+use super::statement::Texts;
+use super::tx::{Link, Mode, Outcome, Tx};
+
+/// A PostgreSQL store.
+#[derive(Clone)]
+pub(super) struct Postgres {
+    settings: Settings,
+    current: Arc<ArcSwap<Current>>,
+    /// The issuer that the store is bound to, which a changed URL must lead to as well.
+    issuer: Arc<OnceLock<String>>,
+    texts: Arc<Texts>,
+    #[cfg(test)]
+    qualifier: Arc<str>,
+    #[cfg(test)]
+    pub(super) faults: super::faults::Faults,
+}
+
+/// The database that a URL leads to.
+struct Current {
+    url: String,
+    pool: Pool,
+}
+
+impl Current {
+    /// Connects, and brings the schema up to date. With `wanted`, the store must be bound to this issuer; otherwise
+    /// nothing is written to the database.
+    async fn new(
+        settings: &Settings,
+        url: String,
+        wanted: Option<&String>,
+    ) -> Result<Self, StoreError> {
+        let target: Target = url.parse()?;
+        let tls = Tls::new(&target)?;
+        let limits = settings.limits;
+        let connecting = target.config.connect(tls.clone());
+        let connected = tokio::time::timeout(limits.acquire, connecting).await;
+        let (client, connection) = connected.map_err(|_| StoreError::NoConnection)??;
+        let served = tokio::spawn(connection);
+        let prepared = prepare(&client, settings, wanted).await;
+        drop(client);
+        // The connection ends with its client. A failure to say goodbye does not matter.
+        let _ = served.await;
+        prepared?;
+        let recycling_method = RecyclingMethod::Fast;
+        let manager = ManagerConfig { recycling_method };
+        let session: Arc<str> = limits.session().into();
+        let hook = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
+            let session = Arc::clone(&session);
+            Box::pin(async move {
+                let prepared = client.batch_execute(&session).await;
+                prepared.map_err(HookError::Backend)
+            })
+        });
+        let pool = Pool::builder(Manager::from_config(target.config, tls, manager))
+            .max_size(limits.connections)
+            .wait_timeout(Some(limits.acquire))
+            .create_timeout(Some(limits.acquire))
+            .runtime(Runtime::Tokio1)
+            .post_create(hook)
+            .build()
+            .map_err(|error| StoreError::Tls(error.to_string()))?;
+        Ok(Self { url, pool })
+    }
+}
+
+/// Checks whose store it is, and brings the schema up to date.
+async fn prepare(
+    client: &Client,
+    settings: &Settings,
+    wanted: Option<&String>,
+) -> Result<(), StoreError> {
+    if let Some(wanted) = wanted {
+        let found = schema::issuer(client, &settings.schema).await?;
+        if found.as_ref() != Some(wanted) {
+            return Err(StoreError::OtherIssuer {
+                found: found.unwrap_or_else(|| "no one".to_owned()),
+                wanted: wanted.clone(),
+            });
+        }
+    }
+    schema::migrate(client, &settings.schema).await
+}
+
+impl Postgres {
+    pub(super) async fn connect(settings: Settings) -> Result<Self, StoreError> {
+        let url = settings.url().await?;
+        let current = Current::new(&settings, url, None).await?;
+        let qualifier = format!("\"{}\".", settings.schema.0);
+        Ok(Self {
+            settings,
+            current: Arc::new(ArcSwap::from_pointee(current)),
+            issuer: Arc::default(),
+            texts: Arc::new(Texts::new(&qualifier)),
+            #[cfg(test)]
+            qualifier: qualifier.into(),
+            #[cfg(test)]
+            faults: super::faults::Faults::default(),
+        })
+    }
+
+    /// Remembers the issuer that the store was bound to.
+    pub(super) fn bound(&self, issuer: &str) {
+        // Only one issuer can be bound.
+        let _ = self.issuer.set(issuer.to_owned());
+    }
+
+    /// Reads the file with the URL again, and connects to where it leads if it has changed. Returns whether it has.
+    ///
+    /// # Errors
+    /// Why the new URL cannot be used. The store goes on with the previous one.
+    pub(super) async fn reload(&self) -> Result<bool, StoreError> {
+        let url = self.settings.url().await?;
+        if url == self.current.load().url {
+            return Ok(false);
+        }
+        let next = Current::new(&self.settings, url, self.issuer.get()).await?;
+        // Transactions that run keep their connections until they end.
+        self.current.swap(Arc::new(next)).pool.close();
+        Ok(true)
+    }
+
+    pub(super) async fn run<T, F>(&self, mode: Mode, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<Outcome<T>, StoreError>>
+            + Send
+            + 'static,
+    {
+        let patience = self.settings.limits.transaction;
+        let own = self.clone();
+        // In a task of its own: a caller that stops waiting, since its client went away, does not cancel the work, as in
+        // SQLite. Otherwise clients could close connections to the database by closing theirs.
+        let done = tokio::spawn(async move {
+            let done = tokio::time::timeout(patience, own.run_now(mode, work)).await;
+            done.unwrap_or(Err(StoreError::Slow(patience)))
+        });
+        done.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    async fn run_now<T, F>(&self, mode: Mode, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<Outcome<T>, StoreError>>
+            + Send
+            + 'static,
+    {
+        let mut connection = Connection::new(self.acquire().await?);
+        if mode == Mode::Whole {
+            #[cfg(test)]
+            self.faults.strike()?;
+            connection.begin().await?;
+        }
+        let mut tx = Tx::new(
+            Link::Postgres(connection),
+            &self.texts,
+            mode,
+            #[cfg(test)]
+            &self.faults,
+        );
+        let done = AssertUnwindSafe(work(&mut tx)).catch_unwind().await;
+        let done = done.unwrap_or(Err(StoreError::Misused("it panicked")));
+        let done = match done.map(Outcome::split) {
+            Ok((true, _)) if tx.has_failed() => {
+                Err(StoreError::Misused("a failed statement was ignored"))
+            }
+            done => done,
+        };
+        connection = match tx.link {
+            Link::Postgres(connection) => connection,
+            _ => return Err(StoreError::Closed),
+        };
+        let mut ended = Ok(());
+        if mode == Mode::Whole {
+            let save = matches!(done, Ok((true, _)));
+            #[cfg(test)]
+            if save {
+                self.faults.strike()?;
+            }
+            ended = connection.end(save).await;
+        }
+        // What went wrong first is told.
+        let (_, value) = done?;
+        ended?;
+        #[cfg(test)]
+        if mode != Mode::Read {
+            self.faults.strike()?;
+        }
+        Ok(value)
+    }
+
+    /// Takes a connection. A pool that a reload just closed is followed by another.
+    async fn acquire(&self) -> Result<Object, StoreError> {
+        let current = self.current.load_full();
+        match current.pool.get().await {
+            Err(PoolError::Closed) => Ok(self.current.load_full().pool.get().await?),
+            acquired => Ok(acquired?),
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.current.load().pool.close();
+    }
+
+    #[cfg(test)]
+    pub(super) fn qualifier(&self) -> &str {
+        &self.qualifier
+    }
+}
+
+/// Follows the file with the URL: looks at it at each interval, for ever.
+pub(super) async fn follow(postgres: &Postgres, every: Duration) {
+    let mut told = None;
+    loop {
+        tokio::time::sleep(every).await;
+        match postgres.reload().await {
+            Ok(true) => {
+                told = None;
+                tracing::info!("connected to the store by its changed URL");
+            }
+            Ok(false) => told = None,
+            Err(error) => {
+                let words = error.to_string();
+                // The same failure is told once.
+                if told.as_ref() != Some(&words) {
+                    warn!(
+                        error = words,
+                        "cannot use the changed URL of the store: the previous one stays in use"
+                    );
+                    told = Some(words);
+                }
+            }
+        }
+    }
+}

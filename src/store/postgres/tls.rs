@@ -1,0 +1,258 @@
+//! TLS to the database, by rustls. Only the CAs that the URL names are trusted, never those of the web.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+use tokio_rustls::TlsConnector;
+
+use super::super::StoreError;
+use super::url::{Proof, Target};
+
+/// Connects with TLS as a URL says.
+#[derive(Clone)]
+pub(super) struct Tls(TlsConnector);
+
+impl Tls {
+    /// Reads the files that the URL names.
+    pub(super) fn new(target: &Target) -> Result<Self, StoreError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(faulty)?;
+        let verifier = Verifier::new(&target.proof, provider)?;
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let config = match &target.client {
+            None => builder.with_no_client_auth(),
+            Some((cert, key)) => {
+                let chain = certificates(cert)?;
+                let key =
+                    PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, error))?;
+                builder.with_client_auth_cert(chain, key).map_err(faulty)?
+            }
+        };
+        Ok(Self(Arc::new(config).into()))
+    }
+}
+
+fn faulty(error: rustls::Error) -> StoreError {
+    StoreError::Tls(error.to_string())
+}
+
+fn unreadable(path: &Path, error: impl std::fmt::Display) -> StoreError {
+    StoreError::Tls(format!("cannot read {}: {error}", path.display()))
+}
+
+/// Reads the certificates of a PEM file, at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError> {
+    let found =
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found = found.map_err(|error| unreadable(path, error))?;
+    if found.is_empty() {
+        return Err(unreadable(path, "it contains no certificate in PEM"));
+    }
+    Ok(found)
+}
+
+/// Judges the server's certificate by what it must prove.
+#[derive(Debug)]
+enum Verifier {
+    /// It proves nothing, so the connection is only encrypted.
+    Nothing(Arc<CryptoProvider>),
+    Certificate(Arc<WebPkiServerVerifier>),
+    Host(Arc<WebPkiServerVerifier>),
+}
+
+impl Verifier {
+    fn new(proof: &Proof, provider: Arc<CryptoProvider>) -> Result<Self, StoreError> {
+        let (Proof::Certificate(path) | Proof::Host(path)) = proof else {
+            return Ok(Self::Nothing(provider));
+        };
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(path)? {
+            roots
+                .add(certificate)
+                .map_err(|error| unreadable(path, error))?;
+        }
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        let verifier = verifier.build().map_err(|error| unreadable(path, error))?;
+        Ok(match proof {
+            Proof::Host(_) => Self::Host(verifier),
+            _ => Self::Certificate(verifier),
+        })
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let judge = |verifier: &WebPkiServerVerifier| {
+            verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        };
+        match self {
+            Self::Nothing(_) => Ok(ServerCertVerified::assertion()),
+            Self::Host(verifier) => judge(verifier),
+            // The name is judged last, after the chain and the times.
+            Self::Certificate(verifier) => match judge(verifier) {
+                Err(rustls::Error::InvalidCertificate(
+                    CertificateError::NotValidForName
+                    | CertificateError::NotValidForNameContext { .. },
+                )) => Ok(ServerCertVerified::assertion()),
+                judged => judged,
+            },
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        match self {
+            Self::Nothing(provider) => verify_tls12_signature(
+                message,
+                cert,
+                dss,
+                &provider.signature_verification_algorithms,
+            ),
+            Self::Certificate(verifier) | Self::Host(verifier) => {
+                verifier.verify_tls12_signature(message, cert, dss)
+            }
+        }
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        match self {
+            Self::Nothing(provider) => verify_tls13_signature(
+                message,
+                cert,
+                dss,
+                &provider.signature_verification_algorithms,
+            ),
+            Self::Certificate(verifier) | Self::Host(verifier) => {
+                verifier.verify_tls13_signature(message, cert, dss)
+            }
+        }
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        match self {
+            Self::Nothing(provider) => provider
+                .signature_verification_algorithms
+                .supported_schemes(),
+            Self::Certificate(verifier) | Self::Host(verifier) => {
+                verifier.supported_verify_schemes()
+            }
+        }
+    }
+}
+
+impl<S> MakeTlsConnect<S> for Tls
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    type Stream = Stream<S>;
+    type TlsConnect = Connect;
+    type Error = io::Error;
+
+    fn make_tls_connect(&mut self, domain: &str) -> io::Result<Connect> {
+        // A Unix socket has no name, and never gets as far as TLS.
+        let name = if domain.is_empty() {
+            "localhost"
+        } else {
+            domain
+        };
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        Ok(Connect {
+            connector: self.0.clone(),
+            name,
+        })
+    }
+}
+
+/// Connects to one host.
+pub(super) struct Connect {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl<S> TlsConnect<S> for Connect
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    type Stream = Stream<S>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Stream<S>>> + Send>>;
+
+    fn connect(self, stream: S) -> Self::Future {
+        Box::pin(async move {
+            let connected = self.connector.connect(self.name, stream).await?;
+            Ok(Stream(connected))
+        })
+    }
+}
+
+/// A connection with TLS.
+pub(super) struct Stream<S>(tokio_rustls::client::TlsStream<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Stream<S> {
+    /// The driver then uses passwords without channel binding.
+    fn channel_binding(&self) -> ChannelBinding {
+        ChannelBinding::none()
+    }
+}
