@@ -159,7 +159,7 @@ mod tests {
             let shown = Shown::within(&text, characters, bytes);
             prop_assert!(shown.as_str().chars().count() <= characters);
             prop_assert!(shown.bytes() <= bytes);
-            prop_assert!(!shown.as_str().contains(|c| characters::is_escaped(c)));
+            prop_assert!(!shown.as_str().contains(characters::is_escaped));
         }
     }
 }
