@@ -346,9 +346,9 @@ impl Activity {
         }
     }
 
-    /// Records that TLS has completed its handshake or handed bytes over. It refuses other messages while it keeps a
-    /// part of one, so it keeps at most what came with them.
-    pub fn has_decrypted(&self) {
+    /// Records that TLS has handed bytes over. It refuses other messages while it keeps a part of one, so it keeps at
+    /// most the rest of the last read (see `one_message`).
+    fn has_decrypted(&self) {
         if self.encrypted.load(Ordering::Relaxed) == 0 {
             return;
         }
@@ -517,9 +517,13 @@ impl Activity {
     }
 }
 
-/// Returns how many of the encrypted bytes are charged.
+/// Returns the bytes that are charged for encrypted ones: TLS has room for a further read besides.
 const fn unusual(encrypted: usize) -> usize {
-    encrypted.saturating_sub(USUAL_ENCRYPTED)
+    if encrypted > USUAL_ENCRYPTED {
+        encrypted + USUAL_ENCRYPTED
+    } else {
+        0
+    }
 }
 
 impl Drop for Activity {
@@ -617,14 +621,11 @@ mod tests {
         assert!(!activity.has_partial_message());
         activity.has_heard(100);
         activity.has_heard(20 << 10);
-        assert_eq!(activity.weight(), 100 + (20 << 10));
+        assert_eq!(activity.weight(), 2 * USUAL_ENCRYPTED + 100 + (20 << 10));
         assert!(activity.has_partial_message());
         activity.has_read(1);
         assert_eq!(activity.weight(), 0);
         assert!(!activity.has_partial_message());
-        activity.has_heard(20 << 10);
-        activity.has_decrypted();
-        assert_eq!(activity.weight(), 0, "after the handshake");
     }
 
     #[tokio::test]

@@ -36,6 +36,7 @@ use super::answer::ResponseBody;
 use super::connection::{ConnectionAction, Watchdog, Watched};
 use super::memory::{self, Backstop};
 use super::metrics::Shed;
+use super::one_message::OneMessage;
 use super::port::{MAX_HEAD_2, MAX_HEADERS, Place, Port, bound_buffers, is_out_of_files};
 use super::tls::Tls;
 use super::turns::{self, Taken};
@@ -390,10 +391,7 @@ async fn secure(
         }
     };
     match stream {
-        Ok(Ok(stream)) => {
-            place.activity.has_decrypted();
-            drive(stream, place, handler, phases).await;
-        }
+        Ok(Ok(stream)) => drive(OneMessage(stream), place, handler, phases).await,
         // The peer does not speak TLS, or is too slow. Such connections, like those of port scanners, are too many for
         // the log.
         Ok(Err(_)) | Err(_) => handler.turned_away(Shed::TlsHandshake),

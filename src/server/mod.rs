@@ -30,6 +30,7 @@ mod load;
 mod memory;
 pub mod metrics;
 mod noise;
+mod one_message;
 mod origin;
 pub mod passwords;
 mod places;

@@ -244,9 +244,9 @@ mod tests {
     use std::convert::Infallible;
     use std::sync::{Arc, Mutex};
 
+    use crate::kube_call::Body;
     use k8s_openapi::api::coordination::v1::LeaseSpec;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-    use kube::client::Body;
     use serde_json::json;
 
     use super::*;

@@ -462,9 +462,12 @@ pub(super) fn carried(
     let ended = with_revoked_ended(old, key, now);
     let old = ended.as_ref().map_or(old, |(ended, _)| ended);
     let is_alive = |entry: &CredentialEntry| entry_ends(entry).is_none_or(|end| now < end);
+    // A client secret that was issued and is now imported has two entries. It is accepted until the later end.
     let known = |entry: &CredentialEntry| {
-        let mut tokens = old.spec.tokens.iter();
-        tokens.find(|known| known.hash == entry.hash && is_sealed(key, old, known))
+        let tokens = old.spec.tokens.iter();
+        tokens
+            .filter(|known| known.hash == entry.hash && is_sealed(key, old, known))
+            .max_by_key(|known| entry_ends(known).unwrap_or(Timestamp::MAX))
     };
     let accepted = successor.spec.tokens.iter().filter(|entry| {
         is_alive(entry)

@@ -163,10 +163,10 @@ async fn carry_out(call: Call, revocation: Revocation) -> Result<Response, Refus
         return remember(&call, token);
     }
     if may_move {
-        // The write is durable, and a restore carries it along. Until then only this server can refuse the token.
+        // The write is durable, and a restore carries it along. Until then only this server can refuse the token, so
+        // the caller must repeat the request if it cannot. If the token has moved already, that revokes it there.
         let remembered = record_early::remember(&call.app, token, crate::server::now());
-        if remembered == Err(NotRemembered::Known) {
-            // It has moved already. A repeated request revokes it there.
+        if remembered.is_err() {
             return Err(unavailable(&call));
         }
     }

@@ -1,5 +1,6 @@
 //! TLS that ends in the server, with a real client.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -367,21 +368,30 @@ async fn a_message_of_a_handshake_that_is_too_long_ends_the_connection() {
     assert!(running.is_served_with(&running.certificate).await);
 }
 
-/// Opens a connection, uses it, and sends a part of a further record.
+/// Opens a connection, uses it, and sends a part of a further record: together with the request, or after the answer.
 async fn leaves_a_record_open(
     running: &Running,
     version: &'static SupportedProtocolVersion,
+    is_at_once: bool,
 ) -> TcpStream {
     let versions = [version];
     let connected = running.connect(&running.certificate, &versions, &[b"http/1.1"]);
     let mut stream = connected.await.unwrap();
     let request = JWKS.replace("Connection: close\r\n", "");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    stream.read_u8().await.unwrap();
-    let (mut socket, _) = stream.into_inner();
-    let mut record = vec![23, 3, 3, 0x40, 0];
-    record.resize(12 << 10, 0);
-    socket.write_all(&record).await.unwrap();
+    let mut bytes = Vec::new();
+    if !is_at_once {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.read_u8().await.unwrap();
+    }
+    let (mut socket, mut session) = stream.into_inner();
+    if is_at_once {
+        session.writer().write_all(request.as_bytes()).unwrap();
+        session.write_tls(&mut bytes).unwrap();
+    }
+    let complete = bytes.len();
+    bytes.extend([23, 3, 3, 0x40, 0]);
+    bytes.resize(complete + (12 << 10), 0);
+    socket.write_all(&bytes).await.unwrap();
     socket
 }
 
@@ -389,7 +399,13 @@ async fn leaves_a_record_open(
 async fn a_record_that_is_not_completed_ends_the_connection_at_the_deadline_of_heads() {
     let running = Running::start(|limits| limits.idle = 2 * PATIENCE).await;
     for version in [&version::TLS13, &version::TLS12] {
-        is_cut_off(leaves_a_record_open(&running, version).await, &[]).await;
+        for is_at_once in [false, true] {
+            is_cut_off(
+                leaves_a_record_open(&running, version, is_at_once).await,
+                &[],
+            )
+            .await;
+        }
     }
 }
 
@@ -403,7 +419,7 @@ async fn memory_of_records_that_are_not_completed_counts_too() {
     .await;
     let mut open = Vec::new();
     for _ in 0..4 {
-        open.push(leaves_a_record_open(&running, &version::TLS13).await);
+        open.push(leaves_a_record_open(&running, &version::TLS13, true).await);
     }
     until(&running.fixture, "memory").await;
     assert!(running.is_served_with(&running.certificate).await);
