@@ -57,11 +57,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             warn_of(EventReason::SweepPaused, note);
             return Ok(Reconciled::Gone);
         }
-        let metadata = &credential.metadata;
-        let only = Precondition {
-            uid: metadata.uid.clone().unwrap_or_default(),
-            resource_version: metadata.resource_version.clone().unwrap_or_default(),
-        };
+        let only = Precondition::of(&credential.metadata);
         match self.cluster.delete_credential(key, &only).await {
             Ok(()) => info!(%key, "deleted the Credential of a deleted owner"),
             Err(ApiError::NotFound | ApiError::Conflict) => {
@@ -129,23 +125,18 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                     info!(%key, "marked the key Secret of a deleted Identity, will delete it in 72 hours unless the Identity comes back");
                 }
                 let marked = key_secrets::mark(&self.cluster, &secret, since, now).await;
-                if marked.is_ok() {
-                    return Ok(Reconciled::Settled(keys::after_mark(since, now)));
-                }
-                marked
+                marked.map(|()| Reconciled::Settled(keys::after_mark(since, now)))
             }
             SweepAction::Delete => {
                 info!(%key, "deleting the key Secret of a deleted Identity");
                 let only = secret.precondition();
-                self.cluster.delete_secret(key, &only).await
+                let deleted = self.cluster.delete_secret(key, &only).await;
+                deleted.map(|()| Reconciled::Soon)
             }
         };
         match done {
-            Ok(()) | Err(ApiError::NotFound | ApiError::Conflict) => Ok(Reconciled::Soon),
-            Err(error) => Err(ReconcileError::Api(
-                "cannot write or delete the key Secret",
-                error,
-            )),
+            Err(ApiError::NotFound | ApiError::Conflict) => Ok(Reconciled::Soon),
+            done => done.map_err(api("cannot write or delete the key Secret")),
         }
     }
 
