@@ -320,14 +320,14 @@ impl Case<'_> {
 
     /// Rule 4. Waiting only spares the other writer a conflict; safety comes from the fence.
     fn fence_or_wait(&self, secret: &SecretObject, entropy: &mut dyn Entropy) -> Step {
-        let newest = self.recorded().iter().map(|entry| entry.issued_at.0).max();
-        let patience =
-            newest.and_then(|issued| issued.checked_add(self.rules.request_timeout * 2).ok());
-        if let Some(until) = patience.filter(|until| self.now < *until) {
-            // Another machine's fast clock must not make this wait endless.
-            return Step::Settle(
-                self.wait_until(until.min(self.after(self.rules.request_timeout * 2))),
-            );
+        let patience = self.rules.request_timeout * 2;
+        // A time further ahead is from another machine's wrong clock, and says nothing.
+        let possible = |issued: &Timestamp| *issued <= self.after(patience);
+        let issued = self.recorded().iter().map(|entry| entry.issued_at.0);
+        let newest = issued.filter(possible).max();
+        let until = newest.and_then(|issued| issued.checked_add(patience).ok());
+        if let Some(until) = until.filter(|until| self.now < *until) {
+            return Step::Settle(self.wait_until(until));
         }
         let mut fenced = secret.clone();
         // A policy that requires a label of the template refuses every write without it, and so this one too.
