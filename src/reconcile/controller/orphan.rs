@@ -13,7 +13,7 @@ use crate::reconcile::cluster::reports::Reports;
 use crate::reconcile::key_secrets;
 use crate::reconcile::report::events::{EventReason, Notice};
 use crate::reconcile::sweep::keys::{self, SweepAction};
-use crate::reconcile::sweep::{Missing, SWEEP_EVERY};
+use crate::reconcile::sweep::{self, Missing, SWEEP_EVERY};
 use crate::reconcile::work::Work;
 use crate::reconcile::work::queue::Why;
 use crate::resources::{Credential, Kind};
@@ -47,9 +47,12 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             let live = serde_json::to_value(&credential).unwrap_or_default();
             self.notices.publish(Notice::new(&live, reason, true, note));
         };
-        let all = self.directory().credentials().count();
+        let directory = self.directory();
+        let all = directory.credentials().count();
         let namespace = &credential.spec.owner.namespace;
-        if !lock(&self.orphans).sweep.may_delete(namespace, all, now()) {
+        let known = directory.credential(key);
+        let is_surplus = known.is_some_and(|known| sweep::is_surplus(&directory, known));
+        if !is_surplus && !lock(&self.orphans).sweep.may_delete(namespace, all, now()) {
             warn!(%key, namespace, "too many Credentials without owners, will not delete more within this hour");
             let note = format!(
                 "Too many Credentials have lost their owners, among them those in namespace {namespace}. The operator deletes a limited number every hour."
