@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::access_token::{Active, CLOCK_LEEWAY, Inactive, end};
 use super::person::{Barred, Person, PersonScope, StandardScope};
 use crate::directory::{AcceptedClient, Directory, GrantedScope, Invalid, ObjectKey, is_revoked};
-use crate::people::grant::{Client, Standing};
+use crate::people::grant::{Client, GrantStanding};
 use crate::tokens::claims::PrincipalKind;
 use crate::tokens::{AccessTokenClaims, PersonClaims, TokenId};
 
@@ -37,7 +37,7 @@ pub fn claims(token: &AccessTokenClaims, payload: &[u8]) -> Result<Option<Person
 #[derive(Clone, Debug)]
 pub struct Joined<'a> {
     /// The grant of the token's [`PersonClaims::grant_id`], with its session and account; `None` if there is none.
-    pub standing: Option<&'a Standing>,
+    pub standing: Option<&'a GrantStanding>,
     /// Whether the client may still act for people.
     pub client_may_act: bool,
     /// The person, if the person may use the client now.

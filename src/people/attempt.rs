@@ -39,7 +39,7 @@ pub enum Person<'a> {
 
 /// How many failures are admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct AttemptLimits {
     /// For an account, from all browsers that are not known.
     pub account: Gate,
     /// For an account, from one known browser.
@@ -50,7 +50,7 @@ pub struct Limits {
     pub provider: Gate,
 }
 
-impl Default for Limits {
+impl Default for AttemptLimits {
     /// At most 106 guesses for an account in its first day, and 96 in each further one (NIST SP 800-63B section 3.2.2
     /// allows 100 in a row).
     fn default() -> Self {
@@ -66,7 +66,7 @@ impl Default for Limits {
 
 impl Attempt<'_> {
     /// Returns the gates that must all admit the attempt, each with what it counts for.
-    pub fn gates(&self, limits: &Limits) -> Vec<(Subject, Gate)> {
+    pub fn gates(&self, limits: &AttemptLimits) -> Vec<(Subject, Gate)> {
         match (self.person, self.known) {
             (Person::Account(account), Some(browser)) => {
                 let known = [account.0.as_bytes(), &browser[..]].concat();
@@ -78,7 +78,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn with_network(&self, person: Subject, limits: &Limits) -> Vec<(Subject, Gate)> {
+    fn with_network(&self, person: Subject, limits: &AttemptLimits) -> Vec<(Subject, Gate)> {
         let mut gates = vec![(person, limits.account)];
         match self.address.map(|address| address.to_canonical()) {
             None => {}
@@ -141,7 +141,7 @@ mod tests {
     }
 
     fn subjects(attempt: Attempt<'_>) -> BTreeSet<Subject> {
-        let gates = attempt.gates(&Limits::default());
+        let gates = attempt.gates(&AttemptLimits::default());
         gates.into_iter().map(|(subject, _)| subject).collect()
     }
 
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_name_without_an_account_is_limited_like_one_with() {
-        let limits = Limits::default();
+        let limits = AttemptLimits::default();
         let gates = |attempt: Attempt<'_>| {
             let gates = attempt.gates(&limits).into_iter();
             gates.map(|(_, gate)| gate).collect::<Vec<_>>()
@@ -205,7 +205,7 @@ mod tests {
         fn reserve(&mut self, attempt: Attempt<'_>, second: i64) -> bool {
             let now = Timestamp::from_second(second).unwrap();
             let next: Option<Vec<_>> = attempt
-                .gates(&Limits::default())
+                .gates(&AttemptLimits::default())
                 .into_iter()
                 .map(|(subject, gate)| {
                     let next = gate.at(now).reserve(self.0.get(&subject).copied())?;

@@ -210,15 +210,8 @@ mod tests {
         browser: "b1",
     };
 
-    fn material(id: u8) -> KeyMaterial {
-        KeyMaterial {
-            id,
-            bytes: Zeroizing::new([id; 32]),
-        }
-    }
-
     fn keys() -> ValueKeys {
-        ValueKeys::new(&material(1), None)
+        ValueKeys::new(&KeyMaterial::sample(1), None)
     }
 
     fn at(second: i64) -> Timestamp {
@@ -298,19 +291,19 @@ mod tests {
     #[test]
     fn two_keys_open_during_a_rotation() {
         let text = sealed_by(&keys(), b"v", 1);
-        let both = ValueKeys::new(&material(2), Some(&material(1)));
+        let both = ValueKeys::new(&KeyMaterial::sample(2), Some(&KeyMaterial::sample(1)));
         assert!(opened(&both, PLACE, &text).is_ok());
         let newer = sealed_by(&both, b"v", 1);
         assert_eq!(opened(&keys(), PLACE, &newer), Err(Unsealed::Foreign));
         // A replica that has the new key, but does not seal with it yet.
-        let behind = ValueKeys::new(&material(1), Some(&material(2)));
+        let behind = ValueKeys::new(&KeyMaterial::sample(1), Some(&KeyMaterial::sample(2)));
         assert!(opened(&behind, PLACE, &newer).is_ok());
-        let after = ValueKeys::new(&material(2), None);
+        let after = ValueKeys::new(&KeyMaterial::sample(2), None);
         assert_eq!(opened(&after, PLACE, &text), Err(Unsealed::Foreign));
         // Other material under the same ID.
         let other = KeyMaterial {
             id: 1,
-            ..material(9)
+            ..KeyMaterial::sample(9)
         };
         let other = ValueKeys::new(&other, None);
         assert_eq!(opened(&other, PLACE, &text), Err(Unsealed::Foreign));

@@ -154,7 +154,6 @@ pub fn shown(subject: &str, scopes: &[&str]) -> TokenHash {
 
 #[cfg(test)]
 mod tests {
-    use zeroize::Zeroizing;
 
     use super::*;
     use crate::oauth::authorize::{Registration, ResponseType, request};
@@ -164,11 +163,7 @@ mod tests {
     const ISSUER: &str = "https://id.example.com";
 
     fn keys() -> ValueKeys {
-        let material = KeyMaterial {
-            id: 1,
-            bytes: Zeroizing::new([1; 32]),
-        };
-        ValueKeys::new(&material, None)
+        ValueKeys::new(&KeyMaterial::sample(1), None)
     }
 
     fn at(second: i64) -> Timestamp {

@@ -93,16 +93,8 @@ pub fn is_of_another_site(headers: &HeaderMap, origin: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
-    use zeroize::Zeroizing;
 
     use super::*;
-
-    fn material(id: u8) -> KeyMaterial {
-        KeyMaterial {
-            id,
-            bytes: Zeroizing::new([id; 32]),
-        }
-    }
 
     const SHOWN: Shown<'_> = Shown {
         form: "sign-in",
@@ -112,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_proof_is_good_for_its_form_browser_and_session_alone() {
-        let keys = FormKeys::new(&material(1), None);
+        let keys = FormKeys::new(&KeyMaterial::sample(1), None);
         let session = "AAAAAAAAAAAAAAAA".parse().ok();
         let signed_in = Shown { session, ..SHOWN };
         for shown in [SHOWN, signed_in] {
@@ -156,8 +148,8 @@ mod tests {
 
     #[test]
     fn two_keys_are_accepted_during_a_rotation() {
-        let old = FormKeys::new(&material(1), None);
-        let both = FormKeys::new(&material(2), Some(&material(1)));
+        let old = FormKeys::new(&KeyMaterial::sample(1), None);
+        let both = FormKeys::new(&KeyMaterial::sample(2), Some(&KeyMaterial::sample(1)));
         assert!(both.is_proof(SHOWN, &old.proof(SHOWN)));
         assert!(!old.is_proof(SHOWN, &both.proof(SHOWN)));
     }
