@@ -128,6 +128,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::tokens::Hex;
 
     const ALICE: Person<'_> = Person::Account(AccountId(Uuid::from_u128(1)));
     const BOB: Person<'_> = Person::Account(AccountId(Uuid::from_u128(2)));
@@ -163,6 +164,20 @@ mod tests {
     ) {
         assert_eq!(shared(attempt(ALICE, one), attempt(ALICE, other)), count);
         assert_eq!(shared(attempt(ALICE, one), attempt(BOB, other)), count - 1);
+    }
+
+    /// Another hash would forget every count.
+    #[test]
+    fn the_hashes_of_subjects_are_fixed() {
+        let of = |subject: Subject| Hex(&subject).to_string();
+        assert_eq!(
+            of(of_account(AccountId(Uuid::from_u128(1)))),
+            "0c010ce9125b460b3ea4a9bd97f2384415273cd79adb4d3d8eb0569b19b23947"
+        );
+        assert_eq!(
+            of(of_name("alice")),
+            "2d89b8e9ddedc50cdf6f968c2f16220a36482687abfa9c94cd0a19cece01dbca"
+        );
     }
 
     #[test]

@@ -154,7 +154,6 @@ pub fn shown(subject: &str, scopes: &[&str]) -> TokenHash {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::oauth::authorize::{Registration, ResponseType, request};
     use crate::oauth::{Form, pkce};
@@ -206,6 +205,16 @@ mod tests {
             shown: Some(shown("me", &["openid"])),
             ..flow.clone()
         }
+    }
+
+    /// A replica of another release compares it.
+    #[test]
+    fn the_hash_of_what_a_page_shows_is_fixed() {
+        let hash = shown("alice", &["b", "a"]);
+        assert_eq!(
+            hash.to_string(),
+            "4873f86fb8aab9fa1b3a105a121a44a79947270d6ecba78b098281e8a3a5b8c0"
+        );
     }
 
     #[test]
