@@ -12,6 +12,7 @@
 
 mod bare;
 
+use std::convert::Infallible;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use symbolon::people::account::AccountId;
 use symbolon::people::code::{Code, Use};
-use symbolon::people::grant::{Client, EndsWith, Grant};
+use symbolon::people::grant::{Client, EndsWith, Grant, GrantStanding};
 use symbolon::people::refresh::{
     KeyMaterial, Policy, Presented, RefreshKeys, Rotation, Rules, Token, begin,
 };
@@ -28,7 +29,7 @@ use symbolon::people::session::Session;
 use symbolon::store::area::code::{Authorized, Issue, Redeemed};
 use symbolon::store::area::consent::Agreement;
 use symbolon::store::area::refresh::Refreshed;
-use symbolon::store::{Limits, Outcome, Settings, Store};
+use symbolon::store::{ConnectionLimits, Outcome, Settings, Store};
 use symbolon::tokens::reference::Prefix;
 use symbolon::tokens::{SystemEntropy, TokenHash, TokenId};
 
@@ -65,6 +66,10 @@ async fn family(store: &Store, session: &Session) -> Token {
         client_uid: SHOP.uid.to_owned(),
         scopes: "openid offline_access".to_owned(),
         resources: String::new(),
+        authenticated_at: NOW,
+        acr: "pwd".to_owned(),
+        methods: "pwd".to_owned(),
+        claims: None,
         created_at: NOW,
         expires_at: after(60),
         ended_at: None,
@@ -95,12 +100,18 @@ async fn family(store: &Store, session: &Session) -> Token {
     };
     assert!(store.issue_code(authorized, NOW).await.expect("a code"));
     let token = keys().first(&Prefix::default(), &mut SystemEntropy);
-    let issue = |grant: &Grant, _: &Code| Issue {
-        expires_at: after(1_000_000),
-        family: Some((begin(&token, grant.id, NOW), after(1_000_000))),
+    let decide = |standing: &GrantStanding, _: &Code| {
+        let issue = Issue {
+            expires_at: after(1_000_000),
+            family: Some((begin(&token, standing.grant.id, NOW), after(1_000_000))),
+        };
+        Ok::<_, Infallible>((issue, ()))
     };
-    let redeemed = store.redeem_code(request, NOW, issue).await;
-    assert!(matches!(redeemed, Ok(Redeemed::Granted(_))), "{redeemed:?}");
+    let redeemed = store.redeem_code(request, NOW, decide).await;
+    assert!(
+        matches!(redeemed, Ok(Redeemed::Granted(()))),
+        "{redeemed:?}"
+    );
     token
 }
 
@@ -149,7 +160,8 @@ async fn refresh(store: Store, mut token: Token) -> u64 {
             policy: &policy,
             client: SHOP,
         };
-        let done = store.refresh(&presented, rules, after(1)).await;
+        let decide = |_: &GrantStanding| Ok::<_, Infallible>(());
+        let done = store.refresh(&presented, rules, after(1), decide).await;
         let Ok(Refreshed::Granted {
             token: Some(child), ..
         }) = done
@@ -264,9 +276,9 @@ async fn main() {
         print("SQLite", parallel, count, bare);
     }
     let (url, server) = postgres();
-    let limits = Limits {
+    let limits = ConnectionLimits {
         connections: 8,
-        ..Limits::default()
+        ..ConnectionLimits::default()
     };
     for parallel in [1, 8] {
         let schema = format!("bench_{}_{parallel}", std::process::id());

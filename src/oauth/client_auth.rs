@@ -1,5 +1,6 @@
-//! Client authentication at the token, introspection and revocation endpoints (RFC 6749 section 2.3.1): either
-//! `client_secret_basic` or `client_secret_post`, never in a URL.
+//! Client authentication at the token, introspection, revocation and PAR endpoints (RFC 6749 section 2.3.1): either
+//! `client_secret_basic` or `client_secret_post`, never in a URL. A public client, which has no credentials, only names
+//! itself, at the endpoints that take its own codes and tokens (RFC 6749 sections 2.1 and 3.2.1).
 //!
 //! The secret is hashed before any look-up. It is found by its own ID, or by its hash if it is imported, so neither the
 //! answer nor its timing tells whether a client exists.
@@ -14,7 +15,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::authorization::credentials;
 use super::form::decode;
 use super::{ErrorCode, Form, OAuthError};
-use crate::directory::{AuthenticatedClient, Directory, Invalid, ObjectKey};
+use crate::directory::{AcceptedClient, AuthenticatedClient, Directory, Invalid, ObjectKey};
 use crate::tokens::reference::{self, Kind};
 use crate::tokens::{SecretString, imported};
 
@@ -30,17 +31,20 @@ pub enum Method {
     ClientSecretBasic,
     /// In the body.
     ClientSecretPost,
+    /// Not at all: a public client.
+    None,
 }
 
 impl Method {
     /// Every method, as listed in discovery.
-    pub const ALL: [Self; 2] = [Self::ClientSecretBasic, Self::ClientSecretPost];
+    pub const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::None];
 
     /// Returns the registered name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
+            Self::None => "none",
         }
     }
 }
@@ -91,6 +95,63 @@ pub struct Claimed {
     pub sent: SecretString,
     /// Whether a client has this ID.
     pub is_client: bool,
+}
+
+/// The client of a request to an endpoint that takes public clients too.
+#[derive(Clone, Debug)]
+pub enum Caller<'d> {
+    /// It proved who it is, by this method.
+    Confidential(Box<AuthenticatedClient<'d>>, Method),
+    /// It has nothing to prove it with. Anyone can send its requests.
+    Public(AcceptedClient<'d>),
+}
+
+impl<'d> Caller<'d> {
+    /// Returns the client.
+    pub const fn client(&self) -> &AcceptedClient<'d> {
+        match self {
+            Self::Confidential(proved, _) => &proved.client,
+            Self::Public(client) => client,
+        }
+    }
+
+    /// Returns how it authenticated.
+    pub const fn method(&self) -> Method {
+        match self {
+            Self::Confidential(_, method) => *method,
+            Self::Public(_) => Method::None,
+        }
+    }
+}
+
+/// Identifies the client of a request to an endpoint that [takes public
+/// clients](super::endpoint::Endpoint::takes_public_clients): a public client by its `client_id` in the form alone, any
+/// other one as [`authenticate`] does. `is_public` says whether a client is public. A confidential client without
+/// credentials gets the same answer as an unknown one.
+///
+/// # Errors
+/// As [`authenticate`].
+pub fn identify<'d, 'h>(
+    directory: &'d Directory,
+    identity: &ObjectKey,
+    authorization: impl Iterator<Item = &'h [u8]>,
+    form: &Form<'_>,
+    now: Timestamp,
+    is_public: impl FnOnce(&AcceptedClient<'d>) -> bool,
+) -> Result<Caller<'d>, Failure> {
+    let mut authorization = authorization.peekable();
+    let has_credentials = authorization.peek().is_some()
+        || form.get("client_secret").is_some()
+        || form.get("client_assertion").is_some();
+    let named = form.get("client_id").filter(|_| !has_credentials);
+    let public = named
+        .and_then(|client_id| directory.active_client(identity, client_id))
+        .filter(is_public);
+    if let Some(client) = public {
+        return Ok(Caller::Public(client));
+    }
+    let (proved, method) = authenticate(directory, identity, authorization, form, now)?;
+    Ok(Caller::Confidential(Box::new(proved), method))
 }
 
 /// Authenticates the client of a request. `authorization` yields all values of that header.
@@ -237,5 +298,76 @@ impl Basic {
         let cut = self.0.iter().position(|byte| *byte == b':')?;
         let (id, secret) = (&self.0[..cut], &self.0[cut + 1..]);
         Some((decode(id).ok()?, decode(secret).ok()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::testing::{QUICKSTART, World};
+    use crate::resources::OwnerKind;
+
+    fn identified(
+        world: &World,
+        is_public: bool,
+        header: Option<&str>,
+        body: &str,
+    ) -> Result<Method, (FailureReason, OAuthError)> {
+        let form = Form::parse(body.as_bytes()).unwrap();
+        let caller = identify(
+            &world.directory,
+            &ObjectKey::new("platform", "main"),
+            header.map(str::as_bytes).into_iter(),
+            &form,
+            "2026-02-01T00:00:00Z".parse().unwrap(),
+            |client| is_public && &*client.client.record.client_id == "blue.shop",
+        );
+        caller
+            .map(|caller| caller.method())
+            .map_err(|failure| (failure.reason, failure.error))
+    }
+
+    #[test]
+    fn a_public_client_names_itself_in_the_form_and_sends_nothing_else() {
+        let world = World::new(QUICKSTART);
+        let named = "client_id=blue.shop";
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        assert_eq!(identified(&world, true, None, named), Ok(Method::None));
+        // A parameter without a value counts as omitted (RFC 6749 section 3.2).
+        let empty = format!("{named}&client_secret=");
+        assert_eq!(identified(&world, true, None, &empty), Ok(Method::None));
+        for (header, more) in [
+            (Some(basic("blue.shop:")), ""),
+            (Some(basic("blue.shop:x")), ""),
+            (Some("Bearer x".to_owned()), ""),
+            (Some(String::new()), ""),
+            (None, "&client_secret=x"),
+            (None, "&client_assertion=x"),
+        ] {
+            let body = format!("{named}{more}");
+            let outcome = identified(&world, true, header.as_deref(), &body);
+            assert!(outcome.is_err(), "{header:?} {body}: {outcome:?}");
+        }
+        let unnamed = identified(&world, true, Some(&basic("blue.shop:")), "");
+        assert!(unnamed.is_err(), "{unnamed:?}");
+        assert!(identified(&world, true, None, "").is_err());
+    }
+
+    #[test]
+    fn a_confidential_client_never_passes_without_credentials() {
+        let mut world = World::new(QUICKSTART);
+        let issued = "2026-01-31T00:00:00Z".parse().unwrap();
+        let secret = world.issue(OwnerKind::OAuthClient, "blue", "shop", issued);
+        let known = identified(&world, false, None, "client_id=blue.shop");
+        let (reason, error) = known.unwrap_err();
+        assert_eq!(reason, FailureReason::NoCredentials);
+        // The answer does not tell whether the client exists, also beside a public one.
+        for is_public in [false, true] {
+            let unknown = identified(&world, is_public, None, "client_id=blue.nobody");
+            assert_eq!(unknown, Err((reason, error)));
+        }
+        let body = format!("client_id=blue.shop&client_secret={}", secret.expose());
+        let proved = identified(&world, false, None, &body);
+        assert_eq!(proved, Ok(Method::ClientSecretPost));
     }
 }

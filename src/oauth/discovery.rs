@@ -35,20 +35,6 @@ pub struct People<'a> {
     pub signs_userinfo: bool,
 }
 
-/// The endpoints of people in both documents, each with its path below the issuer.
-const OF_PEOPLE: [(&str, &str); 2] = [
-    ("authorization_endpoint", "/connect/authorize"),
-    ("pushed_authorization_request_endpoint", "/connect/par"),
-];
-/// The endpoints of people that only OpenID Connect has.
-const OF_OPENID: [(&str, &str); 2] = [
-    ("userinfo_endpoint", "/connect/userinfo"),
-    ("end_session_endpoint", "/connect/endsession"),
-];
-/// The grants of people.
-const GRANTS_OF_PEOPLE: [&str; 2] = ["authorization_code", "refresh_token"];
-/// How a public client authenticates: not at all (RFC 7591 section 2).
-const NO_AUTHENTICATION: &str = "none";
 /// The values of `prompt` (OpenID Connect Core section 3.1.2.1).
 const PROMPTS: [&str; 4] = ["none", "login", "consent", "select_account"];
 /// The claims that tokens and the userinfo endpoint have, besides those of the standard scopes.
@@ -71,47 +57,50 @@ struct Metadata<'a> {
 }
 
 impl Metadata<'_> {
-    /// Returns the methods by which clients authenticate at an endpoint. A client without credentials can only use the
-    /// endpoints that take its own tokens.
+    /// Returns the methods by which clients authenticate at an endpoint.
     fn methods(&self, endpoint: Endpoint) -> Vec<&'static str> {
-        let mut methods = Method::ALL.map(Method::as_str).to_vec();
-        if self.people.is_some() && matches!(endpoint, Endpoint::Token | Endpoint::Revocation) {
-            methods.push(NO_AUTHENTICATION);
+        let takes_public = self.people.is_some() && endpoint.takes_public_clients();
+        let methods = Method::ALL.into_iter();
+        let methods = methods.filter(|method| takes_public || *method != Method::None);
+        methods.map(Method::as_str).collect()
+    }
+
+    /// Writes the URLs of the endpoints that `member` selects.
+    fn add_urls<M: SerializeMap>(
+        &self,
+        members: &mut M,
+        member: fn(Listed) -> Option<&'static str>,
+    ) -> Result<(), M::Error> {
+        for endpoint in Endpoint::served(self.people.is_some()) {
+            let Some(member) = member(endpoint.listed()) else {
+                continue;
+            };
+            members.serialize_entry(member, &endpoint.url(self.issuer))?;
+            if let Listed::WithAuthMethods(_) = endpoint.listed() {
+                let member = format!("{member}_auth_methods_supported");
+                members.serialize_entry(&member, &self.methods(endpoint))?;
+            }
         }
-        methods
+        Ok(())
     }
 
     fn grants(&self) -> Vec<&'static str> {
-        let mut grants = SupportedGrant::ALL.map(SupportedGrant::as_str).to_vec();
-        if self.people.is_some() {
-            grants.extend(GRANTS_OF_PEOPLE);
-        }
-        grants
+        let grants = SupportedGrant::served(self.people.is_some());
+        grants.map(SupportedGrant::as_str).collect()
     }
 
     /// Returns the response types. Both specifications require the member.
     fn response_types(&self) -> &'static [&'static str] {
-        const OF_PEOPLE: [&str; 2] = [
+        const TYPES: [&str; 2] = [
             ResponseType::Code.as_str(),
             ResponseType::CodeIdToken.as_str(),
         ];
-        if self.people.is_some() {
-            &OF_PEOPLE
-        } else {
-            &[]
-        }
+        if self.people.is_some() { &TYPES } else { &[] }
     }
 }
 
 /// Writes what an Identity with people adds to both documents.
-fn add_people<M: SerializeMap>(
-    members: &mut M,
-    issuer: &str,
-    people: &People<'_>,
-) -> Result<(), M::Error> {
-    for (member, path) in OF_PEOPLE {
-        members.serialize_entry(member, &format!("{issuer}{path}"))?;
-    }
+fn add_people<M: SerializeMap>(members: &mut M, people: &People<'_>) -> Result<(), M::Error> {
     let modes = ResponseMode::ALL.map(ResponseMode::as_str);
     members.serialize_entry("response_modes_supported", &modes)?;
     let scopes = StandardScope::ALL.map(StandardScope::as_str);
@@ -127,20 +116,14 @@ impl Serialize for Metadata<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut members = serializer.serialize_map(None)?;
         members.serialize_entry("issuer", self.issuer)?;
-        for endpoint in Endpoint::ALL {
-            let (Listed::Url(member) | Listed::WithAuthMethods(member)) = endpoint.listed() else {
-                continue;
-            };
-            members.serialize_entry(member, &endpoint.url(self.issuer))?;
-            if let Listed::WithAuthMethods(_) = endpoint.listed() {
-                let member = format!("{member}_auth_methods_supported");
-                members.serialize_entry(&member, &self.methods(*endpoint))?;
-            }
-        }
+        self.add_urls(&mut members, |listed| match listed {
+            Listed::Url(member) | Listed::WithAuthMethods(member) => Some(member),
+            Listed::OpenId(_) | Listed::No => None,
+        })?;
         members.serialize_entry("grant_types_supported", &self.grants())?;
         members.serialize_entry("response_types_supported", self.response_types())?;
         if let Some(people) = &self.people {
-            add_people(&mut members, self.issuer, people)?;
+            add_people(&mut members, people)?;
         }
         members.end()
     }
@@ -159,7 +142,7 @@ struct OpenId<'a> {
 
 /// What an Identity with people adds to the document of OpenID Connect Discovery 1.0.
 struct OpenIdPeople<'a> {
-    issuer: &'a str,
+    metadata: &'a Metadata<'a>,
     people: People<'a>,
     algorithms: Vec<&'static str>,
 }
@@ -167,9 +150,11 @@ struct OpenIdPeople<'a> {
 impl Serialize for OpenIdPeople<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut members = serializer.serialize_map(None)?;
-        for (member, path) in OF_OPENID {
-            members.serialize_entry(member, &format!("{}{path}", self.issuer))?;
-        }
+        self.metadata
+            .add_urls(&mut members, |listed| match listed {
+                Listed::OpenId(member) => Some(member),
+                Listed::Url(_) | Listed::WithAuthMethods(_) | Listed::No => None,
+            })?;
         if self.people.signs_userinfo {
             members.serialize_entry("userinfo_signing_alg_values_supported", &self.algorithms)?;
         }
@@ -196,22 +181,11 @@ impl Serialize for OpenIdPeople<'_> {
     }
 }
 
-/// Renders the documents of an issuer that signs with `algorithms` and has no people.
+/// Renders the documents of an issuer that signs with `algorithms`; `people` says what it adds if it has people.
 ///
 /// # Errors
 /// None in practice: every member serializes.
 pub fn documents(
-    issuer: &str,
-    algorithms: impl Iterator<Item = Algorithm>,
-) -> Result<Documents, serde_json::Error> {
-    documents_with(issuer, algorithms, None)
-}
-
-/// Renders the documents of an issuer that signs with `algorithms`, for its people too if it has any.
-///
-/// # Errors
-/// None in practice: every member serializes.
-pub fn documents_with(
     issuer: &str,
     algorithms: impl Iterator<Item = Algorithm>,
     people: Option<People<'_>>,
@@ -223,7 +197,7 @@ pub fn documents_with(
             metadata: &metadata,
             subject_types_supported: ["public"],
             people: people.map(|people| OpenIdPeople {
-                issuer,
+                metadata: &metadata,
                 people,
                 algorithms: algorithms.clone(),
             }),
@@ -249,7 +223,7 @@ mod tests {
 
     fn with(people: Option<People<'_>>) -> [Value; 2] {
         let algorithms = [Algorithm::RS256, Algorithm::ES256].into_iter();
-        let documents = documents_with("https://h/id", algorithms, people).unwrap();
+        let documents = documents("https://h/id", algorithms, people).unwrap();
         let read = |bytes: Vec<u8>| serde_json::from_slice(&bytes).unwrap();
         [read(documents.openid), read(documents.authorization_server)]
     }
@@ -358,7 +332,7 @@ mod tests {
             r#""response_types_supported":[]"#,
         );
         let of_openid = r#","subject_types_supported":["public"],"id_token_signing_alg_values_supported":["RS256"]}"#;
-        let documents = documents("https://h/id", [Algorithm::RS256].into_iter()).unwrap();
+        let documents = documents("https://h/id", [Algorithm::RS256].into_iter(), None).unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         assert_eq!(text(documents.authorization_server), format!("{of_both}}}"));
         assert_eq!(text(documents.openid), format!("{of_both}{of_openid}"));

@@ -20,6 +20,20 @@ pub enum Endpoint {
     Revocation,
     /// The token check for gateways.
     CheckToken,
+    /// The authorization endpoint (RFC 6749 section 3.1).
+    Authorize,
+    /// Pushed authorization requests (RFC 9126).
+    PushedRequest,
+    /// The userinfo endpoint (OpenID Connect Core section 5.3).
+    UserInfo,
+    /// The end session endpoint (OpenID Connect RP-Initiated Logout 1.0).
+    EndSession,
+    /// The page on which people sign in.
+    SignIn,
+    /// The page on which people allow what a client asks for.
+    Consent,
+    /// The page on which people set a password, opened by an enrolment link.
+    Enrolment,
     /// The health check of load balancers.
     Health,
     /// Every path that has no endpoint.
@@ -48,6 +62,10 @@ pub enum Methods {
     Probe,
     /// Posting a form.
     Post,
+    /// Reading a page and posting its form, by browsers.
+    Page,
+    /// Reading or posting, by clients.
+    ReadOrPost,
     /// Any method: a proxy may forward the method of the request that it asks about.
     Any,
 }
@@ -59,6 +77,7 @@ impl Methods {
             Self::Read => "GET, HEAD, OPTIONS",
             Self::Probe => "GET, HEAD",
             Self::Post => "POST",
+            Self::Page | Self::ReadOrPost => "GET, POST",
             Self::Any => "",
         }
     }
@@ -71,6 +90,8 @@ pub enum Listed {
     No,
     /// As the URL in this member.
     Url(&'static str),
+    /// As the URL in this member, only in the document of OpenID Connect.
+    OpenId(&'static str),
     /// As the URL in this member, beside `<member>_auth_methods_supported`: its clients authenticate.
     WithAuthMethods(&'static str),
 }
@@ -89,8 +110,8 @@ impl Endpoint {
 
     #[rustfmt::skip]
     const fn entry(self) -> Entry {
-        use Listed::{No, Url, WithAuthMethods};
-        use Methods::{Any, Post, Probe, Read};
+        use Listed::{No, OpenId, Url, WithAuthMethods};
+        use Methods::{Any, Page, Post, Probe, Read, ReadOrPost};
         use EndpointPath::{BeforeIssuer, BelowIssuer, Elsewhere, Subtree};
         let (name, place, methods, listed) = match self {
             Self::OpenIdConfiguration => ("discovery", BelowIssuer("/.well-known/openid-configuration"), Read, No),
@@ -101,6 +122,13 @@ impl Endpoint {
             Self::Revocation => ("revocation", BelowIssuer("/connect/revocation"), Post, WithAuthMethods("revocation_endpoint")),
             // The gateway's name follows, then any path that the proxy appends.
             Self::CheckToken => ("checktoken", Subtree("/connect/checktoken"), Any, No),
+            Self::Authorize => ("authorize", BelowIssuer("/connect/authorize"), Page, Url("authorization_endpoint")),
+            Self::PushedRequest => ("par", BelowIssuer("/connect/par"), Post, Url("pushed_authorization_request_endpoint")),
+            Self::UserInfo => ("userinfo", BelowIssuer("/connect/userinfo"), ReadOrPost, OpenId("userinfo_endpoint")),
+            Self::EndSession => ("endsession", BelowIssuer("/connect/endsession"), Page, OpenId("end_session_endpoint")),
+            Self::SignIn => ("signin", BelowIssuer("/signin"), Page, No),
+            Self::Consent => ("consent", BelowIssuer("/consent"), Page, No),
+            Self::Enrolment => ("enrollment", BelowIssuer("/enroll"), Page, No),
             Self::Health => ("health", BelowIssuer("/healthz"), Probe, No),
             Self::Other => ("other", Elsewhere, Any, No),
         };
@@ -110,6 +138,32 @@ impl Endpoint {
     /// Returns the name in metrics, traces and audit events. Both metadata documents have the same.
     pub const fn name(self) -> &'static str {
         self.entry().name
+    }
+
+    /// Returns whether only Identities with people have this endpoint.
+    pub const fn is_of_people(self) -> bool {
+        matches!(
+            self,
+            Self::Authorize
+                | Self::PushedRequest
+                | Self::UserInfo
+                | Self::EndSession
+                | Self::SignIn
+                | Self::Consent
+                | Self::Enrolment
+        )
+    }
+
+    /// Returns the endpoints of an Identity.
+    pub fn served(has_people: bool) -> impl Iterator<Item = Self> {
+        let all = Self::ALL.iter().copied();
+        all.filter(move |endpoint| has_people || !endpoint.is_of_people())
+    }
+
+    /// Returns whether a public client, which has no credentials, may use the endpoint (RFC 6749 section 2.1): those
+    /// that take its own codes and tokens. Introspection would tell any caller about the tokens of others.
+    pub const fn takes_public_clients(self) -> bool {
+        matches!(self, Self::Token | Self::Revocation | Self::PushedRequest)
     }
 
     /// Returns the paths.

@@ -14,9 +14,9 @@ use super::introspection::{Audiences, Introspection, audience, is_own, shown_to}
 use super::person::{self, Barred, Person, PersonScope, StandardScope};
 use super::person_token::ActivePerson;
 use crate::directory::{AcceptedClient, Invalid, is_revoked};
-use crate::people::grant::{self, Standing};
+use crate::people::grant::{self, GrantStanding};
 use crate::people::later;
-use crate::people::refresh::{Family, Policy, Verdict};
+use crate::people::refresh::{Family, Policy, RefreshVerdict};
 use crate::tokens::{Released, TokenId};
 
 /// The answer for an active access token of a person.
@@ -100,11 +100,11 @@ pub struct Refresh<'a> {
     /// The family, and what the token means for it. Asking changes nothing.
     pub family: &'a Family,
     /// What `people::refresh` says of the token.
-    pub verdict: &'a Verdict,
+    pub verdict: &'a RefreshVerdict,
     /// The policy that the verdict follows.
     pub policy: Policy,
     /// The grant of the family.
-    pub standing: &'a Standing,
+    pub standing: &'a GrantStanding,
     /// The person, if the person may use the client now.
     pub person: Result<Person<'a>, Barred>,
     /// The scopes of the grant that the client and the person still have.
@@ -128,11 +128,13 @@ pub fn introspect_refresh(
     let client = &refresh.caller.accepted;
     let invalid = |why| Err(Inactive::Invalid(why));
     match refresh.verdict {
-        Verdict::Rotate(_) | Verdict::Keep { .. } | Verdict::Repeat(_) => {}
-        Verdict::Guessed => return invalid(Invalid::WrongSecret),
-        Verdict::Foreign => return Err(Inactive::WrongAudience),
-        Verdict::Expired => return invalid(Invalid::Expired),
-        Verdict::Reuse | Verdict::Ahead | Verdict::Ended => return invalid(Invalid::UnknownToken),
+        RefreshVerdict::Rotate(_) | RefreshVerdict::Keep { .. } | RefreshVerdict::Repeat(_) => {}
+        RefreshVerdict::Guessed => return invalid(Invalid::WrongSecret),
+        RefreshVerdict::Foreign => return Err(Inactive::WrongAudience),
+        RefreshVerdict::Expired => return invalid(Invalid::Expired),
+        RefreshVerdict::Reuse | RefreshVerdict::Ahead | RefreshVerdict::Ended => {
+            return invalid(Invalid::UnknownToken);
+        }
     }
     if standing.grant.id != family.grant || !is_own_grant(client, standing) {
         return Err(Inactive::WrongAudience);
@@ -168,7 +170,7 @@ pub fn introspect_refresh(
 }
 
 /// Whether a grant is the caller's. A recreated client has another uid.
-pub(super) fn is_own_grant(caller: &AcceptedClient<'_>, standing: &Standing) -> bool {
+pub(super) fn is_own_grant(caller: &AcceptedClient<'_>, standing: &GrantStanding) -> bool {
     standing.grant.is_of(of_grant(caller))
 }
 

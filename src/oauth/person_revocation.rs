@@ -6,8 +6,8 @@
 
 use super::person_introspection::is_own_grant;
 use crate::directory::AcceptedClient;
-use crate::people::grant::Standing;
-use crate::people::refresh::{Family, Verdict};
+use crate::people::grant::GrantStanding;
+use crate::people::refresh::{Family, RefreshVerdict};
 use crate::tokens::{AccessTokenClaims, PersonClaims, TokenId};
 
 /// What to do about a revocation request.
@@ -24,17 +24,17 @@ pub enum Decision {
 pub fn refresh_token(
     caller: &AcceptedClient<'_>,
     family: &Family,
-    verdict: &Verdict,
-    standing: &Standing,
+    verdict: &RefreshVerdict,
+    standing: &GrantStanding,
 ) -> Decision {
     let is_genuine = match verdict {
-        Verdict::Rotate(_)
-        | Verdict::Keep { .. }
-        | Verdict::Repeat(_)
-        | Verdict::Reuse
-        | Verdict::Ahead
-        | Verdict::Expired => true,
-        Verdict::Foreign | Verdict::Ended | Verdict::Guessed => false,
+        RefreshVerdict::Rotate(_)
+        | RefreshVerdict::Keep { .. }
+        | RefreshVerdict::Repeat(_)
+        | RefreshVerdict::Reuse
+        | RefreshVerdict::Ahead
+        | RefreshVerdict::Expired => true,
+        RefreshVerdict::Foreign | RefreshVerdict::Ended | RefreshVerdict::Guessed => false,
     };
     end(
         caller,
@@ -49,7 +49,7 @@ pub fn access_token(
     caller: &AcceptedClient<'_>,
     token: &AccessTokenClaims,
     claims: &PersonClaims,
-    standing: &Standing,
+    standing: &GrantStanding,
 ) -> Decision {
     let is_own = token.client_id == *caller.client.record.client_id
         && token.client_uid == *caller.client.object.uid;
@@ -60,7 +60,7 @@ pub fn access_token(
     )
 }
 
-fn end(caller: &AcceptedClient<'_>, standing: &Standing, is_genuine: bool) -> Decision {
+fn end(caller: &AcceptedClient<'_>, standing: &GrantStanding, is_genuine: bool) -> Decision {
     let is_alive = standing.grant.ended_at.is_none();
     if is_genuine && is_alive && is_own_grant(caller, standing) {
         Decision::EndGrant(standing.grant.id)

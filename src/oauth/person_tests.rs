@@ -24,10 +24,11 @@ use crate::directory::tables::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::directory::{AcceptedClient, Invalid, ObjectKey};
 use crate::people::account::{Account, AccountId};
-use crate::people::grant::{Client as GrantClient, Ended, EndsWith, Grant, Standing};
+use crate::people::grant::{Client as GrantClient, Ended, Grant, GrantStanding};
 use crate::people::refresh::{
-    self, Family, KeyMaterial, Policy, RefreshKeys, Rotation, Token, Verdict,
+    self, Family, KeyMaterial, Policy, RefreshKeys, RefreshVerdict, Rotation, Token,
 };
+use crate::people::testing;
 use crate::tokens::claims::{Audience, NoOtherKind, PrincipalKind, Scopes};
 use crate::tokens::reference::Prefix;
 use crate::tokens::{AccessTokenClaims, PersonAccessToken, PersonClaims, Released, SeededEntropy};
@@ -72,25 +73,21 @@ struct Case {
     world: World,
     token: AccessTokenClaims,
     person: PersonClaims,
-    standing: Standing,
+    standing: GrantStanding,
 }
 
 impl Case {
     fn new(scopes: &str) -> Self {
         let issued = now() - SignedDuration::from_mins(1);
         let grant = Grant {
-            id: "GGGGGGGGGGGGGGGG".parse().unwrap(),
             account: AccountId(ALICE.parse().unwrap()),
-            epoch: 3,
             session: sign_in().session,
-            ends_with: EndsWith::Session,
             client: "blue.shop".to_owned(),
             client_uid: "OAuthClient-blue-shop".to_owned(),
             scopes: scopes.to_owned(),
-            resources: String::new(),
             created_at: issued,
             expires_at: now() + SignedDuration::from_hours(2),
-            ended_at: None,
+            ..testing::grant()
         };
         Self {
             world: world(),
@@ -116,7 +113,7 @@ impl Case {
                 acr: Some("mfa".to_owned()),
                 amr: vec!["pwd".to_owned(), "otp".to_owned()],
             },
-            standing: Standing {
+            standing: GrantStanding {
                 grant,
                 account: Account {
                     id: AccountId(ALICE.parse().unwrap()),
@@ -464,11 +461,7 @@ const POLICY: Policy = Policy {
 };
 
 fn keys() -> RefreshKeys {
-    let material = KeyMaterial {
-        id: 1,
-        bytes: [7; 32].into(),
-    };
-    RefreshKeys::new(&material, None)
+    RefreshKeys::new(&KeyMaterial::sample(1), None)
 }
 
 fn family() -> (Family, Token) {
@@ -478,7 +471,7 @@ fn family() -> (Family, Token) {
     (refresh::begin(&token, grant, begun), token)
 }
 
-fn verdict(family: &Family, token: &Token) -> Verdict {
+fn verdict(family: &Family, token: &Token) -> RefreshVerdict {
     let prefix = Prefix::default();
     let presented = refresh::Presented::parse(token.text.expose(), &prefix).unwrap();
     let grant = Case::new("openid").standing.grant;
@@ -494,7 +487,7 @@ fn verdict(family: &Family, token: &Token) -> Verdict {
     refresh::judge(family, &grant, &presented, rules, now())
 }
 
-fn refreshing<'a>(case: &'a Case, family: &'a Family, verdict: &'a Verdict) -> Refresh<'a> {
+fn refreshing<'a>(case: &'a Case, family: &'a Family, verdict: &'a RefreshVerdict) -> Refresh<'a> {
     Refresh {
         caller: Client {
             accepted: client(&case.world, "blue.shop"),
@@ -567,12 +560,12 @@ fn a_client_learns_about_a_refresh_token_that_it_could_use() {
 
 /// The same texts as for a refresh: what gives nothing is not active.
 #[rstest]
-#[case(Verdict::Reuse)]
-#[case(Verdict::Ahead)]
-#[case(Verdict::Ended)]
-#[case(Verdict::Expired)]
-#[case(Verdict::Guessed)]
-fn a_refresh_token_that_gives_nothing_is_not_active(#[case] verdict: Verdict) {
+#[case(RefreshVerdict::Reuse)]
+#[case(RefreshVerdict::Ahead)]
+#[case(RefreshVerdict::Ended)]
+#[case(RefreshVerdict::Expired)]
+#[case(RefreshVerdict::Guessed)]
+fn a_refresh_token_that_gives_nothing_is_not_active(#[case] verdict: RefreshVerdict) {
     let case = Case::new("openid offline_access");
     let (family, _) = family();
     let refresh = refreshing(&case, &family, &verdict);
@@ -584,21 +577,21 @@ fn revoking_a_refresh_token_ends_its_grant_for_every_genuine_generation() {
     let case = Case::new("openid offline_access");
     let (family, token) = family();
     let grant = family.grant;
-    let decide = |caller: &str, verdict: &Verdict| {
+    let decide = |caller: &str, verdict: &RefreshVerdict| {
         let caller = client(&case.world, caller);
         person_revocation::refresh_token(&caller, &family, verdict, &case.standing)
     };
     let current = verdict(&family, &token);
     for genuine in [
         &current,
-        &Verdict::Reuse,
-        &Verdict::Ahead,
-        &Verdict::Expired,
+        &RefreshVerdict::Reuse,
+        &RefreshVerdict::Ahead,
+        &RefreshVerdict::Expired,
     ] {
         assert_eq!(decide("blue.shop", genuine), Decision::EndGrant(grant));
         assert_eq!(decide("platform.api", genuine), Decision::Nothing);
     }
-    for other in [&Verdict::Guessed, &Verdict::Ended] {
+    for other in [&RefreshVerdict::Guessed, &RefreshVerdict::Ended] {
         assert_eq!(decide("blue.shop", other), Decision::Nothing);
     }
 }

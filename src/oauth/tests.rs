@@ -390,7 +390,10 @@ fn the_form_of_a_resource_is_checked_before_it_is_looked_up() {
 #[test]
 fn grants_have_their_registered_names() {
     let names = SupportedGrant::ALL.map(SupportedGrant::as_str);
-    assert_eq!(names, ["client_credentials"]);
+    assert_eq!(
+        names,
+        ["client_credentials", "authorization_code", "refresh_token"]
+    );
 }
 
 #[rstest]
@@ -404,14 +407,26 @@ fn a_token_request_names_a_supported_grant(
     #[case] grant: Result<SupportedGrant, ErrorCode>,
 ) {
     let form = Form::parse(body.as_bytes()).unwrap();
-    let requested = SupportedGrant::requested(&form).map_err(|error| error.code);
+    let requested = SupportedGrant::requested(&form, false).map_err(|error| error.code);
     assert_eq!(requested, grant);
+}
+
+#[test]
+fn only_an_identity_with_people_has_the_grants_of_people() {
+    for grant in SupportedGrant::ALL {
+        let body = format!("grant_type={}", grant.as_str());
+        let form = Form::parse(body.as_bytes()).unwrap();
+        assert_eq!(SupportedGrant::requested(&form, true), Ok(grant));
+        let without = SupportedGrant::requested(&form, false);
+        let is_of_machines = grant == SupportedGrant::ClientCredentials;
+        assert_eq!(without.is_ok(), is_of_machines, "{grant:?}");
+    }
 }
 
 #[test]
 fn methods_of_authentication_have_their_registered_names() {
     let names = Method::ALL.map(Method::as_str);
-    assert_eq!(names, ["client_secret_basic", "client_secret_post"]);
+    assert_eq!(names, ["client_secret_basic", "client_secret_post", "none"]);
 }
 
 #[test]
@@ -639,7 +654,6 @@ fn each_error_has_its_registered_code_and_status() {
         ),
         (ErrorCode::LoginRequired, "login_required", 400),
         (ErrorCode::ConsentRequired, "consent_required", 400),
-        (ErrorCode::InteractionRequired, "interaction_required", 400),
         (ErrorCode::RequestNotSupported, "request_not_supported", 400),
         (
             ErrorCode::RequestUriNotSupported,

@@ -8,11 +8,12 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{SHA256, digest};
 
 use super::account::AccountId;
 use super::guessing::Gate;
 use super::known_browser::BrowserId;
+use crate::tokens::fields;
 
 /// What attempts are counted for: a hash of its kind and name.
 pub type Subject = [u8; 32];
@@ -39,7 +40,7 @@ pub enum Person<'a> {
 
 /// How many failures are admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct AttemptLimits {
     /// For an account, from all browsers that are not known.
     pub account: Gate,
     /// For an account, from one known browser.
@@ -50,7 +51,7 @@ pub struct Limits {
     pub provider: Gate,
 }
 
-impl Default for Limits {
+impl Default for AttemptLimits {
     /// At most 106 guesses for an account in its first day, and 96 in each further one (NIST SP 800-63B section 3.2.2
     /// allows 100 in a row).
     fn default() -> Self {
@@ -66,7 +67,7 @@ impl Default for Limits {
 
 impl Attempt<'_> {
     /// Returns the gates that must all admit the attempt, each with what it counts for.
-    pub fn gates(&self, limits: &Limits) -> Vec<(Subject, Gate)> {
+    pub fn gates(&self, limits: &AttemptLimits) -> Vec<(Subject, Gate)> {
         match (self.person, self.known) {
             (Person::Account(account), Some(browser)) => {
                 let known = [account.0.as_bytes(), &browser[..]].concat();
@@ -78,7 +79,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn with_network(&self, person: Subject, limits: &Limits) -> Vec<(Subject, Gate)> {
+    fn with_network(&self, person: Subject, limits: &AttemptLimits) -> Vec<(Subject, Gate)> {
         let mut gates = vec![(person, limits.account)];
         match self.address.map(|address| address.to_canonical()) {
             None => {}
@@ -109,13 +110,9 @@ fn start(address: Ipv6Addr, bytes: usize) -> Vec<u8> {
 }
 
 fn subject(kind: &str, name: &[u8]) -> Subject {
-    let mut hash = Context::new(&SHA256);
-    for part in [&b"symbolon.dev/attempt"[..], kind.as_bytes(), name] {
-        hash.update(&(part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
+    let named = fields::encode([&b"symbolon.dev/attempt"[..], kind.as_bytes(), name]);
     let mut subject = [0; 32];
-    subject.copy_from_slice(hash.finish().as_ref());
+    subject.copy_from_slice(digest(&SHA256, &named).as_ref());
     subject
 }
 
@@ -128,6 +125,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::tokens::Hex;
 
     const ALICE: Person<'_> = Person::Account(AccountId(Uuid::from_u128(1)));
     const BOB: Person<'_> = Person::Account(AccountId(Uuid::from_u128(2)));
@@ -141,7 +139,7 @@ mod tests {
     }
 
     fn subjects(attempt: Attempt<'_>) -> BTreeSet<Subject> {
-        let gates = attempt.gates(&Limits::default());
+        let gates = attempt.gates(&AttemptLimits::default());
         gates.into_iter().map(|(subject, _)| subject).collect()
     }
 
@@ -165,9 +163,23 @@ mod tests {
         assert_eq!(shared(attempt(ALICE, one), attempt(BOB, other)), count - 1);
     }
 
+    /// Another hash would forget every count.
+    #[test]
+    fn the_hashes_of_subjects_are_fixed() {
+        let of = |subject: Subject| Hex(&subject).to_string();
+        assert_eq!(
+            of(of_account(AccountId(Uuid::from_u128(1)))),
+            "0c010ce9125b460b3ea4a9bd97f2384415273cd79adb4d3d8eb0569b19b23947"
+        );
+        assert_eq!(
+            of(of_name("alice")),
+            "2d89b8e9ddedc50cdf6f968c2f16220a36482687abfa9c94cd0a19cece01dbca"
+        );
+    }
+
     #[test]
     fn a_name_without_an_account_is_limited_like_one_with() {
-        let limits = Limits::default();
+        let limits = AttemptLimits::default();
         let gates = |attempt: Attempt<'_>| {
             let gates = attempt.gates(&limits).into_iter();
             gates.map(|(_, gate)| gate).collect::<Vec<_>>()
@@ -205,7 +217,7 @@ mod tests {
         fn reserve(&mut self, attempt: Attempt<'_>, second: i64) -> bool {
             let now = Timestamp::from_second(second).unwrap();
             let next: Option<Vec<_>> = attempt
-                .gates(&Limits::default())
+                .gates(&AttemptLimits::default())
                 .into_iter()
                 .map(|(subject, gate)| {
                     let next = gate.at(now).reserve(self.0.get(&subject).copied())?;

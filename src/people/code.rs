@@ -52,9 +52,9 @@ pub struct Use<'a> {
     pub arrived_at: Timestamp,
 }
 
-/// What a request means for a code. Every verdict except [`Verdict::Redeem`] is `invalid_grant` to the client.
+/// What a request means for a code. Every verdict except [`CodeVerdict::Redeem`] is `invalid_grant` to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CodeVerdict {
     /// The code is good for tokens.
     Redeem,
     /// It was just redeemed, and this request was sent before the reply. Nothing ends.
@@ -72,53 +72,38 @@ pub enum Verdict {
 }
 
 /// Judges a request for a code and the grant that it gives. The expiry of an unused code is judged at `now`.
-pub fn judge(code: &Code, grant: &Grant, request: &Use<'_>, now: Timestamp) -> Verdict {
+pub fn judge(code: &Code, grant: &Grant, request: &Use<'_>, now: Timestamp) -> CodeVerdict {
     if code.hash != request.hash {
-        return Verdict::Guessed;
+        return CodeVerdict::Guessed;
     }
     let is_bound = code.grant == grant.id
         && grant.is_of(request.client)
         && code.redirect_uri == request.redirect_uri
         && code.challenge == request.challenge;
     if !is_bound {
-        return Verdict::Misbound;
+        return CodeVerdict::Misbound;
     }
     match code.used_at {
-        None if now >= code.expires_at => Verdict::Expired,
-        None => Verdict::Redeem,
-        Some(used) if request.arrived_at <= later(used, REPLY_TIME) => Verdict::AlreadyUsed,
-        Some(_) => Verdict::Reuse,
+        None if now >= code.expires_at => CodeVerdict::Expired,
+        None => CodeVerdict::Redeem,
+        Some(used) if request.arrived_at <= later(used, REPLY_TIME) => CodeVerdict::AlreadyUsed,
+        Some(_) => CodeVerdict::Reuse,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::account::AccountId;
-    use super::super::grant::EndsWith;
+    use super::super::testing::{self, SHOP, at};
     use super::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
 
     fn grant() -> Grant {
         Grant {
             id: code().grant,
-            account: AccountId(uuid::Uuid::nil()),
-            epoch: 0,
-            session: "CCCCCCCCCCCCCCCC".parse().unwrap(),
-            ends_with: EndsWith::Grant,
-            client: "shop".to_owned(),
-            client_uid: "1".to_owned(),
-            scopes: "openid".to_owned(),
-            resources: String::new(),
-            created_at: at(0),
-            expires_at: at(60),
-            ended_at: None,
+            ..testing::grant()
         }
     }
 
-    fn judge(code: &Code, request: &Use<'_>, now: Timestamp) -> Verdict {
+    fn judge(code: &Code, request: &Use<'_>, now: Timestamp) -> CodeVerdict {
         super::judge(code, &grant(), request, now)
     }
 
@@ -139,10 +124,7 @@ mod tests {
         Use {
             id: code().id,
             hash: code().hash,
-            client: Client {
-                id: "shop",
-                uid: "1",
-            },
+            client: SHOP,
             redirect_uri: code().redirect_uri,
             challenge: code().challenge,
             arrived_at: at(arrived),
@@ -151,8 +133,8 @@ mod tests {
 
     #[test]
     fn a_code_is_good_once_and_until_its_expiry() {
-        assert_eq!(judge(&code(), &request(59), at(59)), Verdict::Redeem);
-        assert_eq!(judge(&code(), &request(59), at(60)), Verdict::Expired);
+        assert_eq!(judge(&code(), &request(59), at(59)), CodeVerdict::Redeem);
+        assert_eq!(judge(&code(), &request(59), at(60)), CodeVerdict::Expired);
     }
 
     #[test]
@@ -161,10 +143,10 @@ mod tests {
             used_at: Some(at(10)),
             ..code()
         };
-        assert_eq!(judge(&used, &request(9), at(30)), Verdict::AlreadyUsed);
-        assert_eq!(judge(&used, &request(11), at(11)), Verdict::AlreadyUsed);
-        assert_eq!(judge(&used, &request(12), at(12)), Verdict::Reuse);
-        assert_eq!(judge(&used, &request(300), at(300)), Verdict::Reuse);
+        assert_eq!(judge(&used, &request(9), at(30)), CodeVerdict::AlreadyUsed);
+        assert_eq!(judge(&used, &request(11), at(11)), CodeVerdict::AlreadyUsed);
+        assert_eq!(judge(&used, &request(12), at(12)), CodeVerdict::Reuse);
+        assert_eq!(judge(&used, &request(300), at(300)), CodeVerdict::Reuse);
     }
 
     #[test]
@@ -183,23 +165,27 @@ mod tests {
         for other in others {
             assert_eq!(
                 judge(&code(), &other, at(12)),
-                Verdict::Misbound,
+                CodeVerdict::Misbound,
                 "{other:?}"
             );
-            assert_eq!(judge(&used, &other, at(12)), Verdict::Misbound, "{other:?}");
+            assert_eq!(
+                judge(&used, &other, at(12)),
+                CodeVerdict::Misbound,
+                "{other:?}"
+            );
         }
         // The reverse: a verifier for a code without a challenge.
         let plain = Code {
             challenge: None,
             ..code()
         };
-        assert_eq!(judge(&plain, &request(12), at(12)), Verdict::Misbound);
+        assert_eq!(judge(&plain, &request(12), at(12)), CodeVerdict::Misbound);
         let foreign = Grant {
             id: "DDDDDDDDDDDDDDDD".parse().unwrap(),
             ..grant()
         };
         let verdict = super::judge(&code(), &foreign, &request(12), at(12));
-        assert_eq!(verdict, Verdict::Misbound);
+        assert_eq!(verdict, CodeVerdict::Misbound);
     }
 
     #[test]
@@ -212,6 +198,6 @@ mod tests {
             hash: TokenHash::of("guess"),
             ..request(50)
         };
-        assert_eq!(judge(&used, &guess, at(50)), Verdict::Guessed);
+        assert_eq!(judge(&used, &guess, at(50)), CodeVerdict::Guessed);
     }
 }

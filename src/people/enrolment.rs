@@ -17,7 +17,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
 use super::later;
-use crate::tokens::{MacKey, SecretString};
+use crate::tokens::{MacKey, SecretString, fields};
 
 /// The longest time for which a link works.
 pub const MAX_LIFETIME: Duration = Duration::from_hours(72);
@@ -47,7 +47,7 @@ pub struct Enrolled<'a> {
 
 /// What holds now for the User that a link names.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing<'a> {
+pub struct EnrolmentState<'a> {
     /// The namespace of the Identity.
     pub namespace: &'a str,
     /// The name of the Identity.
@@ -164,7 +164,7 @@ impl<'a> Unverified<'a> {
     pub fn verify<'k>(
         &self,
         keys: impl IntoIterator<Item = &'k MacKey>,
-        standing: Standing<'_>,
+        standing: EnrolmentState<'_>,
         now: Timestamp,
     ) -> Result<Verified, Refused> {
         let nonce = standing.nonce.filter(|nonce| !nonce.is_empty());
@@ -209,7 +209,7 @@ fn time(text: &str) -> Option<Timestamp> {
     Timestamp::from_second(text.parse().ok()?).ok()
 }
 
-/// The bytes that the HMAC covers. A length precedes every text, so two links never give the same bytes.
+/// The bytes that the HMAC covers.
 fn covered(person: Enrolled<'_>, signed: &str) -> Vec<u8> {
     let Enrolled {
         namespace,
@@ -217,12 +217,7 @@ fn covered(person: Enrolled<'_>, signed: &str) -> Vec<u8> {
         uid: _, // In `signed`.
         nonce,
     } = person;
-    let mut bytes = Vec::with_capacity(256);
-    for text in [namespace, identity, nonce, signed] {
-        bytes.extend((text.len() as u64).to_be_bytes());
-        bytes.extend(text.as_bytes());
-    }
-    bytes
+    fields::encode([namespace, identity, nonce, signed])
 }
 
 #[cfg(test)]
@@ -239,7 +234,7 @@ mod tests {
         uid: UID,
         nonce: "first",
     };
-    const STANDING: Standing<'_> = Standing {
+    const STANDING: EnrolmentState<'_> = EnrolmentState {
         namespace: "platform",
         identity: "main",
         nonce: Some("first"),
@@ -262,7 +257,7 @@ mod tests {
     fn verified(text: &str, nonce: Option<&str>, now: i64) -> Result<Verified, Refused> {
         let keys = [key(1)];
         let link = Unverified::parse(text).ok_or(Refused::Foreign)?;
-        let standing = Standing { nonce, ..STANDING };
+        let standing = EnrolmentState { nonce, ..STANDING };
         link.verify(&keys, standing, at(now))
     }
 
@@ -308,7 +303,7 @@ mod tests {
         let link = link();
         let link = Unverified::parse(link.expose()).unwrap();
         let seen = |valid_after| {
-            let standing = Standing {
+            let standing = EnrolmentState {
                 valid_after,
                 ..STANDING
             };
@@ -324,7 +319,7 @@ mod tests {
         let link = link();
         let parsed = Unverified::parse(link.expose()).unwrap();
         let seen = |keys: &[MacKey], namespace, identity| {
-            let standing = Standing {
+            let standing = EnrolmentState {
                 namespace,
                 identity,
                 ..STANDING
@@ -419,7 +414,7 @@ mod tests {
             let link = issue(&key(1), person, Duration::from_secs(lifetime), now).unwrap();
             let parsed = Unverified::parse(link.expose()).unwrap();
             prop_assert_eq!(parsed.uid(), &uid);
-            let standing = Standing { namespace: &namespace, identity: &identity, nonce: Some(&nonce), valid_after: None };
+            let standing = EnrolmentState { namespace: &namespace, identity: &identity, nonce: Some(&nonce), valid_after: None };
             let seen = parsed.verify(&[key(1)], standing, now);
             prop_assert!(seen.is_ok(), "{:?}", seen);
         }

@@ -45,6 +45,16 @@ pub struct Grant {
     pub scopes: String,
     /// The resource indicators (RFC 8707), separated by spaces; empty if none was named.
     pub resources: String,
+    /// When the person had proved who they are, in the sign-in in which they allowed it: the `auth_time` of all its
+    /// tokens. A later sign-in in the same session changes no grant (OpenID Connect Core section 12.2).
+    pub authenticated_at: Timestamp,
+    /// The `acr` of all its tokens.
+    pub acr: String,
+    /// How the person had proved it: the values of `amr` (RFC 8176), separated by spaces.
+    pub methods: String,
+    /// The claims that the authorization request asked for one by one, in the form that the caller chose; `None` if it
+    /// named none.
+    pub claims: Option<String>,
     /// When it began.
     pub created_at: Timestamp,
     /// When everything that was issued from it has expired.
@@ -62,7 +72,7 @@ impl Grant {
 
 /// A grant with the facts that decide whether it has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct GrantStanding {
     /// The grant.
     pub grant: Grant,
     /// Its account.
@@ -86,7 +96,7 @@ pub enum Ended {
     Expired,
 }
 
-impl Standing {
+impl GrantStanding {
     /// Judges the grant for `client` at `now`.
     ///
     /// # Errors
@@ -114,36 +124,17 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{SHOP, at, grant};
     use super::*;
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    const SHOP: Client<'_> = Client {
-        id: "shop",
-        uid: "1",
-    };
-
-    fn standing() -> Standing {
-        let account = AccountId(uuid::Uuid::nil());
-        Standing {
+    fn standing() -> GrantStanding {
+        GrantStanding {
             grant: Grant {
-                id: "AAAAAAAAAAAAAAAA".parse().unwrap(),
-                account,
-                epoch: 3,
-                session: "BBBBBBBBBBBBBBBB".parse().unwrap(),
-                ends_with: EndsWith::Session,
-                client: "shop".to_owned(),
-                client_uid: "1".to_owned(),
-                scopes: "openid".to_owned(),
-                resources: String::new(),
-                created_at: at(100),
                 expires_at: at(200),
-                ended_at: None,
+                ..grant()
             },
             account: Account {
-                id: account,
+                id: grant().account,
                 owner: "user:1".to_owned(),
                 created_at: at(0),
                 valid_after: at(50),

@@ -143,21 +143,13 @@ fn texts(cookie: Option<&str>) -> impl Iterator<Item = &str> {
 mod tests {
     use proptest::prelude::*;
     use uuid::Uuid;
-    use zeroize::Zeroizing;
 
     use super::*;
     use crate::people::account::AccountId;
     use crate::tokens::SeededEntropy;
 
-    fn material(id: u8) -> KeyMaterial {
-        KeyMaterial {
-            id,
-            bytes: Zeroizing::new([id; 32]),
-        }
-    }
-
     fn keys() -> KnownBrowserKeys {
-        KnownBrowserKeys::new(&material(1), None, "https://id.example.com")
+        KnownBrowserKeys::new(&KeyMaterial::sample(1), None, "https://id.example.com")
     }
 
     fn at(second: i64) -> Timestamp {
@@ -226,15 +218,19 @@ mod tests {
             |keys: &KnownBrowserKeys, cookie: &str| keys.find(Some(cookie), &account(1), at(101));
         assert!(seen(&keys(), &cookie).is_some());
         let issuer = "https://id.example.com";
-        let both = KnownBrowserKeys::new(&material(2), Some(&material(1)), issuer);
+        let both = KnownBrowserKeys::new(
+            &KeyMaterial::sample(2),
+            Some(&KeyMaterial::sample(1)),
+            issuer,
+        );
         assert!(seen(&both, &cookie).is_some());
         for other in [
-            KnownBrowserKeys::new(&material(1), None, "https://other.example.com"),
-            KnownBrowserKeys::new(&material(2), None, issuer),
+            KnownBrowserKeys::new(&KeyMaterial::sample(1), None, "https://other.example.com"),
+            KnownBrowserKeys::new(&KeyMaterial::sample(2), None, issuer),
             KnownBrowserKeys::new(
                 &KeyMaterial {
                     id: 1,
-                    ..material(3)
+                    ..KeyMaterial::sample(3)
                 },
                 None,
                 issuer,

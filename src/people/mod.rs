@@ -16,6 +16,8 @@ pub mod password;
 pub mod pushed;
 pub mod refresh;
 pub mod session;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::time::Duration;
 

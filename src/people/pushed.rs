@@ -37,7 +37,7 @@ pub fn open_since(now: Timestamp) -> Timestamp {
 
 /// What a presented reference means for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PushedVerdict {
     /// It is valid and was not presented before.
     First,
     /// It is valid and was presented before.
@@ -51,18 +51,23 @@ pub enum Verdict {
 }
 
 /// Judges the reference whose hash is `presented`, named by `client`.
-pub fn judge(pushed: &Pushed, presented: &TokenHash, client: &str, now: Timestamp) -> Verdict {
+pub fn judge(
+    pushed: &Pushed,
+    presented: &TokenHash,
+    client: &str,
+    now: Timestamp,
+) -> PushedVerdict {
     if pushed.hash != *presented || pushed.client != client {
-        return Verdict::Guessed;
+        return PushedVerdict::Guessed;
     }
     if pushed.used_at.is_some() {
-        return Verdict::Used;
+        return PushedVerdict::Used;
     }
     match pushed.presented_at {
-        None if now >= pushed.expires_at => Verdict::Expired,
-        None => Verdict::First,
-        Some(first) if now >= later(first, SHOWN_FOR) => Verdict::Expired,
-        Some(_) => Verdict::Again,
+        None if now >= pushed.expires_at => PushedVerdict::Expired,
+        None => PushedVerdict::First,
+        Some(first) if now >= later(first, SHOWN_FOR) => PushedVerdict::Expired,
+        Some(_) => PushedVerdict::Again,
     }
 }
 
@@ -83,15 +88,27 @@ mod tests {
             presented_at: None,
             used_at: None,
         };
-        assert_eq!(judge(&pushed, &hash, "shop", at(59)), Verdict::First);
-        assert_eq!(judge(&pushed, &hash, "shop", at(60)), Verdict::Expired);
-        assert_eq!(judge(&pushed, &hash, "other", at(1)), Verdict::Guessed);
+        assert_eq!(judge(&pushed, &hash, "shop", at(59)), PushedVerdict::First);
+        assert_eq!(
+            judge(&pushed, &hash, "shop", at(60)),
+            PushedVerdict::Expired
+        );
+        assert_eq!(
+            judge(&pushed, &hash, "other", at(1)),
+            PushedVerdict::Guessed
+        );
         let wrong = TokenHash::of("guess");
-        assert_eq!(judge(&pushed, &wrong, "shop", at(1)), Verdict::Guessed);
+        assert_eq!(
+            judge(&pushed, &wrong, "shop", at(1)),
+            PushedVerdict::Guessed
+        );
         pushed.presented_at = Some(at(59));
-        assert_eq!(judge(&pushed, &hash, "shop", at(600)), Verdict::Again);
-        assert_eq!(judge(&pushed, &hash, "shop", at(659)), Verdict::Expired);
+        assert_eq!(judge(&pushed, &hash, "shop", at(600)), PushedVerdict::Again);
+        assert_eq!(
+            judge(&pushed, &hash, "shop", at(659)),
+            PushedVerdict::Expired
+        );
         pushed.used_at = Some(at(61));
-        assert_eq!(judge(&pushed, &hash, "shop", at(62)), Verdict::Used);
+        assert_eq!(judge(&pushed, &hash, "shop", at(62)), PushedVerdict::Used);
     }
 }

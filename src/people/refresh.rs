@@ -218,9 +218,9 @@ pub struct Policy {
     pub max_age: Duration,
 }
 
-/// What a presented token means for a family. Everything from [`Verdict::Reuse`] on is `invalid_grant` to the client.
+/// What a presented token means for a family. Everything from [`RefreshVerdict::Reuse`] on is `invalid_grant` to the client.
 #[derive(Clone, Debug)]
-pub enum Verdict {
+pub enum RefreshVerdict {
     /// It is current and is replaced by this child.
     Rotate(Token),
     /// It is current and stays.
@@ -265,7 +265,7 @@ pub fn judge(
     presented: &Presented,
     rules: Rules<'_>,
     now: Timestamp,
-) -> Verdict {
+) -> RefreshVerdict {
     let Rules {
         keys,
         prefix,
@@ -274,32 +274,32 @@ pub fn judge(
     } = rules;
     let is_current = presented.hash == family.hash;
     if presented.id != family.id || !is_current && !keys.is_genuine(presented) {
-        return Verdict::Guessed;
+        return RefreshVerdict::Guessed;
     }
     if family.grant != grant.id || !grant.is_of(client) {
-        return Verdict::Foreign;
+        return RefreshVerdict::Foreign;
     }
     if family.ended_at.is_some() {
-        return Verdict::Ended;
+        return RefreshVerdict::Ended;
     }
     if now >= later(family.created_at, policy.max_age) || now >= later(family.used_at, policy.idle)
     {
-        return Verdict::Expired;
+        return RefreshVerdict::Expired;
     }
     if is_current {
         return match policy.rotation {
-            Rotation::Stable => Verdict::Keep {
+            Rotation::Stable => RefreshVerdict::Keep {
                 touch: now >= later(family.used_at, policy.idle / TOUCHES),
             },
-            Rotation::Rotate if family.generation >= LAST_GENERATION => Verdict::Expired,
-            Rotation::Rotate => Verdict::Rotate(keys.newest.child(prefix, presented)),
+            Rotation::Rotate if family.generation >= LAST_GENERATION => RefreshVerdict::Expired,
+            Rotation::Rotate => RefreshVerdict::Rotate(keys.newest.child(prefix, presented)),
         };
     }
     if presented.generation > family.generation {
-        return Verdict::Ahead;
+        return RefreshVerdict::Ahead;
     }
     if presented.generation.checked_add(1) != Some(family.generation) {
-        return Verdict::Reuse;
+        return RefreshVerdict::Reuse;
     }
     // The row names the key: replicas may not agree yet on which is newest.
     let child = keys
@@ -307,8 +307,10 @@ pub fn judge(
         .map(|key| key.child(prefix, presented))
         .filter(|child| child.hash == family.hash);
     match child {
-        Some(child) if now < later(family.rotated_at, policy.grace) => Verdict::Repeat(child),
-        _ => Verdict::Reuse,
+        Some(child) if now < later(family.rotated_at, policy.grace) => {
+            RefreshVerdict::Repeat(child)
+        }
+        _ => RefreshVerdict::Reuse,
     }
 }
 
@@ -343,8 +345,7 @@ pub fn rotated(family: &Family, child: &Token, now: Timestamp) -> Family {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::account::AccountId;
-    use super::super::grant::EndsWith;
+    use super::super::testing::{SHOP, at, grant};
     use super::*;
     use crate::tokens::SeededEntropy;
 
@@ -355,48 +356,20 @@ mod tests {
         max_age: Duration::from_secs(10_000),
     };
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn material(id: u8) -> KeyMaterial {
-        KeyMaterial {
-            id,
-            bytes: Zeroizing::new([id; 32]),
-        }
-    }
-
     fn keys() -> RefreshKeys {
-        RefreshKeys::new(&material(1), None)
+        RefreshKeys::new(&KeyMaterial::sample(1), None)
     }
 
     fn parse(token: &Token) -> Presented {
         Presented::parse(token.text.expose(), &Prefix::default()).unwrap()
     }
 
-    fn grant() -> Grant {
-        Grant {
-            id: "GGGGGGGGGGGGGGGG".parse().unwrap(),
-            account: AccountId(uuid::Uuid::nil()),
-            epoch: 0,
-            session: "SSSSSSSSSSSSSSSS".parse().unwrap(),
-            ends_with: EndsWith::Grant,
-            client: "shop".to_owned(),
-            client_uid: "1".to_owned(),
-            scopes: "openid".to_owned(),
-            resources: String::new(),
-            created_at: at(0),
-            expires_at: at(10_000),
-            ended_at: None,
-        }
-    }
-
-    const SHOP: Client<'_> = Client {
-        id: "shop",
-        uid: "1",
-    };
-
-    fn seen_with(keys: &RefreshKeys, family: &Family, token: &Presented, now: i64) -> Verdict {
+    fn seen_with(
+        keys: &RefreshKeys,
+        family: &Family,
+        token: &Presented,
+        now: i64,
+    ) -> RefreshVerdict {
         let rules = Rules {
             keys,
             prefix: &Prefix::default(),
@@ -406,7 +379,7 @@ mod tests {
         judge(family, &grant(), token, rules, at(now))
     }
 
-    fn seen(family: &Family, token: &Presented, policy: &Policy, now: i64) -> Verdict {
+    fn seen(family: &Family, token: &Presented, policy: &Policy, now: i64) -> RefreshVerdict {
         let rules = Rules {
             keys: &keys(),
             prefix: &Prefix::default(),
@@ -424,7 +397,7 @@ mod tests {
     /// Uses the current token and returns the family and the token after it.
     fn next(family: &Family, current: &Token, now: i64) -> (Family, Token) {
         match seen(family, &parse(current), &POLICY, now) {
-            Verdict::Rotate(child) => (rotated(family, &child, at(now)), child),
+            RefreshVerdict::Rotate(child) => (rotated(family, &child, at(now)), child),
             other => panic!("{other:?}"),
         }
     }
@@ -445,12 +418,12 @@ mod tests {
         let (family, child) = next(&family, &first, 10);
         for now in [10, 11, 69] {
             match seen(&family, &parse(&first), &POLICY, now) {
-                Verdict::Repeat(again) => assert_eq!(again.text, child.text),
+                RefreshVerdict::Repeat(again) => assert_eq!(again.text, child.text),
                 other => panic!("{other:?}"),
             }
         }
         let late = seen(&family, &parse(&first), &POLICY, 70);
-        assert!(matches!(late, Verdict::Reuse), "{late:?}");
+        assert!(matches!(late, RefreshVerdict::Reuse), "{late:?}");
     }
 
     #[test]
@@ -459,9 +432,9 @@ mod tests {
         let (family, child) = next(&family, &first, 10);
         let (family, _) = next(&family, &child, 11);
         let verdict = seen(&family, &parse(&first), &POLICY, 11);
-        assert!(matches!(verdict, Verdict::Reuse), "{verdict:?}");
+        assert!(matches!(verdict, RefreshVerdict::Reuse), "{verdict:?}");
         let verdict = seen(&family, &parse(&child), &POLICY, 11);
-        assert!(matches!(verdict, Verdict::Repeat(_)), "{verdict:?}");
+        assert!(matches!(verdict, RefreshVerdict::Repeat(_)), "{verdict:?}");
     }
 
     /// The current token, its parent within and after the grace, and the first generation.
@@ -484,7 +457,7 @@ mod tests {
                     client,
                 };
                 let verdict = judge(&family, &grant, &parse(token), rules, at(now));
-                assert!(matches!(verdict, Verdict::Foreign), "{verdict:?}");
+                assert!(matches!(verdict, RefreshVerdict::Foreign), "{verdict:?}");
             }
         }
     }
@@ -494,7 +467,7 @@ mod tests {
         let (family, first) = new_family();
         let (_, child) = next(&family, &first, 10);
         let verdict = seen(&family, &parse(&child), &POLICY, 11);
-        assert!(matches!(verdict, Verdict::Ahead), "{verdict:?}");
+        assert!(matches!(verdict, RefreshVerdict::Ahead), "{verdict:?}");
     }
 
     #[test]
@@ -506,7 +479,7 @@ mod tests {
         };
         for (now, recorded) in [(1, false), (99, false), (100, true), (3199, true)] {
             match seen(&family, &parse(&first), &stable, now) {
-                Verdict::Keep { touch } => assert_eq!(touch, recorded, "{now}"),
+                RefreshVerdict::Keep { touch } => assert_eq!(touch, recorded, "{now}"),
                 other => panic!("{other:?}"),
             }
         }
@@ -516,36 +489,36 @@ mod tests {
     fn a_family_ends_without_use_and_in_all() {
         let (mut family, first) = new_family();
         let verdict = seen(&family, &parse(&first), &POLICY, 3200);
-        assert!(matches!(verdict, Verdict::Expired), "{verdict:?}");
+        assert!(matches!(verdict, RefreshVerdict::Expired), "{verdict:?}");
         family.used_at = at(9999);
         let verdict = seen(&family, &parse(&first), &POLICY, 10_000);
-        assert!(matches!(verdict, Verdict::Expired), "{verdict:?}");
+        assert!(matches!(verdict, RefreshVerdict::Expired), "{verdict:?}");
         family.ended_at = Some(at(1));
         let verdict = seen(&family, &parse(&first), &POLICY, 2);
-        assert!(matches!(verdict, Verdict::Ended), "{verdict:?}");
+        assert!(matches!(verdict, RefreshVerdict::Ended), "{verdict:?}");
     }
 
     #[test]
     fn a_family_survives_the_rotation_of_its_key() {
         let (family, first) = new_family();
-        let both = RefreshKeys::new(&material(2), Some(&material(1)));
-        let Verdict::Rotate(child) = seen_with(&both, &family, &parse(&first), 10) else {
+        let both = RefreshKeys::new(&KeyMaterial::sample(2), Some(&KeyMaterial::sample(1)));
+        let RefreshVerdict::Rotate(child) = seen_with(&both, &family, &parse(&first), 10) else {
             panic!("the current token is good under any keys");
         };
         assert_eq!(child.key, 2);
         // A replica that has the new key, but does not use it yet, repeats the same child.
-        let behind = RefreshKeys::new(&material(1), Some(&material(2)));
+        let behind = RefreshKeys::new(&KeyMaterial::sample(1), Some(&KeyMaterial::sample(2)));
         let family = rotated(&family, &child, at(10));
         match seen_with(&behind, &family, &parse(&first), 11) {
-            Verdict::Repeat(again) => assert_eq!(again.text, child.text),
+            RefreshVerdict::Repeat(again) => assert_eq!(again.text, child.text),
             other => panic!("{other:?}"),
         }
         // Without the old key, its older tokens cannot be recognised. The current one is valid by its hash.
-        let only = RefreshKeys::new(&material(3), None);
+        let only = RefreshKeys::new(&KeyMaterial::sample(3), None);
         let verdict = seen_with(&only, &family, &parse(&first), 11);
-        assert!(matches!(verdict, Verdict::Guessed), "{verdict:?}");
+        assert!(matches!(verdict, RefreshVerdict::Guessed), "{verdict:?}");
         let verdict = seen_with(&only, &family, &parse(&child), 11);
-        assert!(matches!(verdict, Verdict::Rotate(_)), "{verdict:?}");
+        assert!(matches!(verdict, RefreshVerdict::Rotate(_)), "{verdict:?}");
     }
 
     #[test]
@@ -558,7 +531,7 @@ mod tests {
             keys().newest.child(&Prefix::default(), &forged).hash,
             child.hash
         );
-        let other_key = RefreshKeys::new(&material(9), None);
+        let other_key = RefreshKeys::new(&KeyMaterial::sample(9), None);
         let derived = other_key.newest.child(&Prefix::default(), &parse(&first));
         assert_ne!(derived.hash, after.hash);
     }
@@ -608,7 +581,7 @@ mod tests {
                     Step::Revoke => { family.ended_at = Some(at(now)); is_alive = false; continue }
                     Step::Guess(seed, key, generation) => {
                         let verdict = seen(&family, &guess(family.id, seed, key, generation), &POLICY, now);
-                        prop_assert!(matches!(verdict, Verdict::Guessed), "{verdict:?}");
+                        prop_assert!(matches!(verdict, RefreshVerdict::Guessed), "{verdict:?}");
                         continue;
                     }
                     Step::Present(back) => back.min(issued.len() - 1),
@@ -617,10 +590,10 @@ mod tests {
                 let verdict = seen(&family, &parse(&issued[newest - back]), &POLICY, now);
                 let is_expired = now >= 10_000 || now >= used + 3200;
                 match (is_alive, is_expired, back) {
-                    (false, ..) => prop_assert!(matches!(verdict, Verdict::Ended), "{verdict:?}"),
-                    (_, true, _) => prop_assert!(matches!(verdict, Verdict::Expired), "{verdict:?}"),
+                    (false, ..) => prop_assert!(matches!(verdict, RefreshVerdict::Ended), "{verdict:?}"),
+                    (_, true, _) => prop_assert!(matches!(verdict, RefreshVerdict::Expired), "{verdict:?}"),
                     (.., 0) => {
-                        let Verdict::Rotate(child) = verdict else {
+                        let RefreshVerdict::Rotate(child) = verdict else {
                             return Err(TestCaseError::fail(format!("{verdict:?}")));
                         };
                         family = rotated(&family, &child, at(now));
@@ -628,13 +601,13 @@ mod tests {
                         (used, replaced) = (now, now);
                     }
                     (.., 1) if now < replaced + 60 => {
-                        let Verdict::Repeat(again) = verdict else {
+                        let RefreshVerdict::Repeat(again) = verdict else {
                             return Err(TestCaseError::fail(format!("{verdict:?}")));
                         };
                         prop_assert_eq!(&again.text, &issued[newest].text);
                     }
                     _ => {
-                        prop_assert!(matches!(verdict, Verdict::Reuse), "{verdict:?}");
+                        prop_assert!(matches!(verdict, RefreshVerdict::Reuse), "{verdict:?}");
                         family.ended_at = Some(at(now));
                         is_alive = false;
                     }

@@ -40,7 +40,7 @@ pub struct Session {
 
 /// How long a session lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct SessionLimits {
     /// Without use.
     pub idle: Duration,
     /// In total. A shorter limit also ends existing sessions; a longer one does not extend them.
@@ -49,7 +49,7 @@ pub struct Limits {
 
 /// What a presented cookie means for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SessionVerdict {
     /// The session is valid.
     Valid {
         /// Whether this use must be recorded.
@@ -68,30 +68,30 @@ pub fn judge(
     session: &Session,
     account: &Account,
     presented: &TokenHash,
-    limits: Limits,
+    limits: SessionLimits,
     now: Timestamp,
-) -> Verdict {
+) -> SessionVerdict {
     if session.hash != *presented {
-        return Verdict::Guessed;
+        return SessionVerdict::Guessed;
     }
     if session.ended_at.is_some() || !account.allows(session.epoch) {
-        return Verdict::Ended;
+        return SessionVerdict::Ended;
     }
     let absolute = session
         .expires_at
         .min(later(session.created_at, limits.absolute));
     if now >= absolute || now >= later(session.used_at, limits.idle) {
-        return Verdict::Lapsed;
+        return SessionVerdict::Lapsed;
     }
     let touch = now >= later(session.used_at, limits.idle / TOUCHES);
-    Verdict::Valid { touch }
+    SessionVerdict::Valid { touch }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
+    const LIMITS: SessionLimits = SessionLimits {
         idle: Duration::from_secs(160),
         absolute: Duration::from_secs(1000),
     };
@@ -124,7 +124,12 @@ mod tests {
         (session, account)
     }
 
-    fn verdict(session: &Session, account: &Account, limits: Limits, now: i64) -> Verdict {
+    fn verdict(
+        session: &Session,
+        account: &Account,
+        limits: SessionLimits,
+        now: i64,
+    ) -> SessionVerdict {
         let cookie = TokenHash::of("cookie");
         judge(session, account, &cookie, limits, at(now))
     }
@@ -133,39 +138,51 @@ mod tests {
     fn a_session_lapses_when_idle_and_at_its_absolute_end() {
         let (mut session, account) = rows();
         let seen = |session: &Session, now| verdict(session, &account, LIMITS, now);
-        assert_eq!(seen(&session, 109), Verdict::Valid { touch: false });
-        assert_eq!(seen(&session, 110), Verdict::Valid { touch: true });
-        assert_eq!(seen(&session, 259), Verdict::Valid { touch: true });
-        assert_eq!(seen(&session, 260), Verdict::Lapsed);
+        assert_eq!(seen(&session, 109), SessionVerdict::Valid { touch: false });
+        assert_eq!(seen(&session, 110), SessionVerdict::Valid { touch: true });
+        assert_eq!(seen(&session, 259), SessionVerdict::Valid { touch: true });
+        assert_eq!(seen(&session, 260), SessionVerdict::Lapsed);
         session.used_at = at(1090);
-        assert_eq!(seen(&session, 1099), Verdict::Valid { touch: false });
-        assert_eq!(seen(&session, 1100), Verdict::Lapsed);
+        assert_eq!(seen(&session, 1099), SessionVerdict::Valid { touch: false });
+        assert_eq!(seen(&session, 1100), SessionVerdict::Lapsed);
     }
 
     #[test]
     fn a_tightened_limit_acts_on_present_sessions() {
         let (session, account) = rows();
-        let tight = Limits {
+        let tight = SessionLimits {
             absolute: Duration::from_secs(20),
             ..LIMITS
         };
-        assert_eq!(verdict(&session, &account, tight, 120), Verdict::Lapsed);
-        let wide = Limits {
+        assert_eq!(
+            verdict(&session, &account, tight, 120),
+            SessionVerdict::Lapsed
+        );
+        let wide = SessionLimits {
             idle: Duration::MAX,
             absolute: Duration::MAX,
         };
-        assert_eq!(verdict(&session, &account, wide, 1100), Verdict::Lapsed);
+        assert_eq!(
+            verdict(&session, &account, wide, 1100),
+            SessionVerdict::Lapsed
+        );
     }
 
     #[test]
     fn a_revoked_session_and_a_guessed_cookie_are_refused() {
         let (mut session, mut account) = rows();
         let guess = judge(&session, &account, &TokenHash::of("x"), LIMITS, at(101));
-        assert_eq!(guess, Verdict::Guessed);
+        assert_eq!(guess, SessionVerdict::Guessed);
         account.epoch = 4;
-        assert_eq!(verdict(&session, &account, LIMITS, 101), Verdict::Ended);
+        assert_eq!(
+            verdict(&session, &account, LIMITS, 101),
+            SessionVerdict::Ended
+        );
         account.epoch = 3;
         session.ended_at = Some(at(101));
-        assert_eq!(verdict(&session, &account, LIMITS, 101), Verdict::Ended);
+        assert_eq!(
+            verdict(&session, &account, LIMITS, 101),
+            SessionVerdict::Ended
+        );
     }
 }

@@ -33,6 +33,7 @@ mod noise;
 mod one_message;
 mod origin;
 pub mod passwords;
+pub mod people;
 mod places;
 mod port;
 mod record_early;

@@ -42,9 +42,9 @@ impl Routes {
 }
 
 fn router(path: &str) -> Router {
-    let endpoints = Endpoint::ALL.iter();
-    endpoints.fold(Router::new(), |routes, endpoint| {
-        let handler = handler(*endpoint);
+    // No Identity serves people yet.
+    Endpoint::served(false).fold(Router::new(), |routes, endpoint| {
+        let handler = handler(endpoint);
         let own = endpoint.path(path);
         match endpoint.place() {
             EndpointPath::BelowIssuer(_) | EndpointPath::BeforeIssuer(_) => {
@@ -70,7 +70,14 @@ fn handler(endpoint: Endpoint) -> MethodRouter {
         Endpoint::Revocation => on(endpoint, revocation::handle),
         Endpoint::CheckToken => on(endpoint, check_token::handle),
         Endpoint::Health => on(endpoint, health::handle),
-        Endpoint::Other => on(endpoint, |_| async { Ok(reply::not_found()) }),
+        Endpoint::Authorize
+        | Endpoint::PushedRequest
+        | Endpoint::UserInfo
+        | Endpoint::EndSession
+        | Endpoint::SignIn
+        | Endpoint::Consent
+        | Endpoint::Enrolment
+        | Endpoint::Other => on(endpoint, |_| async { Ok(reply::not_found()) }),
     }
 }
 
@@ -86,7 +93,8 @@ fn check(app: &State, endpoint: Endpoint, request: &Request) -> Result<Option<Re
     match (endpoint.methods(), request.method()) {
         (Methods::Any, _)
         | (Methods::Read | Methods::Probe, &Method::GET | &Method::HEAD)
-        | (Methods::Post, &Method::POST) => {}
+        | (Methods::Post, &Method::POST)
+        | (Methods::Page | Methods::ReadOrPost, &Method::GET | &Method::POST) => {}
         (Methods::Read, &Method::OPTIONS) => return Ok(Some(reply::preflight(allowed))),
         _ => return Err(Refusal::MethodNotAllowed(allowed)),
     }

@@ -131,7 +131,7 @@ impl Site {
         let default_algorithm = ring.default_algorithm(&algorithms);
         let signs = |it: &Algorithm| algorithms.contains(it) || default_algorithm == Some(*it);
         let can_sign = ring.algorithms().filter(signs);
-        let documents = discovery::documents(issuer, can_sign).map_err(|_| BadSite)?;
+        let documents = discovery::documents(issuer, can_sign, None).map_err(|_| BadSite)?;
         let challenge = format!(r#"Basic realm="{issuer}", charset="UTF-8""#);
         let gateways = identity.gateways.iter().map(|(name, gateway)| {
             let gateway = ServedGateway::new(issuer, gateway).map_err(|_| BadSite)?;

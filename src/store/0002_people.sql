@@ -34,19 +34,25 @@ CREATE INDEX session_account ON session (account);
 CREATE INDEX session_expiry ON session (expires_at);
 
 CREATE TABLE grants (
-    id         TEXT PRIMARY KEY,
-    account    BLOB NOT NULL REFERENCES account (id),
-    epoch      INTEGER NOT NULL,
-    session    TEXT NOT NULL REFERENCES session (id),
+    id               TEXT PRIMARY KEY,
+    account          BLOB NOT NULL REFERENCES account (id),
+    epoch            INTEGER NOT NULL,
+    session          TEXT NOT NULL REFERENCES session (id),
     -- 0: the session's revocation ends it. 1: it does not.
-    ends_with  INTEGER NOT NULL,
-    client     TEXT NOT NULL,
-    client_uid TEXT NOT NULL,
-    scopes     TEXT NOT NULL,
-    resources  TEXT NOT NULL,
-    created_at INTEGER NOT NULL,
-    expires_at INTEGER NOT NULL,
-    ended_at   INTEGER
+    ends_with        INTEGER NOT NULL,
+    client           TEXT NOT NULL,
+    client_uid       TEXT NOT NULL,
+    scopes           TEXT NOT NULL,
+    resources        TEXT NOT NULL,
+    -- The sign-in in which the person allowed it.
+    authenticated_at INTEGER NOT NULL,
+    acr              TEXT NOT NULL,
+    methods          TEXT NOT NULL,
+    -- The claims that the authorization request named.
+    claims           TEXT,
+    created_at       INTEGER NOT NULL,
+    expires_at       INTEGER NOT NULL,
+    ended_at         INTEGER
 ) STRICT;
 CREATE INDEX grants_account ON grants (account);
 CREATE INDEX grants_session ON grants (session);

@@ -28,6 +28,6 @@ pub use backup::{backup, verify};
 pub use cleanup::{Cleaned, Deleted, Overdue};
 pub use error::{Fault, StoreError};
 pub use handle::{CLOCK_LEEWAY, Holder, Location, Store};
-pub use postgres::{Limits, Settings};
+pub use postgres::{ConnectionLimits, Settings};
 pub use sqlite::copy::Report;
 pub use tx::{Outcome, Tx};

@@ -40,7 +40,7 @@ macro_rules! standing {
         concat!(
             account!(),
             ", s.ended_at, g.id, g.epoch, g.session, g.ends_with, g.client, g.client_uid, g.scopes, g.resources, \
-             g.created_at, g.expires_at, g.ended_at"
+             g.authenticated_at, g.acr, g.methods, g.claims, g.created_at, g.expires_at, g.ended_at"
         )
     };
 }
@@ -109,7 +109,8 @@ statements! {
         LEFT JOIN ~consent AS c ON c.account = a.id AND c.client = $2 LEFT JOIN ~par AS p ON p.id = $3");
 
     GRANT_ADD = "INSERT INTO ~grants (id, account, session, ends_with, client, client_uid, scopes, resources, \
-        created_at, expires_at, epoch) SELECT $1, a.id, s.id, $4, $5, $6, $7, $8, $9, $10, a.epoch \
+        created_at, expires_at, epoch, authenticated_at, acr, methods, claims) \
+        SELECT $1, a.id, s.id, $4, $5, $6, $7, $8, $9, $10, a.epoch, $12, $13, $14, $15 \
         FROM ~account AS a JOIN ~session AS s ON s.account = a.id \
         WHERE a.id = $2 AND s.id = $3 AND s.ended_at IS NULL AND s.expires_at > $9 AND a.epoch = $11 AND s.epoch = $11 \
         RETURNING id";
@@ -121,24 +122,25 @@ statements! {
 
     CODE_ADD = "INSERT INTO ~code (id, hash, grant_id, redirect_uri, challenge, nonce, expires_at, delete_after) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-    // Below, what $20 says about the consent: 0, none is needed; 1, it must be recorded; 2, it is given now. The lock
+    // Below, what $24 says about the consent: 0, none is needed; 1, it must be recorded; 2, it is given now. The lock
     // makes a withdrawal wait for this grant, and then end it.
     CODE_ISSUE = "WITH sound AS (SELECT a.id AS account, s.id AS session FROM ~account AS a \
         JOIN ~session AS s ON s.account = a.id WHERE a.id = $2 AND s.id = $3 AND s.ended_at IS NULL \
         AND s.expires_at > $9 AND a.epoch = $11 AND s.epoch = $11), \
-        agreed AS (SELECT 1 FROM ~consent AS c WHERE $20 = 1 AND c.account = $2 AND c.client = $5 AND c.client_uid = $6 \
-        AND c.scopes = $21 FOR KEY SHARE), \
-        allowed AS (SELECT account, session FROM sound WHERE $20 <> 1 OR EXISTS (SELECT 1 FROM agreed)), \
-        used AS (UPDATE ~par SET used_at = $22 WHERE id = $19 AND client = $5 AND used_at IS NULL \
+        agreed AS (SELECT 1 FROM ~consent AS c WHERE $24 = 1 AND c.account = $2 AND c.client = $5 AND c.client_uid = $6 \
+        AND c.scopes = $25 FOR KEY SHARE), \
+        allowed AS (SELECT account, session FROM sound WHERE $24 <> 1 OR EXISTS (SELECT 1 FROM agreed)), \
+        used AS (UPDATE ~par SET used_at = $26 WHERE id = $23 AND client = $5 AND used_at IS NULL \
         AND EXISTS (SELECT 1 FROM allowed) RETURNING id), \
         granted AS (INSERT INTO ~grants (id, account, session, ends_with, client, client_uid, scopes, resources, \
-        created_at, expires_at, epoch) SELECT $1, account, session, $4, $5, $6, $7, $8, $9, $10, $11 FROM allowed \
-        WHERE $19 IS NULL OR EXISTS (SELECT 1 FROM used) RETURNING id, account), \
+        created_at, expires_at, epoch, authenticated_at, acr, methods, claims) \
+        SELECT $1, account, session, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15 FROM allowed \
+        WHERE $23 IS NULL OR EXISTS (SELECT 1 FROM used) RETURNING id, account), \
         given AS (INSERT INTO ~consent (account, client, client_uid, scopes, given_at) \
-        SELECT account, $5, $6, $21, $22 FROM granted WHERE $20 = 2 ON CONFLICT (account, client) \
+        SELECT account, $5, $6, $25, $26 FROM granted WHERE $24 = 2 ON CONFLICT (account, client) \
         DO UPDATE SET client_uid = excluded.client_uid, scopes = excluded.scopes, given_at = excluded.given_at) \
         INSERT INTO ~code (id, hash, grant_id, redirect_uri, challenge, nonce, expires_at, delete_after) \
-        SELECT $12, $13, id, $14, $15, $16, $17, $18 FROM granted RETURNING id";
+        SELECT $16, $17, id, $18, $19, $20, $21, $22 FROM granted RETURNING id";
     CODE_READ = concat!("SELECT ", standing!(), ", c.id, c.hash, c.redirect_uri, c.challenge, c.nonce, c.expires_at, c.used_at \
         FROM ~code AS c JOIN ~grants AS g ON g.id = c.grant_id ", join_standing!(), " WHERE c.id = $1");
     CODE_USE = "UPDATE ~code SET used_at = $3 WHERE id = $1 AND hash = $2 AND used_at IS NULL AND expires_at > $3 \

@@ -29,6 +29,15 @@ impl KeyMaterial {
         debug_assert!(filled.is_ok());
         key
     }
+
+    /// Returns material for tests, whose bytes all equal `id`.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn sample(id: u8) -> Self {
+        Self {
+            id,
+            bytes: Zeroizing::new([id; 32]),
+        }
+    }
 }
 
 impl fmt::Debug for KeyMaterial {
@@ -43,10 +52,7 @@ mod tests {
 
     #[test]
     fn each_use_purpose_and_material_has_a_key_of_its_own() {
-        let of = |byte| KeyMaterial {
-            id: 1,
-            bytes: Zeroizing::new([byte; 32]),
-        };
+        let of = KeyMaterial::sample;
         let keys = [
             of(1).derive("a", "x"),
             of(1).derive("a", "y"),
@@ -62,10 +68,7 @@ mod tests {
 
     #[test]
     fn material_prints_nothing() {
-        let material = KeyMaterial {
-            id: 7,
-            bytes: Zeroizing::new([42; 32]),
-        };
+        let material = KeyMaterial::sample(7);
         assert_eq!(format!("{material:?}"), "KeyMaterial(7, [redacted])");
     }
 }

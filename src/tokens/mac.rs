@@ -16,12 +16,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Entropy, TokenHash, TokenId, hex};
+use super::{Entropy, KeyMaterial, TokenHash, TokenId, hex};
 
 const VERSION: u8 = 1;
 
 /// Separates these MACs from any other use of the same key.
 const CONTEXT: &str = "symbolon.dev/credential";
+
+/// Derives the key material for people, and its ID.
+const MATERIAL: &str = "symbolon.dev/people";
+const MATERIAL_ID: &str = "symbolon.dev/people-id";
 
 /// The key that seals entries. Wiped when dropped.
 pub struct MacKey(hmac::Key);
@@ -58,10 +62,26 @@ impl MacKey {
     /// pseudorandom key. `purpose` is a text such as `symbolon.dev/enrolment`. No seal covers the same bytes, since
     /// the encoding of an entry starts with another byte.
     pub fn derive(&self, purpose: &'static str) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &*self.block(purpose))
+    }
+
+    /// Derives the material of the keys that protect what browsers and clients of people hold. Its ID follows from the
+    /// key, so all replicas use the same one. Whoever replaces the key must choose one with another ID: until then, the
+    /// previous one is not found.
+    pub fn material(&self) -> KeyMaterial {
+        KeyMaterial {
+            id: self.block(MATERIAL_ID)[0],
+            bytes: self.block(MATERIAL),
+        }
+    }
+
+    fn block(&self, purpose: &'static str) -> Zeroizing<[u8; 32]> {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(purpose.as_bytes());
         context.update(&[1]);
-        hmac::Key::new(hmac::HMAC_SHA256, context.sign().as_ref())
+        let mut block = Zeroizing::new([0; 32]);
+        block.copy_from_slice(context.sign().as_ref());
+        block
     }
 }
 

@@ -18,7 +18,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::{Entropy, KeyMaterial};
+use super::{Entropy, KeyMaterial, fields};
 
 /// The longest sealed value, as text in bytes. It must fit into a URL.
 pub const MAX_LENGTH: usize = 6 << 10;
@@ -182,7 +182,7 @@ impl ValueKeys {
     }
 }
 
-/// What the tag covers besides the value. A length precedes every text, so two places never give the same bytes.
+/// What the tag covers besides the value.
 fn associated_data(header: [u8; HEADER_LENGTH], place: Place<'_>) -> Vec<u8> {
     let Place {
         kind,
@@ -190,10 +190,7 @@ fn associated_data(header: [u8; HEADER_LENGTH], place: Place<'_>) -> Vec<u8> {
         browser,
     } = place;
     let mut data = header.to_vec();
-    for text in [kind, issuer, browser] {
-        data.extend((text.len() as u64).to_be_bytes());
-        data.extend(text.as_bytes());
-    }
+    fields::append(&mut data, [kind, issuer, browser]);
     data
 }
 
@@ -210,15 +207,8 @@ mod tests {
         browser: "b1",
     };
 
-    fn material(id: u8) -> KeyMaterial {
-        KeyMaterial {
-            id,
-            bytes: Zeroizing::new([id; 32]),
-        }
-    }
-
     fn keys() -> ValueKeys {
-        ValueKeys::new(&material(1), None)
+        ValueKeys::new(&KeyMaterial::sample(1), None)
     }
 
     fn at(second: i64) -> Timestamp {
@@ -298,19 +288,19 @@ mod tests {
     #[test]
     fn two_keys_open_during_a_rotation() {
         let text = sealed_by(&keys(), b"v", 1);
-        let both = ValueKeys::new(&material(2), Some(&material(1)));
+        let both = ValueKeys::new(&KeyMaterial::sample(2), Some(&KeyMaterial::sample(1)));
         assert!(opened(&both, PLACE, &text).is_ok());
         let newer = sealed_by(&both, b"v", 1);
         assert_eq!(opened(&keys(), PLACE, &newer), Err(Unsealed::Foreign));
         // A replica that has the new key, but does not seal with it yet.
-        let behind = ValueKeys::new(&material(1), Some(&material(2)));
+        let behind = ValueKeys::new(&KeyMaterial::sample(1), Some(&KeyMaterial::sample(2)));
         assert!(opened(&behind, PLACE, &newer).is_ok());
-        let after = ValueKeys::new(&material(2), None);
+        let after = ValueKeys::new(&KeyMaterial::sample(2), None);
         assert_eq!(opened(&after, PLACE, &text), Err(Unsealed::Foreign));
         // Other material under the same ID.
         let other = KeyMaterial {
             id: 1,
-            ..material(9)
+            ..KeyMaterial::sample(9)
         };
         let other = ValueKeys::new(&other, None);
         assert_eq!(opened(&other, PLACE, &text), Err(Unsealed::Foreign));

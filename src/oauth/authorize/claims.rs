@@ -58,6 +58,23 @@ impl ClaimsRequest {
         Ok(request)
     }
 
+    /// Returns the text in which a grant keeps the request; `None` if it names no claim.
+    ///
+    /// # Errors
+    /// None in practice: every member serializes.
+    pub fn to_stored(&self) -> Result<Option<String>, serde_json::Error> {
+        let is_empty = self.id_token.is_empty() && self.userinfo.is_empty();
+        (!is_empty).then(|| serde_json::to_string(self)).transpose()
+    }
+
+    /// Reads the text that a grant keeps.
+    ///
+    /// # Errors
+    /// The text is not one of [`ClaimsRequest::to_stored`].
+    pub fn from_stored(text: Option<&str>) -> Result<Self, serde_json::Error> {
+        text.map_or_else(|| Ok(Self::default()), serde_json::from_str)
+    }
+
     /// Returns the values of `acr` of which the ID token must have one; `None` if the client does not declare this
     /// essential (section 5.5.1.1).
     pub fn essential_acr(&self) -> Option<impl Iterator<Item = &str>> {
@@ -128,6 +145,21 @@ mod tests {
         assert_eq!(request.userinfo["nickname"], RequestedClaim::default());
         assert!(request.id_token["auth_time"].essential);
         assert!(request.essential_acr().is_none(), "voluntary");
+    }
+
+    #[test]
+    fn a_grant_keeps_the_request_and_nothing_for_none() {
+        let text = json!({"userinfo": {"email": {"essential": true}}, "id_token": {"acr": {"values": ["a", 1]}, "name": null}});
+        for text in [text.to_string(), "{}".to_owned()] {
+            let request = ClaimsRequest::parse(&text).unwrap();
+            let stored = request.to_stored().unwrap();
+            assert_eq!(stored.is_none(), text == "{}");
+            assert_eq!(
+                ClaimsRequest::from_stored(stored.as_deref()).unwrap(),
+                request
+            );
+        }
+        assert!(ClaimsRequest::from_stored(Some("")).is_err());
     }
 
     #[test]

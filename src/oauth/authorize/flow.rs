@@ -3,7 +3,7 @@
 //! The browser carries it as a sealed value in the URL, so several tabs work side by side, and anonymous requests cost
 //! the store nothing. A flow ends ten minutes after it began, however often it is sealed again.
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use super::next::SignedIn;
 use super::request::AuthorizationRequest;
 use crate::oauth::OAuthError;
 use crate::tokens::sealed_value::{MAX_LIFETIME, MAX_VALUE, Place, ValueKeys};
-use crate::tokens::{Entropy, TokenHash, TokenId};
+use crate::tokens::{Entropy, TokenHash, TokenId, fields};
 
 /// The kind of the sealed value.
 const KIND: &str = "authorize";
@@ -142,20 +142,14 @@ const fn place<'a>(issuer: &'a str, browser: &'a str) -> Place<'a> {
 pub fn shown(subject: &str, scopes: &[&str]) -> TokenHash {
     let mut sorted = scopes.to_vec();
     sorted.sort_unstable();
-    let mut hash = Context::new(&SHA256);
-    for text in [subject].into_iter().chain(sorted) {
-        hash.update(&(text.len() as u64).to_be_bytes());
-        hash.update(text.as_bytes());
-    }
+    let shown = fields::encode([subject].into_iter().chain(sorted));
     let mut bytes = [0; 32];
-    bytes.copy_from_slice(hash.finish().as_ref());
+    bytes.copy_from_slice(digest(&SHA256, &shown).as_ref());
     TokenHash::from_bytes(bytes)
 }
 
 #[cfg(test)]
 mod tests {
-    use zeroize::Zeroizing;
-
     use super::*;
     use crate::oauth::authorize::{Registration, ResponseType, request};
     use crate::oauth::{Form, pkce};
@@ -164,11 +158,7 @@ mod tests {
     const ISSUER: &str = "https://id.example.com";
 
     fn keys() -> ValueKeys {
-        let material = KeyMaterial {
-            id: 1,
-            bytes: Zeroizing::new([1; 32]),
-        };
-        ValueKeys::new(&material, None)
+        ValueKeys::new(&KeyMaterial::sample(1), None)
     }
 
     fn at(second: i64) -> Timestamp {
@@ -211,6 +201,16 @@ mod tests {
             shown: Some(shown("me", &["openid"])),
             ..flow.clone()
         }
+    }
+
+    /// A replica of another release compares it.
+    #[test]
+    fn the_hash_of_what_a_page_shows_is_fixed() {
+        let hash = shown("alice", &["b", "a"]);
+        assert_eq!(
+            hash.to_string(),
+            "4873f86fb8aab9fa1b3a105a121a44a79947270d6ecba78b098281e8a3a5b8c0"
+        );
     }
 
     #[test]

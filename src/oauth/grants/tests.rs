@@ -22,6 +22,7 @@ use crate::oauth::{ErrorCode, Form, OAuthError};
 use crate::people::account::AccountId;
 use crate::people::grant::{Client as GrantClient, EndsWith, Grant};
 use crate::people::refresh::{KeyMaterial, Policy, RefreshKeys, Rotation};
+use crate::people::testing;
 use crate::tokens::reference::{self, Kind, Prefix};
 use crate::tokens::{AccessTokenClaims, Algorithm, PersonClaims, SeededEntropy, TokenHash};
 
@@ -82,18 +83,15 @@ fn client(world: &World) -> Client<'_> {
 
 fn grant(scopes: &str, resources: &str) -> Grant {
     Grant {
-        id: "GGGGGGGGGGGGGGGG".parse().unwrap(),
         account: AccountId(ALICE.parse().unwrap()),
-        epoch: 0,
         session: sign_in().session,
-        ends_with: EndsWith::Session,
-        client: "blue.app".to_owned(),
-        client_uid: "OAuthClient-blue-app".to_owned(),
+        client: SHOP.id.to_owned(),
+        client_uid: SHOP.uid.to_owned(),
         scopes: scopes.to_owned(),
         resources: resources.to_owned(),
         created_at: now() - SignedDuration::from_secs(10),
         expires_at: now() + SignedDuration::from_hours(1),
-        ended_at: None,
+        ..testing::grant()
     }
 }
 
@@ -146,10 +144,7 @@ fn code() -> String {
 }
 
 fn refresh_token() -> String {
-    let material = KeyMaterial {
-        id: 1,
-        bytes: [7; 32].into(),
-    };
+    let material = KeyMaterial::sample(1);
     let keys = RefreshKeys::new(&material, None);
     let first = keys.first(&Prefix::default(), &mut SeededEntropy::new(3));
     first.text.expose().to_owned()

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::tokens::{KeyMaterial, TokenId};
+use crate::tokens::{KeyMaterial, TokenId, fields};
 
 const SALT: &str = "symbolon.dev/form";
 
@@ -62,7 +62,7 @@ impl FormKeys {
     }
 }
 
-/// The bytes that a proof covers. A length precedes every text, so two forms never give the same bytes.
+/// The bytes that a proof covers.
 fn encoded(shown: Shown<'_>) -> Vec<u8> {
     let Shown {
         form,
@@ -70,12 +70,7 @@ fn encoded(shown: Shown<'_>) -> Vec<u8> {
         session,
     } = shown;
     let session = session.as_ref().map_or("", TokenId::as_str);
-    let mut bytes = Vec::with_capacity(128);
-    for text in [form, browser, session] {
-        bytes.extend((text.len() as u64).to_be_bytes());
-        bytes.extend(text.as_bytes());
-    }
-    bytes
+    fields::encode([form, browser, session])
 }
 
 /// Whether a browser says that another site sent this form. `origin` is the scheme, host and port of the issuer. A
@@ -93,16 +88,8 @@ pub fn is_of_another_site(headers: &HeaderMap, origin: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
-    use zeroize::Zeroizing;
 
     use super::*;
-
-    fn material(id: u8) -> KeyMaterial {
-        KeyMaterial {
-            id,
-            bytes: Zeroizing::new([id; 32]),
-        }
-    }
 
     const SHOWN: Shown<'_> = Shown {
         form: "sign-in",
@@ -112,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_proof_is_good_for_its_form_browser_and_session_alone() {
-        let keys = FormKeys::new(&material(1), None);
+        let keys = FormKeys::new(&KeyMaterial::sample(1), None);
         let session = "AAAAAAAAAAAAAAAA".parse().ok();
         let signed_in = Shown { session, ..SHOWN };
         for shown in [SHOWN, signed_in] {
@@ -156,8 +143,8 @@ mod tests {
 
     #[test]
     fn two_keys_are_accepted_during_a_rotation() {
-        let old = FormKeys::new(&material(1), None);
-        let both = FormKeys::new(&material(2), Some(&material(1)));
+        let old = FormKeys::new(&KeyMaterial::sample(1), None);
+        let both = FormKeys::new(&KeyMaterial::sample(2), Some(&KeyMaterial::sample(1)));
         assert!(both.is_proof(SHOWN, &old.proof(SHOWN)));
         assert!(!old.is_proof(SHOWN, &both.proof(SHOWN)));
     }

@@ -15,7 +15,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use regex::Regex;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use super::cookie::{Cookie, Cookies, MAX_VALUE};
 use super::language::{Wishes, choose};
@@ -39,10 +38,7 @@ pub fn browser(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    let material = KeyMaterial {
-        id: 1,
-        bytes: Zeroizing::new([1; 32]),
-    };
+    let material = KeyMaterial::sample(1);
     let now = Timestamp::from_second(1_800_000_000).unwrap();
     sealed_value(text, &material, now);
     known_browser(text, &material, now);

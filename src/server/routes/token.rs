@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::directory::AcceptedClient;
 use crate::oauth::client_auth::Method;
-use crate::oauth::grants::{SupportedGrant, client_credentials};
+use crate::oauth::grants::{SupportedGrant, UNSUPPORTED, client_credentials};
 use crate::oauth::{ErrorCode, Form, OAuthError, Refusal};
 use crate::server::reply;
 use crate::server::request::{Call, ServingSnapshot};
@@ -40,10 +40,13 @@ fn grant(
     now: Timestamp,
 ) -> Result<Response, Refusal> {
     let snapshot = serving.snapshot();
-    let grant = SupportedGrant::requested(form)?;
+    let grant = SupportedGrant::requested(form, false)?;
     let issue = match grant {
         SupportedGrant::ClientCredentials => {
             client_credentials::decide(snapshot.directory(), client, form, now, &mut SystemEntropy)?
+        }
+        SupportedGrant::AuthorizationCode | SupportedGrant::RefreshToken => {
+            return Err(UNSUPPORTED.into());
         }
     };
     // A missing key is a temporary fault: the operator creates keys.

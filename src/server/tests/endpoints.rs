@@ -42,7 +42,7 @@ async fn counted(fixture: &Fixture, endpoint: Endpoint) -> (u64, u64) {
 #[tokio::test]
 async fn every_endpoint_is_routed_and_counted_by_its_name() {
     let fixture = Fixture::new();
-    for endpoint in Endpoint::ALL.iter().copied() {
+    for endpoint in Endpoint::served(false) {
         let (requests, durations) = counted(&fixture, endpoint).await;
         let reply = send(&fixture, Method::GET, endpoint).await;
         let is_found = reply.status != StatusCode::NOT_FOUND;
@@ -59,15 +59,29 @@ async fn every_endpoint_is_routed_and_counted_by_its_name() {
     }
 }
 
+/// Neither their routes nor their documents.
+#[tokio::test]
+async fn an_identity_without_people_has_no_endpoints_of_people() {
+    let fixture = Fixture::new();
+    let of_people = Endpoint::ALL.iter().filter(|it| it.is_of_people());
+    for endpoint in of_people.copied() {
+        for method in [Method::GET, Method::POST] {
+            let reply = send(&fixture, method, endpoint).await;
+            assert_eq!(reply.status, StatusCode::NOT_FOUND, "{endpoint:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_endpoint_refuses_all_methods_but_its_own() {
     let fixture = Fixture::new();
-    for endpoint in Endpoint::ALL.iter().copied() {
+    for endpoint in Endpoint::served(false) {
         let own: &[Method] = match endpoint.methods() {
             Methods::Any => continue,
             Methods::Read => &[Method::GET, Method::HEAD, Method::OPTIONS],
             Methods::Probe => &[Method::GET, Method::HEAD],
             Methods::Post => &[Method::POST],
+            Methods::Page | Methods::ReadOrPost => &[Method::GET, Method::POST],
         };
         for method in [
             Method::GET,
@@ -92,13 +106,13 @@ async fn every_endpoint_refuses_all_methods_but_its_own() {
 #[tokio::test]
 async fn both_metadata_documents_list_exactly_the_listed_endpoints() {
     let fixture = Fixture::new();
-    let listed = Endpoint::ALL.iter().filter_map(|endpoint| {
+    let listed = Endpoint::served(false).filter_map(|endpoint| {
         let (Listed::Url(member) | Listed::WithAuthMethods(member)) = endpoint.listed() else {
             return None;
         };
         Some((
             member.to_owned(),
-            format!("https://id.example.com{}", path(*endpoint)),
+            format!("https://id.example.com{}", path(endpoint)),
         ))
     });
     let mut expected: BTreeMap<String, String> = listed.collect();
@@ -112,7 +126,7 @@ async fn both_metadata_documents_list_exactly_the_listed_endpoints() {
             Some((member.clone(), url.to_owned()))
         });
         assert_eq!(urls.collect::<BTreeMap<_, _>>(), expected, "{document:?}");
-        for endpoint in Endpoint::ALL {
+        for endpoint in Endpoint::served(false) {
             if let Listed::WithAuthMethods(member) = endpoint.listed() {
                 let methods = &metadata[format!("{member}_auth_methods_supported")];
                 assert!(methods.is_array(), "{document:?}: {member}");
@@ -124,7 +138,7 @@ async fn both_metadata_documents_list_exactly_the_listed_endpoints() {
 #[test]
 fn the_documentation_names_every_endpoint() {
     let page = include_str!("../../../docs/endpoints.md");
-    for endpoint in Endpoint::ALL {
+    for endpoint in Endpoint::served(false) {
         let (EndpointPath::BelowIssuer(path)
         | EndpointPath::BeforeIssuer(path)
         | EndpointPath::Subtree(path)) = endpoint.place()

@@ -7,21 +7,23 @@ use super::super::statement::Statement;
 use super::super::{Outcome, Store, StoreError, Tx};
 use super::consent::Agreement;
 use super::grant::{self, COLUMNS, standing};
-use crate::people::code::{self, Code, KEPT_FOR, Use, Verdict};
-use crate::people::grant::{Grant, Standing};
+use crate::people::code::{self, Code, CodeVerdict, KEPT_FOR, Use};
+use crate::people::grant::{Grant, GrantStanding};
 use crate::people::later;
 use crate::people::refresh::Family;
 use crate::tokens::TokenId;
 
 /// What redeeming a code gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Redeemed {
-    /// The code was valid: the client gets tokens for this grant.
-    Granted(Box<(Grant, Code)>),
+pub enum Redeemed<T, E> {
+    /// The code was valid and is used now: the client gets what the caller decided.
+    Granted(T),
+    /// The code is valid, and the caller decided to give nothing. It stays unused.
+    Denied(E),
     /// The code was refused. Nothing has changed, except the grant if `ended` is true.
     Refused {
         /// Why.
-        reason: Refusal,
+        reason: CodeRefusal,
         /// Whether this request ended the grant.
         ended: bool,
     },
@@ -29,16 +31,16 @@ pub enum Redeemed {
 
 /// Why a code was refused. All of them are `invalid_grant` to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum CodeRefusal {
     /// No code has this ID.
     Unknown,
     /// The rule for codes refuses it.
-    Code(Verdict),
+    Code(CodeVerdict),
     /// Its grant has ended.
     Ended,
 }
 
-fn read(row: &Row) -> Result<(Code, Standing), StoreError> {
+fn read(row: &Row) -> Result<(Code, GrantStanding), StoreError> {
     let standing = standing(row)?;
     let code = Code {
         id: row.id(COLUMNS)?,
@@ -69,7 +71,7 @@ impl Tx {
         self.run(Statement::CODE_ADD, values).await
     }
 
-    async fn code(&mut self, id: TokenId) -> Result<Option<(Code, Standing)>, StoreError> {
+    async fn code(&mut self, id: TokenId) -> Result<Option<(Code, GrantStanding)>, StoreError> {
         let row = self.row(Statement::CODE_READ, [id.into()]).await?;
         row.as_ref().map(read).transpose()
     }
@@ -200,41 +202,49 @@ impl Store {
 
     /// Redeems a code: of all requests, one is granted. A later use ends the grant.
     ///
-    /// `issue` says what the code creates. It is not called if the code is refused. A code whose grant ends at the same
-    /// time may be marked as used although it gave nothing.
+    /// `decide` gets the valid code with its grant, session and account. It says what the code creates and what the
+    /// caller needs of it, or refuses: then nothing changes. It is called at most once, outside of any transaction, and
+    /// not at all if the code is refused. What it decides counts only if the code is still unused afterwards, so it
+    /// must have no effects and be quick. A code whose grant ends at the same time may be marked as used although it
+    /// gave nothing.
     ///
     /// # Errors
     /// A fault of the database: then nothing was redeemed, unless the reply to the commit was lost.
-    pub async fn redeem_code(
+    pub async fn redeem_code<T, E>(
         &self,
         request: Use<'_>,
         now: Timestamp,
-        issue: impl FnOnce(&Grant, &Code) -> Issue + Send,
-    ) -> Result<Redeemed, StoreError> {
-        let mut issue = Some(issue);
+        decide: impl FnOnce(&GrantStanding, &Code) -> Result<(Issue, T), E> + Send,
+    ) -> Result<Redeemed<T, E>, StoreError>
+    where
+        T: Send,
+        E: Send,
+    {
+        let mut decide = Some(decide);
         // The second pass is for a request that lost a race: now the code is used, or its grant has ended.
         loop {
             let id = request.id;
             let found = self.read(move |tx| Box::pin(tx.code(id))).await?;
             let Some((code, standing)) = found else {
-                return Ok(refused(Refusal::Unknown, false));
+                return Ok(refused(CodeRefusal::Unknown, false));
             };
             match code::judge(&code, &standing.grant, &request, now) {
-                Verdict::Redeem => {}
-                Verdict::Reuse => {
+                CodeVerdict::Redeem => {}
+                CodeVerdict::Reuse => {
                     let ended = self.end_grant(code.grant, now).await?;
-                    return Ok(refused(Refusal::Code(Verdict::Reuse), ended));
+                    return Ok(refused(CodeRefusal::Code(CodeVerdict::Reuse), ended));
                 }
-                verdict => return Ok(refused(Refusal::Code(verdict), false)),
+                verdict => return Ok(refused(CodeRefusal::Code(verdict), false)),
             }
-            let (Ok(grant), Some(issue)) = (standing.judge(request.client, now), issue.take())
-            else {
-                return Ok(refused(Refusal::Ended, false));
+            let (Ok(_), Some(decide)) = (standing.judge(request.client, now), decide.take()) else {
+                return Ok(refused(CodeRefusal::Ended, false));
             };
-            let issue = issue(grant, &code);
-            let granted = Redeemed::Granted(Box::new((grant.clone(), code.clone())));
+            let (issue, decided) = match decide(&standing, &code) {
+                Ok(decided) => decided,
+                Err(denied) => return Ok(Redeemed::Denied(denied)),
+            };
             if self.take_code(code, issue, now).await? {
-                return Ok(granted);
+                return Ok(Redeemed::Granted(decided));
             }
         }
     }
@@ -276,6 +286,6 @@ impl Store {
     }
 }
 
-const fn refused(reason: Refusal, ended: bool) -> Redeemed {
+const fn refused<T, E>(reason: CodeRefusal, ended: bool) -> Redeemed<T, E> {
     Redeemed::Refused { reason, ended }
 }

@@ -6,14 +6,14 @@ use super::super::row::{Row, Value, unexpected};
 use super::super::statement::Statement;
 use super::super::{Store, StoreError, Tx};
 use super::account::account;
-use crate::people::grant::{EndsWith, Grant, Standing};
+use crate::people::grant::{EndsWith, Grant, GrantStanding};
 use crate::tokens::TokenId;
 
 /// The number of columns that [`standing`] reads.
-pub(super) const COLUMNS: usize = 17;
+pub(super) const COLUMNS: usize = 21;
 
 /// Reads a grant, with the facts that decide whether it has ended, from the first columns.
-pub(super) fn standing(row: &Row) -> Result<Standing, StoreError> {
+pub(super) fn standing(row: &Row) -> Result<GrantStanding, StoreError> {
     let account = account(row)?;
     let grant = Grant {
         id: row.id(6)?,
@@ -34,11 +34,15 @@ pub(super) fn standing(row: &Row) -> Result<Standing, StoreError> {
         client_uid: row.text(11)?,
         scopes: row.text(12)?,
         resources: row.text(13)?,
-        created_at: row.time(14)?,
-        expires_at: row.time(15)?,
-        ended_at: row.time_or_null(16)?,
+        authenticated_at: row.time(14)?,
+        acr: row.text(15)?,
+        methods: row.text(16)?,
+        claims: row.text_or_null(17)?,
+        created_at: row.time(18)?,
+        expires_at: row.time(19)?,
+        ended_at: row.time_or_null(20)?,
     };
-    Ok(Standing {
+    Ok(GrantStanding {
         grant,
         account,
         session_ended_at: row.time_or_null(5)?,
@@ -46,7 +50,7 @@ pub(super) fn standing(row: &Row) -> Result<Standing, StoreError> {
 }
 
 /// Returns the values of a new grant's row.
-pub(super) fn values(grant: &Grant) -> [Value; 11] {
+pub(super) fn values(grant: &Grant) -> [Value; 15] {
     [
         grant.id.into(),
         grant.account.into(),
@@ -62,6 +66,10 @@ pub(super) fn values(grant: &Grant) -> [Value; 11] {
         grant.created_at.into(),
         grant.expires_at.into(),
         grant.epoch.into(),
+        grant.authenticated_at.into(),
+        (&grant.acr).into(),
+        (&grant.methods).into(),
+        (&grant.claims).into(),
     ]
 }
 
@@ -84,7 +92,7 @@ impl Store {
     ///
     /// # Errors
     /// A fault of the database.
-    pub async fn grant(&self, id: TokenId) -> Result<Option<Standing>, StoreError> {
+    pub async fn grant(&self, id: TokenId) -> Result<Option<GrantStanding>, StoreError> {
         self.read(move |tx| {
             Box::pin(async move {
                 let row = tx.row(Statement::GRANT_READ, [id.into()]).await?;

@@ -6,7 +6,7 @@ use super::super::row::{Row, Value};
 use super::super::statement::Statement;
 use super::super::{Store, StoreError, Tx};
 use crate::people::later;
-use crate::people::pushed::{self, Pushed, SHOWN_FOR, Verdict, open_since};
+use crate::people::pushed::{self, Pushed, PushedVerdict, SHOWN_FOR, open_since};
 use crate::tokens::{TokenHash, TokenId};
 
 /// Reads a request from seven columns.
@@ -99,11 +99,11 @@ impl Store {
     pub(super) async fn present(
         &self,
         id: TokenId,
-        verdict: Verdict,
+        verdict: PushedVerdict,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         match verdict {
-            Verdict::First => {
+            PushedVerdict::First => {
                 self.write_single(move |tx| {
                     Box::pin(async move {
                         let values = [id.into(), now.into()];
@@ -113,8 +113,8 @@ impl Store {
                 .await?;
                 Ok(true)
             }
-            Verdict::Again => Ok(true),
-            Verdict::Used | Verdict::Expired | Verdict::Guessed => Ok(false),
+            PushedVerdict::Again => Ok(true),
+            PushedVerdict::Used | PushedVerdict::Expired | PushedVerdict::Guessed => Ok(false),
         }
     }
 }

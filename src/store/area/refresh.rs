@@ -6,8 +6,8 @@ use super::super::row::{Row, Value};
 use super::super::statement::Statement;
 use super::super::{Outcome, Store, StoreError, Tx};
 use super::grant::{COLUMNS, standing};
-use crate::people::grant::{Grant, Standing};
-use crate::people::refresh::{self, Family, Presented, Rules, Token, Verdict};
+use crate::people::grant::GrantStanding;
+use crate::people::refresh::{self, Family, Presented, RefreshVerdict, Rules, Token};
 use crate::tokens::TokenId;
 
 /// How many times one refresh is judged. It is judged again if a parallel refresh was first and the family has
@@ -16,18 +16,20 @@ const TRIES: u32 = 8;
 
 /// What a refresh gives.
 #[derive(Clone, Debug)]
-pub enum Refreshed {
-    /// The client gets an access token for this grant.
+pub enum Refreshed<T, E> {
+    /// The client gets what the caller decided.
     Granted {
-        /// The grant.
-        grant: Box<Grant>,
+        /// What the caller decided.
+        decided: T,
         /// The refresh token for the reply; `None` if the client keeps its own.
         token: Option<Token>,
     },
+    /// The token is valid, and the caller decided to give nothing. Nothing has changed.
+    Denied(E),
     /// The token was refused.
     Refused {
         /// Why.
-        reason: Refusal,
+        reason: RefreshRefusal,
         /// Whether this request ended the family and its grant.
         ended: bool,
     },
@@ -35,7 +37,7 @@ pub enum Refreshed {
 
 /// Why a refresh token was refused. All of them are `invalid_grant` to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RefreshRefusal {
     /// No family has this ID.
     Unknown,
     /// The token is not genuine.
@@ -52,7 +54,7 @@ pub enum Refusal {
     Foreign,
 }
 
-fn read(row: &Row) -> Result<(Family, Standing), StoreError> {
+fn read(row: &Row) -> Result<(Family, GrantStanding), StoreError> {
     let standing = standing(row)?;
     let family = Family {
         id: row.id(COLUMNS)?,
@@ -87,7 +89,7 @@ impl Tx {
         self.run(Statement::REFRESH_ADD, values).await
     }
 
-    async fn family(&mut self, id: TokenId) -> Result<Option<(Family, Standing)>, StoreError> {
+    async fn family(&mut self, id: TokenId) -> Result<Option<(Family, GrantStanding)>, StoreError> {
         let row = self.row(Statement::REFRESH_READ, [id.into()]).await?;
         row.as_ref().map(read).transpose()
     }
@@ -116,46 +118,59 @@ impl Store {
     ///
     /// # Errors
     /// A fault of the database.
-    pub async fn family(&self, id: TokenId) -> Result<Option<(Family, Standing)>, StoreError> {
+    pub async fn family(&self, id: TokenId) -> Result<Option<(Family, GrantStanding)>, StoreError> {
         self.read(move |tx| Box::pin(tx.family(id))).await
     }
 
     /// Refreshes: judges the presented token and carries out the verdict. Parallel requests with one token all get the
     /// same child. A genuine older generation ends the family and its grant, unless another client presents it.
     ///
+    /// `decide` gets the grant with its session and account, and says what the caller needs of it, or refuses: then
+    /// nothing changes. It is called outside of any transaction, only if the token is valid, and again each time that
+    /// the row was changed in the meantime. The last decision counts, so it must have no effects and be quick.
+    ///
     /// # Errors
     /// A fault of the database. If the reply to the commit was lost, the same request gets the same child.
-    pub async fn refresh(
+    pub async fn refresh<T, E>(
         &self,
         presented: &Presented,
         rules: Rules<'_>,
         now: Timestamp,
-    ) -> Result<Refreshed, StoreError> {
+        mut decide: impl FnMut(&GrantStanding) -> Result<T, E> + Send,
+    ) -> Result<Refreshed<T, E>, StoreError>
+    where
+        T: Send,
+        E: Send,
+    {
         for _ in 0..TRIES {
             let Some((family, standing)) = self.family(presented.id()).await? else {
-                return Ok(refused(Refusal::Unknown));
+                return Ok(refused(RefreshRefusal::Unknown));
             };
             let verdict = refresh::judge(&family, &standing.grant, presented, rules, now);
-            let token = match verdict {
-                Verdict::Reuse => return self.end_reused(&family, now).await,
-                Verdict::Ahead => return Ok(refused(Refusal::Ahead)),
-                Verdict::Ended => return Ok(refused(Refusal::Ended)),
-                Verdict::Expired => return Ok(refused(Refusal::Expired)),
-                Verdict::Guessed => return Ok(refused(Refusal::Guessed)),
-                Verdict::Foreign => return Ok(refused(Refusal::Foreign)),
-                Verdict::Rotate(_) | Verdict::Keep { .. } | Verdict::Repeat(_)
-                    if standing.judge(rules.client, now).is_err() =>
-                {
-                    return Ok(refused(Refusal::Ended));
+            let good = match good(verdict) {
+                Ok(good) => good,
+                Err(reason) => {
+                    let ended = reason == RefreshRefusal::Reuse
+                        && self.end_reused(family.id, family.grant, now).await?;
+                    return Ok(Refreshed::Refused { reason, ended });
                 }
-                Verdict::Repeat(token) => Some(token),
-                Verdict::Keep { touch } => {
+            };
+            if standing.judge(rules.client, now).is_err() {
+                return Ok(refused(RefreshRefusal::Ended));
+            }
+            let decided = match decide(&standing) {
+                Ok(decided) => decided,
+                Err(denied) => return Ok(Refreshed::Denied(denied)),
+            };
+            let token = match good {
+                Good::Repeat(token) => Some(token),
+                Good::Keep { touch } => {
                     if touch {
                         self.touch_family(family.id, now).await?;
                     }
                     None
                 }
-                Verdict::Rotate(child) => {
+                Good::Rotate(child) => {
                     let after = refresh::rotated(&family, &child, now);
                     let replaced = self
                         .write_single(move |tx| {
@@ -168,8 +183,7 @@ impl Store {
                     Some(child)
                 }
             };
-            let grant = Box::new(standing.grant);
-            return Ok(Refreshed::Granted { grant, token });
+            return Ok(Refreshed::Granted { decided, token });
         }
         Err(StoreError::Contended(TRIES))
     }
@@ -184,24 +198,46 @@ impl Store {
         .await
     }
 
-    /// Ends a family and its grant.
-    async fn end_reused(&self, family: &Family, now: Timestamp) -> Result<Refreshed, StoreError> {
-        let (id, grant) = (family.id, family.grant);
-        let ended = self
-            .write(move |tx| {
-                Box::pin(async move {
-                    let values = [id.into(), now.into()];
-                    tx.run(Statement::REFRESH_END, values).await?;
-                    Ok(Outcome::Save(tx.end_grant(grant, now).await?))
-                })
+    /// Ends a family and its grant. Returns whether the grant was not revoked before.
+    async fn end_reused(
+        &self,
+        id: TokenId,
+        grant: TokenId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let values = [id.into(), now.into()];
+                tx.run(Statement::REFRESH_END, values).await?;
+                Ok(Outcome::Save(tx.end_grant(grant, now).await?))
             })
-            .await?;
-        let reason = Refusal::Reuse;
-        Ok(Refreshed::Refused { reason, ended })
+        })
+        .await
     }
 }
 
-const fn refused(reason: Refusal) -> Refreshed {
+/// What a valid token means for its family.
+enum Good {
+    Rotate(Token),
+    Keep { touch: bool },
+    Repeat(Token),
+}
+
+fn good(verdict: RefreshVerdict) -> Result<Good, RefreshRefusal> {
+    Err(match verdict {
+        RefreshVerdict::Rotate(child) => return Ok(Good::Rotate(child)),
+        RefreshVerdict::Keep { touch } => return Ok(Good::Keep { touch }),
+        RefreshVerdict::Repeat(token) => return Ok(Good::Repeat(token)),
+        RefreshVerdict::Reuse => RefreshRefusal::Reuse,
+        RefreshVerdict::Ahead => RefreshRefusal::Ahead,
+        RefreshVerdict::Ended => RefreshRefusal::Ended,
+        RefreshVerdict::Expired => RefreshRefusal::Expired,
+        RefreshVerdict::Guessed => RefreshRefusal::Guessed,
+        RefreshVerdict::Foreign => RefreshRefusal::Foreign,
+    })
+}
+
+const fn refused<T, E>(reason: RefreshRefusal) -> Refreshed<T, E> {
     Refreshed::Refused {
         reason,
         ended: false,

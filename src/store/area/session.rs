@@ -12,7 +12,7 @@ use super::pushed::pushed_at;
 use crate::people::account::{Account, AccountId};
 use crate::people::guessing::Gate;
 use crate::people::pushed::{self, Pushed};
-use crate::people::session::{self, Limits, MAX_SESSIONS, Session, Verdict};
+use crate::people::session::{self, MAX_SESSIONS, Session, SessionLimits, SessionVerdict};
 use crate::tokens::{TokenHash, TokenId};
 
 /// How many sessions one person may have besides a new one.
@@ -173,7 +173,7 @@ impl Store {
     pub async fn authorization(
         &self,
         brought: Brought,
-        limits: Limits,
+        limits: SessionLimits,
         now: Timestamp,
     ) -> Result<Found, StoreError> {
         let Brought {
@@ -219,7 +219,7 @@ impl Store {
         &self,
         id: TokenId,
         cookie: TokenHash,
-        limits: Limits,
+        limits: SessionLimits,
         now: Timestamp,
     ) -> Result<Option<(Session, Account)>, StoreError> {
         let found = self.read(move |tx| Box::pin(tx.session(id))).await?;
@@ -235,12 +235,12 @@ impl Store {
     async fn carry_out(
         &self,
         id: TokenId,
-        verdict: Verdict,
+        verdict: SessionVerdict,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         match verdict {
-            Verdict::Valid { touch: false } => Ok(true),
-            Verdict::Valid { touch: true } => {
+            SessionVerdict::Valid { touch: false } => Ok(true),
+            SessionVerdict::Valid { touch: true } => {
                 self.write_single(move |tx| {
                     Box::pin(async move {
                         let values = [id.into(), now.into()];
@@ -250,7 +250,7 @@ impl Store {
                 .await?;
                 Ok(true)
             }
-            Verdict::Guessed | Verdict::Ended | Verdict::Lapsed => Ok(false),
+            SessionVerdict::Guessed | SessionVerdict::Ended | SessionVerdict::Lapsed => Ok(false),
         }
     }
 

@@ -3,12 +3,12 @@
 use futures::future::join_all;
 
 use super::super::StoreError;
-use super::super::area::code::{Redeemed, Refusal as CodeRefusal};
-use super::super::area::refresh::{Refreshed, Refusal};
+use super::super::area::code::{CodeRefusal, Issue, Redeemed};
+use super::super::area::refresh::{RefreshRefusal, Refreshed};
 use super::contract;
-use super::world::{Coded, NOW, POLICY, SHOP, World, at, keys, new_id, presented};
-use crate::people::code::{Use, Verdict};
-use crate::people::grant::{Client, Ended, EndsWith};
+use super::world::{Coded, NOW, POLICY, SHOP, TestRefreshed, World, at, keys, new_id, presented};
+use crate::people::code::{Code, CodeVerdict, Use};
+use crate::people::grant::{Client, Ended, EndsWith, Grant, GrantStanding};
 use crate::people::refresh::{Policy, Presented, Rotation, Token};
 use crate::tokens::reference::{self, Kind, Prefix};
 use crate::tokens::{SystemEntropy, TokenHash};
@@ -17,6 +17,10 @@ contract!(
     of_100_parallel_redemptions_one_wins_and_nothing_ends,
     a_later_use_of_a_code_ends_what_the_first_gave,
     a_guessed_or_misbound_code_ends_nothing,
+    a_denied_code_stays_unused,
+    a_denied_refresh_changes_nothing,
+    nothing_is_decided_about_what_is_refused,
+    a_grant_keeps_its_sign_in_and_the_claims_of_its_request,
     an_expired_code_is_refused_while_its_row_is_there,
     a_code_of_an_ended_session_gives_nothing,
     of_100_parallel_refreshes_all_get_the_same_child,
@@ -31,10 +35,10 @@ contract!(
     a_grant_of_its_own_outlives_its_session,
 );
 
-fn refusal(refreshed: &Refreshed) -> Option<Refusal> {
+fn refusal(refreshed: &TestRefreshed) -> Option<RefreshRefusal> {
     match refreshed {
         Refreshed::Refused { reason, .. } => Some(*reason),
-        Refreshed::Granted { .. } => None,
+        Refreshed::Granted { .. } | Refreshed::Denied(_) => None,
     }
 }
 
@@ -47,7 +51,7 @@ async fn of_100_parallel_redemptions_one_wins_and_nothing_ends(world: &World) {
             (Redeemed::Granted(_), token) => won.push(token),
             (
                 Redeemed::Refused {
-                    reason: CodeRefusal::Code(Verdict::AlreadyUsed),
+                    reason: CodeRefusal::Code(CodeVerdict::AlreadyUsed),
                     ended: false,
                 },
                 _,
@@ -71,14 +75,14 @@ async fn a_later_use_of_a_code_ends_what_the_first_gave(world: &World) {
     request.arrived_at = at(NOW + 2);
     let (again, _) = world.redeem(&request, NOW + 2).await.unwrap();
     let expected = Redeemed::Refused {
-        reason: CodeRefusal::Code(Verdict::Reuse),
+        reason: CodeRefusal::Code(CodeVerdict::Reuse),
         ended: true,
     };
     assert_eq!(again, expected);
     let standing = world.store.grant(grant.id).await.unwrap().unwrap();
     assert_eq!(standing.judge(SHOP, at(NOW + 2)), Err(Ended::Revoked));
     let refreshed = world.refresh(&token, NOW + 2).await.unwrap();
-    assert_eq!(refusal(&refreshed), Some(Refusal::Ended));
+    assert_eq!(refusal(&refreshed), Some(RefreshRefusal::Ended));
 }
 
 async fn a_guessed_or_misbound_code_ends_nothing(world: &World) {
@@ -100,11 +104,107 @@ async fn a_guessed_or_misbound_code_ends_nothing(world: &World) {
     assert!(standing.judge(SHOP, at(NOW + 5)).is_ok());
 }
 
+/// Such as for a wrong `resource`: a request with a correct one can follow.
+async fn a_denied_code_stays_unused(world: &World) {
+    let Coded { request, .. } = world.code(EndsWith::Session).await;
+    let before = world.dump().await;
+    let deny = |_: &GrantStanding, _: &Code| Err::<(Issue, ()), _>("no");
+    for _ in 0..2 {
+        let denied = world
+            .store
+            .redeem_code(request.clone(), at(NOW), deny)
+            .await;
+        assert_eq!(denied.unwrap(), Redeemed::Denied("no"));
+    }
+    assert_eq!(world.dump().await, before);
+    let (redeemed, _) = world.redeem(&request, NOW + 1).await.unwrap();
+    assert!(matches!(redeemed, Redeemed::Granted(_)), "{redeemed:?}");
+}
+
+async fn a_denied_refresh_changes_nothing(world: &World) {
+    let stable = Policy {
+        rotation: Rotation::Stable,
+        ..POLICY
+    };
+    let (_, first) = world.family(EndsWith::Grant).await;
+    let second = world.child(&first, NOW + 1).await;
+    let before = world.dump().await;
+    // The current token, with and without rotation, and its parent within the grace.
+    for (token, policy, now) in [
+        (&second, &POLICY, 1000),
+        (&second, &stable, 1000),
+        (&first, &POLICY, 2),
+    ] {
+        let mut times = 0;
+        let deny = |_: &GrantStanding| {
+            times += 1;
+            Err("no")
+        };
+        let token = presented(token);
+        let denied = world.refresh_if(&token, policy, NOW + now, deny).await;
+        let denied = denied.unwrap();
+        assert!(matches!(denied, Refreshed::Denied("no")), "{denied:?}");
+        assert_eq!(times, 1);
+    }
+    assert_eq!(world.dump().await, before);
+    world.child(&second, NOW + 2).await;
+}
+
+async fn nothing_is_decided_about_what_is_refused(world: &World) {
+    let (Coded { request, .. }, token) = world.family(EndsWith::Grant).await;
+    let ended = world.code(EndsWith::Session).await;
+    let session = ended.grant.session;
+    world.store.end_session(session, at(NOW)).await.unwrap();
+    for request in [request, ended.request] {
+        let refused = world.store.redeem_code(request, at(NOW), |_, _| {
+            panic!("a refused code needs no decision")
+        });
+        let refused: Redeemed<(), ()> = refused.await.unwrap();
+        assert!(matches!(refused, Redeemed::Refused { .. }), "{refused:?}");
+    }
+    let token = presented(&token);
+    let refused = world.refresh_if(&token, &POLICY, NOW + 3200, |_| {
+        panic!("a refused token needs no decision")
+    });
+    assert_eq!(
+        refusal(&refused.await.unwrap()),
+        Some(RefreshRefusal::Expired)
+    );
+}
+
+/// What a later refresh and the userinfo endpoint say about the sign-in is what the first tokens said.
+async fn a_grant_keeps_its_sign_in_and_the_claims_of_its_request(world: &World) {
+    let account = world.person().await;
+    let session = world.session(&account).await;
+    for claims in [None, Some(r#"{"userinfo":{"email":null}}"#.to_owned())] {
+        let mut coded = World::new_code(&session, EndsWith::Session);
+        coded.grant.authenticated_at = at(NOW - 500);
+        coded.grant.acr = "https://symbolon.dev/acr/mfa".to_owned();
+        coded.grant.methods = "pwd otp mfa".to_owned();
+        coded.grant.claims = claims;
+        let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
+        assert!(issued.unwrap());
+        let (redeemed, token) = world.redeem(&coded.request, NOW).await.unwrap();
+        assert_eq!(redeemed, Redeemed::Granted(coded.grant.clone()));
+        let later = Grant {
+            expires_at: at(NOW + 10_000),
+            ..coded.grant
+        };
+        let refreshed = world.refresh(&token, NOW + 1).await.unwrap();
+        let Refreshed::Granted { decided, .. } = refreshed else {
+            panic!("{refreshed:?}");
+        };
+        assert_eq!(decided, later);
+        let standing = world.store.grant(later.id).await.unwrap().unwrap();
+        assert_eq!(standing.grant, later);
+    }
+}
+
 async fn an_expired_code_is_refused_while_its_row_is_there(world: &World) {
     let Coded { request, .. } = world.code(EndsWith::Grant).await;
     let (refused, _) = world.redeem(&request, NOW + 60).await.unwrap();
     let expected = Redeemed::Refused {
-        reason: CodeRefusal::Code(Verdict::Expired),
+        reason: CodeRefusal::Code(CodeVerdict::Expired),
         ended: false,
     };
     assert_eq!(refused, expected);
@@ -189,7 +289,7 @@ async fn an_older_generation_ends_the_family_and_its_grant(world: &World) {
         matches!(
             reused,
             Refreshed::Refused {
-                reason: Refusal::Reuse,
+                reason: RefreshRefusal::Reuse,
                 ended: true
             }
         ),
@@ -197,7 +297,7 @@ async fn an_older_generation_ends_the_family_and_its_grant(world: &World) {
     );
     for token in [first, second, third] {
         let refused = world.refresh(&token, NOW + 4).await.unwrap();
-        assert_eq!(refusal(&refused), Some(Refusal::Ended));
+        assert_eq!(refusal(&refused), Some(RefreshRefusal::Ended));
     }
     let standing = world.store.grant(grant.id).await.unwrap().unwrap();
     assert_eq!(standing.judge(SHOP, at(NOW + 4)), Err(Ended::Revoked));
@@ -212,11 +312,11 @@ async fn a_guessed_refresh_token_ends_no_family(world: &World) {
             reference::with_secret(&Prefix::default(), Kind::RefreshToken, token.id, &secret);
         let guess = Presented::parse(guess.token.expose(), &Prefix::default()).unwrap();
         let refused = world.refresh_by(&guess, &POLICY, NOW + 200).await.unwrap();
-        assert_eq!(refusal(&refused), Some(Refusal::Guessed));
+        assert_eq!(refusal(&refused), Some(RefreshRefusal::Guessed));
     }
     let stranger = keys().first(&Prefix::default(), &mut SystemEntropy);
     let refused = world.refresh(&stranger, NOW + 200).await.unwrap();
-    assert_eq!(refusal(&refused), Some(Refusal::Unknown));
+    assert_eq!(refusal(&refused), Some(RefreshRefusal::Unknown));
     assert_eq!(world.dump().await, before);
 }
 
@@ -232,7 +332,11 @@ async fn a_foreign_client_gets_nothing_and_ends_nothing(world: &World) {
         // The current token, its parent within and after the grace, and an older one, which is stolen.
         for (token, now) in [(&third, 3), (&second, 3), (&second, 500), (&first, 3)] {
             let refused = world.refresh_as(client, token, NOW + now).await.unwrap();
-            assert_eq!(refusal(&refused), Some(Refusal::Foreign), "{refused:?}");
+            assert_eq!(
+                refusal(&refused),
+                Some(RefreshRefusal::Foreign),
+                "{refused:?}"
+            );
         }
         let request = Use {
             client,
@@ -240,7 +344,7 @@ async fn a_foreign_client_gets_nothing_and_ends_nothing(world: &World) {
         };
         let (refused, _) = world.redeem(&request, NOW).await.unwrap();
         let expected = Redeemed::Refused {
-            reason: CodeRefusal::Code(Verdict::Misbound),
+            reason: CodeRefusal::Code(CodeVerdict::Misbound),
             ended: false,
         };
         assert_eq!(refused, expected);
@@ -269,7 +373,7 @@ async fn a_grant_that_says_nothing_known_is_a_fault(world: &World) {
 async fn a_family_expires_while_its_row_is_there(world: &World) {
     let (_, token) = world.family(EndsWith::Grant).await;
     let refused = world.refresh(&token, NOW + 3200).await.unwrap();
-    assert_eq!(refusal(&refused), Some(Refusal::Expired));
+    assert_eq!(refusal(&refused), Some(RefreshRefusal::Expired));
     assert!(world.store.family(token.id).await.unwrap().is_some());
 }
 

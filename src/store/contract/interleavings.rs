@@ -6,7 +6,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
 use super::super::area::code::Redeemed;
-use super::super::area::refresh::{Refreshed, Refusal};
+use super::super::area::refresh::{RefreshRefusal, Refreshed};
 use super::contract;
 use super::world::{Coded, NOW, World, at};
 use crate::people::grant::EndsWith;
@@ -150,6 +150,7 @@ async fn refresh(world: &World, model: &mut Model, back: usize, times: usize, pl
     for outcome in all {
         match outcome.unwrap() {
             Refreshed::Granted { token, .. } => children.push(token.unwrap()),
+            Refreshed::Denied(why) => panic!("{why}: {place}"),
             Refreshed::Refused { reason, .. } => refusals.push(reason),
         }
     }
@@ -167,7 +168,7 @@ async fn refresh(world: &World, model: &mut Model, back: usize, times: usize, pl
         }
         _ => {
             assert!(children.is_empty(), "{place}");
-            let expected = [Refusal::Reuse, Refusal::Ended];
+            let expected = [RefreshRefusal::Reuse, RefreshRefusal::Ended];
             assert!(
                 refusals.iter().all(|why| expected.contains(why)),
                 "{refusals:?}: {place}"

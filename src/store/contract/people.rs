@@ -16,7 +16,7 @@ use crate::people::account::AccountId;
 use crate::people::grant::{Ended, EndsWith};
 use crate::people::guessing::Gate;
 use crate::people::pushed::Pushed;
-use crate::people::session::{Limits, MAX_SESSIONS, Session};
+use crate::people::session::{MAX_SESSIONS, Session, SessionLimits};
 use crate::tokens::{TokenHash, TokenId};
 
 contract!(
@@ -46,7 +46,7 @@ contract!(
     a_read_cannot_write,
 );
 
-const LIMITS: Limits = Limits {
+const LIMITS: SessionLimits = SessionLimits {
     idle: Duration::from_secs(160),
     absolute: Duration::from_secs(1000),
 };

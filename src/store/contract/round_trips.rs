@@ -16,7 +16,7 @@ use super::world::{NOW, POLICY, World, at, few, new_schema_name, postgres_url, p
 use crate::people::grant::EndsWith;
 use crate::people::guessing::Gate;
 use crate::people::refresh::{Policy, Rotation};
-use crate::people::session::Limits;
+use crate::people::session::SessionLimits;
 
 /// Forwards connections to the server and counts the requests that the program waits for: a simple query, or a Sync
 /// after a Parse or an Execute. A Sync alone, by which the pool tests a connection, is none.
@@ -108,7 +108,7 @@ async fn each_operation_takes_as_few_round_trips_as_promised() {
         rotation: Rotation::Stable,
         ..POLICY
     };
-    let limits = Limits {
+    let limits = SessionLimits {
         idle: Duration::from_secs(7200),
         absolute: Duration::from_secs(86_400),
     };

@@ -8,23 +8,23 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use tempfile::TempDir;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use super::super::area::code::{Authorized, Issue, Redeemed};
 use super::super::area::consent::Agreement;
 use super::super::area::refresh::Refreshed;
 use super::super::row::Row;
-use super::super::{Limits, Outcome, Settings, Store, StoreError, Tx};
+use super::super::{ConnectionLimits, Outcome, Settings, Store, StoreError, Tx};
 use crate::people::account::{Account, AccountId};
 use crate::people::code::{Code, Use};
-use crate::people::grant::{Client, EndsWith, Grant};
+use crate::people::grant::{Client, EndsWith, Grant, GrantStanding};
 use crate::people::refresh::{
     KeyMaterial, Policy, Presented, RefreshKeys, Rotation, Rules, Token, begin,
 };
 use crate::people::session::Session;
+use crate::people::testing;
+pub(super) use crate::people::testing::{SHOP, at};
 use crate::tokens::reference::Prefix;
 use crate::tokens::{SystemEntropy, TokenHash, TokenId};
 
@@ -64,12 +64,12 @@ pub(in crate::store) fn start_postgres(arguments: &[&OsStr]) -> (String, Child) 
 }
 
 /// Returns limits with this number of connections.
-pub(in crate::store) fn few(connections: usize) -> Limits {
-    Limits {
+pub(in crate::store) fn few(connections: usize) -> ConnectionLimits {
+    ConnectionLimits {
         connections,
         // The machine may be busy.
         acquire: Duration::from_secs(60),
-        ..Limits::default()
+        ..ConnectionLimits::default()
     }
 }
 
@@ -91,10 +91,6 @@ pub(super) fn postgres_settings(schema: &str) -> Settings {
     Settings::new(postgres_url(), schema, few(4)).unwrap()
 }
 
-pub(super) fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
-}
-
 /// When each test begins.
 pub(super) const NOW: i64 = 1_000_000;
 
@@ -105,18 +101,8 @@ pub(super) const POLICY: Policy = Policy {
     max_age: Duration::from_secs(10_000),
 };
 
-/// The client of every grant.
-pub(super) const SHOP: Client<'_> = Client {
-    id: "shop",
-    uid: "1",
-};
-
 pub(super) fn keys() -> RefreshKeys {
-    let material = KeyMaterial {
-        id: 1,
-        bytes: Zeroizing::new([7; 32]),
-    };
-    RefreshKeys::new(&material, None)
+    RefreshKeys::new(&KeyMaterial::sample(1), None)
 }
 
 pub(super) fn presented(token: &Token) -> Presented {
@@ -125,6 +111,22 @@ pub(super) fn presented(token: &Token) -> Presented {
 
 pub(super) fn new_id() -> TokenId {
     TokenId::random(&mut SystemEntropy)
+}
+
+/// What the tests decide: the grant for all codes and refresh tokens. They refuse none, except by this text.
+pub(super) type TestRedeemed = Redeemed<Grant, &'static str>;
+pub(super) type TestRefreshed = Refreshed<Grant, &'static str>;
+
+fn agree(standing: &GrantStanding) -> Result<Grant, &'static str> {
+    Ok(standing.grant.clone())
+}
+
+/// What a redeemed code creates: a family with this token.
+pub(super) fn issue(token: &Token, standing: &GrantStanding, now: i64) -> Issue {
+    Issue {
+        expires_at: at(now + 10_000),
+        family: Some((begin(token, standing.grant.id, at(now)), at(now + 10_000))),
+    }
 }
 
 /// A store for one test.
@@ -231,13 +233,9 @@ impl World {
             epoch: session.epoch,
             session: session.id,
             ends_with,
-            client: "shop".to_owned(),
-            client_uid: "1".to_owned(),
-            scopes: "openid".to_owned(),
-            resources: String::new(),
             created_at: at(NOW),
             expires_at: at(NOW + 60),
-            ended_at: None,
+            ..testing::grant()
         };
         let id = new_id();
         let code = Code {
@@ -280,15 +278,14 @@ impl World {
         &self,
         request: &Use<'_>,
         now: i64,
-    ) -> Result<(Redeemed, Token), StoreError> {
+    ) -> Result<(TestRedeemed, Token), StoreError> {
         let token = keys().first(&Prefix::default(), &mut SystemEntropy);
-        let issue = |grant: &Grant, _: &Code| Issue {
-            expires_at: at(now + 10_000),
-            family: Some((begin(&token, grant.id, at(now)), at(now + 10_000))),
+        let decide = |standing: &GrantStanding, _: &Code| {
+            Ok((issue(&token, standing, now), standing.grant.clone()))
         };
         let redeemed = self
             .store
-            .redeem_code(request.clone(), at(now), issue)
+            .redeem_code(request.clone(), at(now), decide)
             .await?;
         Ok((redeemed, token))
     }
@@ -301,7 +298,11 @@ impl World {
         (coded, token)
     }
 
-    pub(super) async fn refresh(&self, token: &Token, now: i64) -> Result<Refreshed, StoreError> {
+    pub(super) async fn refresh(
+        &self,
+        token: &Token,
+        now: i64,
+    ) -> Result<TestRefreshed, StoreError> {
         self.refresh_by(&presented(token), &POLICY, now).await
     }
 
@@ -310,14 +311,16 @@ impl World {
         client: Client<'_>,
         token: &Token,
         now: i64,
-    ) -> Result<Refreshed, StoreError> {
+    ) -> Result<TestRefreshed, StoreError> {
         let rules = Rules {
             keys: &keys(),
             prefix: &Prefix::default(),
             policy: &POLICY,
             client,
         };
-        self.store.refresh(&presented(token), rules, at(now)).await
+        self.store
+            .refresh(&presented(token), rules, at(now), agree)
+            .await
     }
 
     pub(super) async fn refresh_by(
@@ -325,7 +328,17 @@ impl World {
         token: &Presented,
         policy: &Policy,
         now: i64,
-    ) -> Result<Refreshed, StoreError> {
+    ) -> Result<TestRefreshed, StoreError> {
+        self.refresh_if(token, policy, now, agree).await
+    }
+
+    pub(super) async fn refresh_if(
+        &self,
+        token: &Presented,
+        policy: &Policy,
+        now: i64,
+        decide: impl FnMut(&GrantStanding) -> Result<Grant, &'static str> + Send,
+    ) -> Result<TestRefreshed, StoreError> {
         let (keys, prefix) = (keys(), Prefix::default());
         let rules = Rules {
             keys: &keys,
@@ -333,7 +346,7 @@ impl World {
             policy,
             client: SHOP,
         };
-        self.store.refresh(token, rules, at(now)).await
+        self.store.refresh(token, rules, at(now), decide).await
     }
 
     /// Refreshes and returns the child.

@@ -23,7 +23,7 @@ use futures::future::BoxFuture;
 use tokio_postgres::Client;
 use tracing::warn;
 
-pub use self::settings::{Limits, Settings};
+pub use self::settings::{ConnectionLimits, Settings};
 use self::tls::Tls;
 use self::url::Target;
 use super::connection::Connection;

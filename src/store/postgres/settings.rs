@@ -15,7 +15,7 @@ const MOST: u64 = 8192;
 
 /// How much the store asks of the database, and how long it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// The largest number of connections.
     pub connections: usize,
     /// How long to wait for a free or a new connection.
@@ -28,7 +28,7 @@ pub struct Limits {
     pub transaction: Duration,
 }
 
-impl Default for Limits {
+impl Default for ConnectionLimits {
     /// Twice as many connections as cores.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -42,7 +42,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl ConnectionLimits {
     /// Returns what bounds the time of a statement and of an abandoned transaction. Behind a pooler, administrators set
     /// the same limits on the role, because a setting of the session may not last there.
     pub(super) fn session(self) -> String {
@@ -66,7 +66,7 @@ enum Source {
 pub struct Settings {
     source: Source,
     pub(super) schema: SchemaName,
-    pub(super) limits: Limits,
+    pub(super) limits: ConnectionLimits,
 }
 
 impl fmt::Debug for Settings {
@@ -89,7 +89,7 @@ impl Settings {
     ///
     /// # Errors
     /// The name of the schema is wrong.
-    pub fn new(url: &str, schema: &str, limits: Limits) -> Result<Self, StoreError> {
+    pub fn new(url: &str, schema: &str, limits: ConnectionLimits) -> Result<Self, StoreError> {
         let source = Source::Url(url.to_owned().into());
         Self::from_source(source, schema, limits)
     }
@@ -99,11 +99,19 @@ impl Settings {
     ///
     /// # Errors
     /// The name of the schema is wrong.
-    pub fn from_file(path: &Path, schema: &str, limits: Limits) -> Result<Self, StoreError> {
+    pub fn from_file(
+        path: &Path,
+        schema: &str,
+        limits: ConnectionLimits,
+    ) -> Result<Self, StoreError> {
         Self::from_source(Source::File(path.to_owned()), schema, limits)
     }
 
-    fn from_source(source: Source, schema: &str, limits: Limits) -> Result<Self, StoreError> {
+    fn from_source(
+        source: Source,
+        schema: &str,
+        limits: ConnectionLimits,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             source,
             schema: schema.parse()?,
@@ -144,8 +152,8 @@ mod tests {
     #[test]
     fn settings_print_no_password() {
         let url = "postgres://u:hunter2@h/d";
-        let settings = Settings::new(url, "symbolon", Limits::default()).unwrap();
+        let settings = Settings::new(url, "symbolon", ConnectionLimits::default()).unwrap();
         assert!(!format!("{settings:?}").contains("hunter2"));
-        assert!(Settings::new(url, "Bad", Limits::default()).is_err());
+        assert!(Settings::new(url, "Bad", ConnectionLimits::default()).is_err());
     }
 }

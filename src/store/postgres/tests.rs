@@ -276,7 +276,7 @@ async fn a_changed_url_is_used_if_it_leads_to_the_same_store() {
 }
 
 /// Returns a store with these limits, and a patient one with the same rows.
-async fn limited(limits: Limits) -> (Store, Store) {
+async fn limited(limits: ConnectionLimits) -> (Store, Store) {
     let schema = new_schema_name();
     let patient = bound(postgres_url(), &schema, "https://a").await;
     let settings = Settings::new(postgres_url(), &schema, limits).unwrap();
@@ -298,7 +298,7 @@ async fn drop_schema(store: &Store) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_that_takes_too_long_is_ended_by_the_database() {
-    let (store, patient) = limited(Limits {
+    let (store, patient) = limited(ConnectionLimits {
         statement: Duration::from_millis(500),
         transaction: Duration::from_secs(60),
         ..few(1)
@@ -313,7 +313,7 @@ async fn a_statement_that_takes_too_long_is_ended_by_the_database() {
 /// The program gives up, whether it waits for a statement or does not send the next one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abandoned_transaction_is_rolled_back_and_its_connection_is_not_used_again() {
-    let (store, patient) = limited(Limits {
+    let (store, patient) = limited(ConnectionLimits {
         transaction: Duration::from_millis(300),
         ..few(1)
     })
@@ -364,7 +364,7 @@ async fn work_that_ignores_a_failed_statement_is_not_said_to_be_saved() {
 /// The database ends a transaction whose program hangs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_that_waits_too_long_for_its_next_statement_is_ended_by_the_database() {
-    let (store, patient) = limited(Limits {
+    let (store, patient) = limited(ConnectionLimits {
         idle: Duration::from_millis(100),
         transaction: Duration::from_secs(60),
         ..few(1)
