@@ -10,6 +10,7 @@ use super::answer::{ResponseMode, ReturnTo};
 use super::claims::ClaimsRequest;
 use crate::oauth::pkce::{Challenge, NotAChallenge};
 use crate::oauth::{ErrorCode, Form, OAuthError, redirect_uri};
+use crate::resources;
 
 /// The largest number of values in a parameter that is a list. Further ones are ignored.
 const MAX_LISTED: usize = 16;
@@ -50,6 +51,15 @@ impl ResponseType {
         Self::ALL
             .into_iter()
             .find(|kind| kind.as_str().split(' ').eq(words.iter().copied()))
+    }
+}
+
+impl From<resources::ResponseType> for ResponseType {
+    fn from(registered: resources::ResponseType) -> Self {
+        match registered {
+            resources::ResponseType::Code => Self::Code,
+            resources::ResponseType::CodeIDToken => Self::CodeIdToken,
+        }
     }
 }
 
