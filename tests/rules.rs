@@ -18,11 +18,14 @@ use fixtures::{
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
+use proptest::prelude::*;
+use proptest::string::string_regex;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 use symbolon::directory::admit::{self, transition};
 use symbolon::directory::{Problem, Settings, Severity};
-use symbolon::resources::{Extent, Kind, crd_within};
+use symbolon::pages::{ClientUri, Theme, ThemeFields};
+use symbolon::resources::{Extent, Kind, LOGO_FORM, REDIRECT_URI_FORM, crd_within};
 
 /// What is announced, and what is not announced yet.
 const EXTENTS: [Extent; 2] = [Extent::Announced, Extent::Whole];
@@ -323,6 +326,102 @@ fn collect_descriptions(schema: &JSONSchemaProps, at: &str, wrong: &mut Vec<Stri
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
         collect_descriptions(items, &format!("{at}[]"), wrong);
+    }
+}
+
+// --- pages -------------------------------------------------------------------------------------
+
+/// Returns an Identity with this theme.
+fn themed(theme: &Value) -> Value {
+    json!({
+        "apiVersion": "symbolon.dev/v1alpha1", "kind": "Identity", "metadata": {"name": "main"},
+        "spec": {"issuer": "https://id.example.com", "theme": theme},
+    })
+}
+
+fn is_admitted(theme: &Value) -> bool {
+    errors(&themed(theme), Extent::Whole).is_empty()
+}
+
+fn is_shown(name: &str, logo: Option<&str>, accent: Option<&str>) -> bool {
+    let fields = ThemeFields {
+        name,
+        logo,
+        accent,
+        accent_dark: accent,
+    };
+    Theme::new(fields).is_ok()
+}
+
+/// Strings of a pattern that is one group between anchors.
+fn matching(form: &str) -> impl Strategy<Value = String> + use<> {
+    let inner = form.strip_prefix('^').unwrap().strip_suffix('$').unwrap();
+    string_regex(inner).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn the_pages_show_every_logo_that_is_admitted(logo in matching(LOGO_FORM)) {
+        let is_admitted = is_admitted(&json!({"logo": logo}));
+        prop_assert_eq!(is_admitted, is_shown("a", Some(&logo), None), "{}", logo);
+    }
+
+    #[test]
+    fn the_pages_show_every_name_that_is_admitted(name in any::<String>()) {
+        if is_admitted(&json!({"name": name})) {
+            prop_assert!(is_shown(&name, None, None), "{:?}", name);
+        }
+    }
+
+    #[test]
+    fn the_pages_lead_to_every_uri_that_is_admitted(uri in matching(REDIRECT_URI_FORM)) {
+        prop_assert!(ClientUri::new(&uri).is_some(), "{}", uri);
+    }
+}
+
+#[test]
+fn the_pages_and_admission_agree_about_odd_themes() {
+    for logo in [
+        "https://cdn.example.com:8443/a/logo.svg?v=1",
+        "data:image/png;base64,iVBORw0KGgo=",
+        "http://cdn.example.com/logo.svg",
+        "https://localhost/logo.svg",
+        "https://localhost.example.com/logo.svg",
+        "https://cdn.example.com;script-src *",
+        "data:text/html;base64,PGI+",
+        "data:image/svg+xml,<svg/>",
+        "data:image/png;base64,a\"b",
+        "data:image/png;base64,",
+        "com.example:/logo",
+        "",
+    ] {
+        let is_admitted = is_admitted(&json!({"logo": logo}));
+        assert_eq!(is_admitted, is_shown("a", Some(logo), None), "{logo}");
+    }
+    for accent in [
+        "#1d4ed8",
+        "#1D4ED8",
+        "#fff",
+        "1d4ed8",
+        "#fff}*{color:red",
+        "",
+    ] {
+        let is_admitted =
+            is_admitted(&json!({"colours": {"accent": accent, "accentDark": accent}}));
+        assert_eq!(is_admitted, is_shown("a", None, Some(accent)), "{accent}");
+    }
+    let long = |bytes: usize| format!("data:image/png;base64,{}", "AAAA".repeat(bytes / 4));
+    for (length, is_good) in [(10_216, true), (10_220, false)] {
+        let logo = long(length);
+        assert_eq!(
+            is_admitted(&json!({"logo": logo})),
+            is_good,
+            "{}",
+            logo.len()
+        );
+        assert_eq!(is_shown("a", Some(&logo), None), is_good, "{}", logo.len());
     }
 }
 

@@ -57,10 +57,7 @@ impl Directory {
         let mut steps = Steps::new(self.user_problems(object));
         steps.holds(
             "well-formed",
-            format!(
-                "its username is {:?} and its subject {}",
-                record.username, record.subject
-            ),
+            format!("its username is {:?}", record.username),
         );
         let is_served = steps.ask("identity", &NO_IDENTITY, "", || {
             let identity = record.identity.as_ref();

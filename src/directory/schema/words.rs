@@ -106,7 +106,11 @@ pub(super) fn refused(pattern: &Pattern, text: &str) -> String {
         ),
     };
     let fits = |better: &String| better != text && pattern.matches(better);
-    if source == SCOPE && text.split_whitespace().nth(1).is_some() {
+    if source == REDIRECT_URI_FORM && text.contains('*') {
+        message.push_str(
+            "; write each URI as an item of its own, since people return only to exactly these",
+        );
+    } else if source == SCOPE && text.split_whitespace().nth(1).is_some() {
         message.push_str("; write each value as an item of its own");
     } else if let Some(hint) = bare_number(text).filter(|_| source == DURATION_FORM) {
         let _ = write!(message, "; write {hint}");
