@@ -7,76 +7,31 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::json;
 
+use super::announced::restrict;
 use super::common::{END_OF_TIME, MOMENT_WORDS};
-use super::{Credential, Identity, OAuthClient, Scope, ServiceAccessToken};
+use super::extent::Extent;
+use super::kind::Kind;
+use super::{Credential, Identity, OAuthClient, Scope, ServiceAccessToken, User};
 
-/// The kinds, in the order in which they are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs, reason = "names of kinds")]
-pub enum Kind {
-    Identity,
-    Scope,
-    OAuthClient,
-    ServiceAccessToken,
-    Credential,
-}
-
-impl Kind {
-    /// All kinds.
-    pub const ALL: [Self; 5] = [
-        Self::Identity,
-        Self::Scope,
-        Self::OAuthClient,
-        Self::ServiceAccessToken,
-        Self::Credential,
-    ];
-
-    /// Returns the name in manifests.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Identity => "Identity",
-            Self::Scope => "Scope",
-            Self::OAuthClient => "OAuthClient",
-            Self::ServiceAccessToken => "ServiceAccessToken",
-            Self::Credential => "Credential",
-        }
-    }
-
-    /// Returns the kind with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
-    }
-
-    /// Returns the plural in URLs and file names.
-    pub const fn plural(self) -> &'static str {
-        match self {
-            Self::Identity => "identities",
-            Self::Scope => "scopes",
-            Self::OAuthClient => "oauthclients",
-            Self::ServiceAccessToken => "serviceaccesstokens",
-            Self::Credential => "credentials",
-        }
-    }
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(self.as_str())
-    }
-}
-
-/// Returns the definition of one kind.
+/// Returns the definition of one kind, as it is announced.
 pub fn crd(kind: Kind) -> CustomResourceDefinition {
+    crd_within(kind, Extent::Announced)
+}
+
+/// Returns the definition of one kind in an extent.
+pub fn crd_within(kind: Kind, extent: Extent) -> CustomResourceDefinition {
     let mut crd = match kind {
         Kind::Identity => Identity::crd(),
         Kind::Scope => Scope::crd(),
         Kind::OAuthClient => OAuthClient::crd(),
         Kind::ServiceAccessToken => ServiceAccessToken::crd(),
+        Kind::User => User::crd(),
         Kind::Credential => Credential::crd(),
     };
     let labels = crd.metadata.labels.get_or_insert_default();
     labels.insert("app.kubernetes.io/name".to_owned(), "symbolon".to_owned());
     for schema in root_schemas(&mut crd) {
+        restrict(kind, schema, extent);
         describe(kind, schema);
         refuse_null(schema);
         if let Some(spec) = schema.properties.as_mut().and_then(|it| it.get_mut("spec")) {
@@ -89,7 +44,7 @@ pub fn crd(kind: Kind) -> CustomResourceDefinition {
     crd
 }
 
-/// Returns the definitions of all kinds.
+/// Returns the definitions of all announced kinds.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     Kind::ALL.into_iter().map(crd).collect()
 }

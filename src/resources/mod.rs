@@ -7,30 +7,45 @@
 //! Conventions:
 //! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md>
 
+mod announced;
 mod client;
 mod common;
 mod crds;
 mod credential;
 mod deployment;
+mod extent;
 mod identity;
 mod inherited;
+mod interactive;
+mod kind;
+mod login;
 mod managed;
 mod normal;
 mod scope;
 mod service_token;
 mod storage;
 mod template;
+mod theme;
+mod uri;
+mod user;
 
 pub use client::*;
 pub use common::*;
-pub use crds::{Kind, crd, crds, to_yaml};
+pub use crds::{crd, crd_within, crds, to_yaml};
 pub use credential::*;
 pub use deployment::*;
+pub use extent::Extent;
 pub use identity::*;
 pub use inherited::*;
+pub use interactive::*;
+pub use kind::Kind;
+pub use login::*;
 pub use managed::*;
 pub use normal::*;
 pub use scope::*;
 pub use service_token::*;
 pub use storage::*;
 pub use template::*;
+pub use theme::*;
+pub use uri::*;
+pub use user::*;

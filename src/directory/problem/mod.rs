@@ -41,6 +41,9 @@ pub enum Reason {
     Ready,
     Disabled,
     Revoked,
+    /// People need a store, and the Identity has none. [`Self::ALL`] lacks it until everything about people is
+    /// announced; a test says when to add it.
+    StorageRequired,
 }
 
 /// What a [`Reason`] asks of people.
@@ -124,6 +127,7 @@ impl Reason {
             Self::Rotating => "Rotating",
             Self::RollingOut => "RollingOut",
             Self::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
+            Self::StorageRequired => "StorageRequired",
             Self::Ready => "Ready",
             Self::Disabled => "Disabled",
             Self::Revoked => "Revoked",
@@ -143,6 +147,7 @@ impl Reason {
             | Self::ReferenceTokensDisabled
             | Self::SystemUserMissing
             | Self::SecretNotFound
+            | Self::StorageRequired
             | Self::RateLimited => Class::Waiting,
             Self::Invalid
             | Self::UnsupportedValue
@@ -212,5 +217,17 @@ impl Problem {
             path: path.into(),
             message: message.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::Extent;
+
+    #[test]
+    fn a_reason_about_people_is_listed_once_people_are_announced() {
+        let is_listed = Reason::ALL.contains(&Reason::StorageRequired);
+        assert_eq!(is_listed, Extent::Announced.has_people());
     }
 }
