@@ -20,7 +20,6 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use self::builder::Repeats;
 pub use self::scalar::surprise;
 pub use self::spans::{Found, Spans};
 use crate::directory::problem::suggest::shown;
@@ -181,7 +180,7 @@ fn parse_all(text: &str) -> Parsed {
     if let Some(read) = json.then(|| parse_json(text, start)).flatten() {
         return read;
     }
-    let mut repeats = Repeats::of(text.len());
+    let mut repeats = builder::Repeats::of(text.len());
     for chunk in split(text, start) {
         match chunk.and_then(|range| read(text, range, &mut repeats)) {
             Ok(Some(node)) => take(node, &mut parsed.documents),
@@ -206,13 +205,13 @@ fn parse_json(text: &str, start: usize) -> Option<Parsed> {
 }
 
 fn is_yaml(text: &str) -> bool {
-    builder::document(text, &mut Repeats::of(text.len())).is_ok()
+    builder::document(text, &mut builder::Repeats::of(text.len())).is_ok()
 }
 
 fn read(
     text: &str,
     range: Range<usize>,
-    repeats: &mut Repeats,
+    repeats: &mut builder::Repeats,
 ) -> Result<Option<Node>, Vec<DocumentFault>> {
     let start = range.start;
     let chunk = &text[range];
