@@ -13,6 +13,7 @@ mod app;
 pub mod browser;
 mod connection;
 mod credential_status;
+mod cross_origin;
 mod early_revocations;
 mod enforcement;
 mod first_settings;

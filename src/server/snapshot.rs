@@ -18,11 +18,15 @@ use tokio::sync::Notify;
 use super::early_revocations::{EarlyRevocation, EarlyRevocations, NotRemembered, Seen};
 use super::gateway::{self, ServedGateway};
 use super::metrics::KeyPhaseLabel;
+use super::people::registry::{NoPeople, Registry, Rules};
+use super::people::site::PeopleSite;
 use crate::directory::tables::record::IdentityRecord;
 use crate::directory::{Cidr, Directory, ObjectKey, Settings};
 use crate::keys::{Algorithm, KeyRing, KeySet};
 use crate::lock::lock;
+use crate::oauth::acr::Acr;
 use crate::oauth::{discovery, endpoint};
+use crate::pages::Language;
 use crate::resources::WhenExceeded;
 use crate::tokens::Hex;
 
@@ -34,6 +38,7 @@ pub struct Snapshot {
     ring: Arc<KeyRing>,
     site: Option<Arc<Site>>,
     had_keys: bool,
+    registry: Arc<dyn Registry>,
 }
 
 impl Snapshot {
@@ -55,6 +60,16 @@ impl Snapshot {
     /// Returns what follows from the Identity alone; `None` while the Identity is not served.
     pub fn site(&self) -> Option<&Site> {
         self.site.as_deref()
+    }
+
+    /// Returns the same, to be kept during a request that waits for the store.
+    pub(super) fn shared_site(&self) -> Option<Arc<Site>> {
+        self.site.clone()
+    }
+
+    /// Returns what resources say about people.
+    pub fn registry(&self) -> &dyn Registry {
+        &*self.registry
     }
 
     /// Returns whether some key has been able to sign since the server started. The server stays ready when later no
@@ -82,6 +97,8 @@ pub struct Site {
     /// The `WWW-Authenticate` value for a gateway that does not exist.
     pub(super) no_gateway: HeaderValue,
     pub(super) is_https: bool,
+    /// What follows for people; `None` if no people sign in.
+    pub(super) people: Option<Arc<PeopleSite>>,
     pub(super) trusted_proxies: Vec<Cidr>,
     /// How long a connection may be quiet between requests; `None` for the server's default.
     pub(super) idle_timeout: Option<Duration>,
@@ -124,14 +141,29 @@ impl Site {
         trusted.any(|range| range.contains(address))
     }
 
-    fn new(identity: &IdentityRecord, ring: &Arc<KeyRing>) -> Result<Self, BadSite> {
+    fn new(
+        identity: &IdentityRecord,
+        ring: &Arc<KeyRing>,
+        rules: Option<Rules>,
+    ) -> Result<Self, BadSite> {
         let issuer = &identity.issuer;
         let (_, path) = endpoint::split(issuer);
         let algorithms = algorithms(identity);
         let default_algorithm = ring.default_algorithm(&algorithms);
         let signs = |it: &Algorithm| algorithms.contains(it) || default_algorithm == Some(*it);
         let can_sign = ring.algorithms().filter(signs);
-        let documents = discovery::documents(issuer, can_sign, None).map_err(|_| BadSite)?;
+        let people = rules.and_then(|rules| {
+            PeopleSite::new(issuer, identity.reference_prefix, rules).map(Arc::new)
+        });
+        let ui_locales = Language::ALL.map(Language::tag);
+        let acr_values = [Acr::Pwd.as_str(), Acr::Pwd.uri()];
+        let told = people.is_some().then_some(discovery::People {
+            ui_locales: &ui_locales,
+            acr_values: &acr_values,
+            signs_userinfo: true,
+        });
+        let documents =
+            discovery::documents(issuer, can_sign, told).map_err(|_| BadSite)?;
         let challenge = format!(r#"Basic realm="{issuer}", charset="UTF-8""#);
         let gateways = identity.gateways.iter().map(|(name, gateway)| {
             let gateway = ServedGateway::new(issuer, gateway).map_err(|_| BadSite)?;
@@ -151,6 +183,7 @@ impl Site {
             max_staleness: identity.max_staleness,
             when_stale: identity.when_stale,
             issuer: Arc::clone(issuer),
+            people,
             default_algorithm,
             algorithms,
             ring: Arc::clone(ring),
@@ -163,8 +196,9 @@ impl Site {
     }
 
     /// Returns whether [`Site::new`] would create the same site again.
-    fn is_of(&self, identity: &IdentityRecord, ring: &Arc<KeyRing>) -> bool {
+    fn is_of(&self, identity: &IdentityRecord, ring: &Arc<KeyRing>, rules: Option<&Rules>) -> bool {
         Arc::ptr_eq(&self.ring, ring)
+            && self.people.as_ref().map(|people| &people.rules) == rules
             && self.issuer == identity.issuer
             && self.max_staleness == identity.max_staleness
             && self.when_stale == identity.when_stale
@@ -215,6 +249,7 @@ struct Draft {
     early: EarlyRevocations,
     /// Whether a task records early revocations.
     is_recording: bool,
+    registry: Arc<dyn Registry>,
 }
 
 impl Publisher {
@@ -239,6 +274,7 @@ impl Publisher {
             had_keys: false,
             early: EarlyRevocations::default(),
             is_recording: false,
+            registry: Arc::new(NoPeople),
         };
         Ok(Self {
             current: ArcSwap::from_pointee(draft.snapshot()),
@@ -302,6 +338,13 @@ impl Publisher {
     /// Waits until a change brings a token that was revoked before.
     pub(super) async fn early_arrival(&self) {
         self.early_seen.notified().await;
+    }
+
+    /// Replaces what says who people are.
+    pub(super) fn set_registry(&self, registry: Arc<dyn Registry>) {
+        let mut draft = self.draft();
+        draft.registry = registry;
+        self.publish(&mut draft);
     }
 
     /// Replaces the signing keys.
@@ -406,9 +449,16 @@ impl Draft {
 
     fn settle_site(&mut self) {
         let served = self.directory.served_identity(&self.identity).ok();
-        self.site = served.and_then(|served| match &self.site {
-            Some(site) if site.is_of(served.record, &self.ring) => Some(Arc::clone(site)),
-            _ => Site::new(served.record, &self.ring).ok().map(Arc::new),
+        self.site = served.and_then(|served| {
+            let rules = self.registry.rules(served.record);
+            match &self.site {
+                Some(site) if site.is_of(served.record, &self.ring, rules.as_ref()) => {
+                    Some(Arc::clone(site))
+                }
+                _ => Site::new(served.record, &self.ring, rules)
+                    .ok()
+                    .map(Arc::new),
+            }
         });
         let site = self.site.as_ref();
         self.had_keys |= site.is_some_and(|site| site.default_algorithm.is_some());
@@ -421,6 +471,7 @@ impl Draft {
             ring: Arc::clone(&self.ring),
             site: self.site.clone(),
             had_keys: self.had_keys,
+            registry: Arc::clone(&self.registry),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::HOST;
@@ -14,6 +15,7 @@ use super::admission::Admission;
 use super::latest_census::LatestCensus;
 use super::metrics::{Metrics, Scrape};
 use super::noise::Noise;
+use super::people::People;
 use super::revocations::Revocations;
 use super::revoker::Revoker;
 use super::snapshot::Publisher;
@@ -72,6 +74,7 @@ struct Inner {
     admission: Admission,
     noise: Noise,
     census: LatestCensus,
+    people: ArcSwapOption<People>,
 }
 
 impl State {
@@ -103,6 +106,7 @@ impl State {
             allowed_health_hosts: config.allowed_health_hosts,
             noise,
             census: LatestCensus::default(),
+            people: ArcSwapOption::empty(),
         })))
     }
 
@@ -119,6 +123,16 @@ impl State {
     /// Returns the status, which sources update.
     pub fn status(&self) -> &Status {
         &self.0.status
+    }
+
+    /// Serves people from now on, or no longer. Machine clients are served in any case.
+    pub fn set_people(&self, people: Option<Arc<People>>) {
+        self.0.people.store(people);
+    }
+
+    /// Returns what people need; `None` until their store is open.
+    pub fn people(&self) -> Option<Arc<People>> {
+        self.0.people.load_full()
     }
 
     /// Returns its metrics.

@@ -140,6 +140,22 @@ impl Store {
         .await
     }
 
+    /// Replaces the hash of the same password, and ends nothing.
+    ///
+    /// # Errors
+    /// A fault of the database.
+    pub async fn renew_password(
+        &self,
+        id: AccountId,
+        hash: String,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write_single(move |tx| {
+            Box::pin(async move { tx.record_password(id, &hash, now).await })
+        })
+        .await
+    }
+
     /// Ends every session and grant of an account.
     ///
     /// # Errors

@@ -165,6 +165,53 @@ impl Store {
         .await
     }
 
+    /// Begins a session of the same ID again, after another sign-in of its person: its cookie, times and methods are those
+    /// of `session`. Returns `false`, and changes nothing, if the session has ended or its account was revoked.
+    ///
+    /// # Errors
+    /// A fault of the database.
+    pub async fn renew_session(&self, session: Session) -> Result<bool, StoreError> {
+        self.write_single(move |tx| {
+            Box::pin(async move {
+                let values: [Value; 7] = [
+                    session.id.into(),
+                    session.hash.into(),
+                    session.authenticated_at.into(),
+                    (&session.methods).into(),
+                    session.expires_at.into(),
+                    session.account.into(),
+                    session.epoch.into(),
+                ];
+                Ok(tx.row(Statement::SESSION_RENEW, values).await?.is_some())
+            })
+        })
+        .await
+    }
+
+    /// Revokes a session and the grants that end with it. Returns the clients that had a grant in it, each with the uid
+    /// of its resource; `None` if it was revoked before.
+    ///
+    /// # Errors
+    /// A fault of the database.
+    pub async fn sign_out(
+        &self,
+        id: TokenId,
+        now: Timestamp,
+    ) -> Result<Option<Vec<(String, String)>>, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                if !tx.end_session(id, now).await? {
+                    return Ok(Outcome::Cancel(None));
+                }
+                let rows = tx.rows(Statement::SESSION_CLIENTS, [id.into()]).await?;
+                let clients = rows.iter().map(|row| Ok((row.text(0)?, row.text(1)?)));
+                let clients: Result<Vec<_>, StoreError> = clients.collect();
+                Ok(Outcome::Save(Some(clients?)))
+            })
+        })
+        .await
+    }
+
     /// Reads what a browser brings to an authorization request, and records some uses of the session and the first
     /// presentation of the pushed request. What is not valid is absent.
     ///
