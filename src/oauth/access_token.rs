@@ -15,7 +15,7 @@ use crate::tokens::claims::{Audience, ClaimError, PrincipalKind};
 use crate::tokens::{AccessTokenClaims, TokenId, reference};
 
 /// How far `nbf` and `iat` of a token of our own may be in the future: another replica's clock wrote them.
-pub(super) const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
+const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
 /// A well-formed token; a JWT's signature is already verified.
 #[derive(Clone, Copy, Debug)]
@@ -109,11 +109,36 @@ impl<'a> Active<'a> {
     }
 }
 
-/// Returns when a JWT expires: its Identity's present limit also applies to earlier tokens.
-pub(super) fn end(client: &AcceptedClient<'_>, claims: &AccessTokenClaims) -> Timestamp {
+/// Returns the client of a JWT that is valid by its claims alone, and when the JWT expires: its Identity's present limit
+/// also applies to earlier tokens.
+///
+/// # Errors
+/// [`Inactive`].
+pub(super) fn client_of<'a>(
+    directory: &'a Directory,
+    identity: &ObjectKey,
+    claims: &AccessTokenClaims,
+    now: Timestamp,
+) -> Result<(AcceptedClient<'a>, Timestamp), Inactive> {
+    let client = directory
+        .access_token_client(
+            identity,
+            &claims.client_id,
+            &claims.client_uid,
+            claims.iat,
+            now,
+        )
+        .map_err(Inactive::Invalid)?;
+    claims.check_issuer(&client.identity.record.issuer)?;
+    claims.check_time(now, CLOCK_LEEWAY)?;
     let ceiling = client.identity.record.max_access_token_lifetime;
     let ceiling = claims.iat.saturating_add(ceiling).unwrap_or(claims.exp);
-    claims.exp.min(ceiling)
+    let expires_at = claims.exp.min(ceiling);
+    // The leeway is for clocks that are ahead. No token is accepted after its end.
+    if expires_at <= now {
+        return Err(Inactive::Invalid(Invalid::Expired));
+    }
+    Ok((client, expires_at))
 }
 
 /// Returns the name of the reason that a grant has ended.
@@ -179,22 +204,7 @@ fn judge_jwt<'a>(
     if claims.principal_kind == PrincipalKind::Person {
         return Err(Inactive::WrongKind);
     }
-    let client = directory
-        .access_token_client(
-            identity,
-            &claims.client_id,
-            &claims.client_uid,
-            claims.iat,
-            now,
-        )
-        .map_err(Inactive::Invalid)?;
-    claims.check_issuer(&client.identity.record.issuer)?;
-    claims.check_time(now, CLOCK_LEEWAY)?;
-    // The leeway is for clocks that are ahead. No token is accepted after its end.
-    let expires_at = end(&client, claims);
-    if expires_at <= now {
-        return refused(Invalid::Expired);
-    }
+    let (client, expires_at) = client_of(directory, identity, claims, now)?;
     let record = client.client.record;
     if !record.may_use(GrantType::ClientCredentials) {
         return refused(Invalid::ClientRefused);

@@ -16,17 +16,17 @@ pub enum Unusable {
     Malformed,
 }
 
-/// Extracts the token of a request. `authorization` yields all values of that header, `api_keys` those of `X-Api-Key`
-/// and `Api-Key` together.
+/// Extracts the token of a request. `authorization` yields all values of that header, `others` what was sent in any
+/// other place, such as `X-Api-Key` and `Api-Key`.
 ///
 /// # Errors
 /// [`Unusable`].
 pub fn extract<'h>(
     authorization: impl Iterator<Item = &'h [u8]>,
-    api_keys: impl Iterator<Item = &'h [u8]>,
+    others: impl Iterator<Item = &'h [u8]>,
 ) -> Result<&'h str, Unusable> {
     let bearer = authorization.map(|header| (header, true));
-    let mut all = bearer.chain(api_keys.map(|header| (header, false)));
+    let mut all = bearer.chain(others.map(|header| (header, false)));
     let (value, is_authorization) = all.next().ok_or(Unusable::Missing)?;
     if all.next().is_some() {
         return Err(Unusable::SeveralWays);

@@ -37,8 +37,6 @@ pub enum ErrorCode {
     LoginRequired,
     /// OpenID Connect Core section 3.1.2.6: `prompt=none`, but there is no consent.
     ConsentRequired,
-    /// OpenID Connect Core section 3.1.2.6: `prompt=none`, but another page must be shown.
-    InteractionRequired,
     /// OpenID Connect Core section 3.1.2.6.
     RequestNotSupported,
     /// OpenID Connect Core section 3.1.2.6.
@@ -69,7 +67,6 @@ impl ErrorCode {
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::LoginRequired => "login_required",
             Self::ConsentRequired => "consent_required",
-            Self::InteractionRequired => "interaction_required",
             Self::RequestNotSupported => "request_not_supported",
             Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::RegistrationNotSupported => "registration_not_supported",
@@ -91,7 +88,6 @@ impl ErrorCode {
             | Self::UnsupportedResponseType
             | Self::LoginRequired
             | Self::ConsentRequired
-            | Self::InteractionRequired
             | Self::RequestNotSupported
             | Self::RequestUriNotSupported
             | Self::RegistrationNotSupported

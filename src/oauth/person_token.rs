@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use super::access_token::{Active, CLOCK_LEEWAY, Inactive, end};
+use super::access_token::{Active, Inactive, client_of};
 use super::person::{Barred, Person, PersonScope, StandardScope};
 use crate::directory::{AcceptedClient, Directory, GrantedScope, Invalid, ObjectKey, is_revoked};
 use crate::people::grant::{Client, GrantStanding};
@@ -86,21 +86,7 @@ pub fn judge<'a>(
     if token.principal_kind != PrincipalKind::Person {
         return Err(Inactive::WrongKind);
     }
-    let client = directory
-        .access_token_client(
-            identity,
-            &token.client_id,
-            &token.client_uid,
-            token.iat,
-            now,
-        )
-        .map_err(Inactive::Invalid)?;
-    token.check_issuer(&client.identity.record.issuer)?;
-    token.check_time(now, CLOCK_LEEWAY)?;
-    let expires_at = end(&client, token);
-    if expires_at <= now {
-        return Err(Inactive::Invalid(Invalid::Expired));
-    }
+    let (client, expires_at) = client_of(directory, identity, token, now)?;
     if !joined.client_may_act {
         return Err(Inactive::Invalid(Invalid::ClientRefused));
     }

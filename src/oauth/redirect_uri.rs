@@ -41,7 +41,18 @@ pub fn with_query<'f>(uri: &str, fields: impl IntoIterator<Item = (&'f str, &'f 
         _ if uri.contains('?') => "&",
         _ => "?",
     };
-    let start = format!("{uri}{separator}");
+    with_suffix(format!("{uri}{separator}"), fields)
+}
+
+/// Adds fields to a registered URI as its fragment.
+pub fn with_fragment<'f>(
+    uri: &str,
+    fields: impl IntoIterator<Item = (&'f str, &'f str)>,
+) -> String {
+    with_suffix(format!("{uri}#"), fields)
+}
+
+fn with_suffix<'f>(start: String, fields: impl IntoIterator<Item = (&'f str, &'f str)>) -> String {
     let length = start.len();
     form_urlencoded::Serializer::for_suffix(start, length)
         .extend_pairs(fields)

@@ -654,7 +654,6 @@ fn each_error_has_its_registered_code_and_status() {
         ),
         (ErrorCode::LoginRequired, "login_required", 400),
         (ErrorCode::ConsentRequired, "consent_required", 400),
-        (ErrorCode::InteractionRequired, "interaction_required", 400),
         (ErrorCode::RequestNotSupported, "request_not_supported", 400),
         (
             ErrorCode::RequestUriNotSupported,

@@ -82,19 +82,10 @@ pub fn token<'t>(
     authorization: impl Iterator<Item = &'t [u8]>,
     form: Option<&'t Form<'_>>,
 ) -> Result<&'t str, Unusable> {
-    let mut bearers = authorization.filter(|header| credentials(header, "Bearer").is_some());
+    // Another scheme sends no token.
+    let bearers = authorization.filter(|header| credentials(header, "Bearer").is_some());
     let in_form = form.and_then(|form| form.get("access_token"));
-    match (bearers.next(), in_form) {
-        (Some(header), None) => {
-            bearer::extract(std::iter::once(header).chain(bearers), std::iter::empty())
-        }
-        // The same form of token in another place.
-        (None, Some(token)) => {
-            bearer::extract(std::iter::empty(), std::iter::once(token.as_bytes()))
-        }
-        (None, None) => Err(Unusable::Missing),
-        (Some(_), Some(_)) => Err(Unusable::SeveralWays),
-    }
+    bearer::extract(bearers, in_form.map(str::as_bytes).into_iter())
 }
 
 /// The facts about the person.

@@ -8,11 +8,12 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{SHA256, digest};
 
 use super::account::AccountId;
 use super::guessing::Gate;
 use super::known_browser::BrowserId;
+use crate::tokens::fields;
 
 /// What attempts are counted for: a hash of its kind and name.
 pub type Subject = [u8; 32];
@@ -109,13 +110,9 @@ fn start(address: Ipv6Addr, bytes: usize) -> Vec<u8> {
 }
 
 fn subject(kind: &str, name: &[u8]) -> Subject {
-    let mut hash = Context::new(&SHA256);
-    for part in [&b"symbolon.dev/attempt"[..], kind.as_bytes(), name] {
-        hash.update(&(part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
+    let named = fields::encode([&b"symbolon.dev/attempt"[..], kind.as_bytes(), name]);
     let mut subject = [0; 32];
-    subject.copy_from_slice(hash.finish().as_ref());
+    subject.copy_from_slice(digest(&SHA256, &named).as_ref());
     subject
 }
 

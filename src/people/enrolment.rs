@@ -17,7 +17,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
 use super::later;
-use crate::tokens::{MacKey, SecretString};
+use crate::tokens::{MacKey, SecretString, fields};
 
 /// The longest time for which a link works.
 pub const MAX_LIFETIME: Duration = Duration::from_hours(72);
@@ -209,7 +209,7 @@ fn time(text: &str) -> Option<Timestamp> {
     Timestamp::from_second(text.parse().ok()?).ok()
 }
 
-/// The bytes that the HMAC covers. A length precedes every text, so two links never give the same bytes.
+/// The bytes that the HMAC covers.
 fn covered(person: Enrolled<'_>, signed: &str) -> Vec<u8> {
     let Enrolled {
         namespace,
@@ -217,12 +217,7 @@ fn covered(person: Enrolled<'_>, signed: &str) -> Vec<u8> {
         uid: _, // In `signed`.
         nonce,
     } = person;
-    let mut bytes = Vec::with_capacity(256);
-    for text in [namespace, identity, nonce, signed] {
-        bytes.extend((text.len() as u64).to_be_bytes());
-        bytes.extend(text.as_bytes());
-    }
-    bytes
+    fields::encode([namespace, identity, nonce, signed])
 }
 
 #[cfg(test)]

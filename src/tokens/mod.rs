@@ -8,6 +8,7 @@ pub mod algorithm;
 pub mod base62;
 pub mod claims;
 pub mod entropy;
+pub mod fields;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod hex;

@@ -124,11 +124,6 @@ impl Released {
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
-
-    /// Returns the names of the facts.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
 }
 
 /// The claims of a person's access token.

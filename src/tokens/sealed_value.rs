@@ -18,7 +18,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::{Entropy, KeyMaterial};
+use super::{Entropy, KeyMaterial, fields};
 
 /// The longest sealed value, as text in bytes. It must fit into a URL.
 pub const MAX_LENGTH: usize = 6 << 10;
@@ -182,7 +182,7 @@ impl ValueKeys {
     }
 }
 
-/// What the tag covers besides the value. A length precedes every text, so two places never give the same bytes.
+/// What the tag covers besides the value.
 fn associated_data(header: [u8; HEADER_LENGTH], place: Place<'_>) -> Vec<u8> {
     let Place {
         kind,
@@ -190,10 +190,7 @@ fn associated_data(header: [u8; HEADER_LENGTH], place: Place<'_>) -> Vec<u8> {
         browser,
     } = place;
     let mut data = header.to_vec();
-    for text in [kind, issuer, browser] {
-        data.extend((text.len() as u64).to_be_bytes());
-        data.extend(text.as_bytes());
-    }
+    fields::append(&mut data, [kind, issuer, browser]);
     data
 }
 

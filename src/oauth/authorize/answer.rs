@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::oauth::OAuthError;
+use crate::oauth::redirect_uri::{with_fragment, with_query};
 
 /// How the parameters of an answer reach the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,26 +73,16 @@ impl ReturnTo {
     pub fn answer(&self, issuer: &str, mut fields: Vec<(&'static str, String)>) -> Answer {
         fields.extend(self.state.clone().map(|state| ("state", state)));
         fields.push(("iss", issuer.to_owned()));
-        let uri = self.redirect_uri.clone();
-        let separator = match self.mode {
-            ResponseMode::FormPost => return Answer::Form { uri, fields },
-            ResponseMode::Fragment => '#',
-            // The query of a registered URI stays (RFC 6749 section 3.1.2).
-            ResponseMode::Query if uri.ends_with(['?', '&']) => return redirect(uri, &fields),
-            ResponseMode::Query if uri.contains('?') => '&',
-            ResponseMode::Query => '?',
-        };
-        redirect(format!("{uri}{separator}"), &fields)
+        let pairs = fields.iter().map(|(name, value)| (*name, value.as_str()));
+        match self.mode {
+            ResponseMode::Query => Answer::Redirect(with_query(&self.redirect_uri, pairs)),
+            ResponseMode::Fragment => Answer::Redirect(with_fragment(&self.redirect_uri, pairs)),
+            ResponseMode::FormPost => Answer::Form {
+                uri: self.redirect_uri.clone(),
+                fields,
+            },
+        }
     }
-}
-
-fn redirect(to: String, fields: &[(&'static str, String)]) -> Answer {
-    let start = to.len();
-    let mut serializer = form_urlencoded::Serializer::for_suffix(to, start);
-    for (name, value) in fields {
-        serializer.append_pair(name, value);
-    }
-    Answer::Redirect(serializer.finish())
 }
 
 #[cfg(test)]

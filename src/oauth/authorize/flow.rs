@@ -3,7 +3,7 @@
 //! The browser carries it as a sealed value in the URL, so several tabs work side by side, and anonymous requests cost
 //! the store nothing. A flow ends ten minutes after it began, however often it is sealed again.
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use super::next::SignedIn;
 use super::request::AuthorizationRequest;
 use crate::oauth::OAuthError;
 use crate::tokens::sealed_value::{MAX_LIFETIME, MAX_VALUE, Place, ValueKeys};
-use crate::tokens::{Entropy, TokenHash, TokenId};
+use crate::tokens::{Entropy, TokenHash, TokenId, fields};
 
 /// The kind of the sealed value.
 const KIND: &str = "authorize";
@@ -142,13 +142,9 @@ const fn place<'a>(issuer: &'a str, browser: &'a str) -> Place<'a> {
 pub fn shown(subject: &str, scopes: &[&str]) -> TokenHash {
     let mut sorted = scopes.to_vec();
     sorted.sort_unstable();
-    let mut hash = Context::new(&SHA256);
-    for text in [subject].into_iter().chain(sorted) {
-        hash.update(&(text.len() as u64).to_be_bytes());
-        hash.update(text.as_bytes());
-    }
+    let shown = fields::encode([subject].into_iter().chain(sorted));
     let mut bytes = [0; 32];
-    bytes.copy_from_slice(hash.finish().as_ref());
+    bytes.copy_from_slice(digest(&SHA256, &shown).as_ref());
     TokenHash::from_bytes(bytes)
 }
 

@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use super::request::AuthorizationRequest;
 use crate::oauth::acr::Acr;
+use crate::oauth::person::StandardScope;
 use crate::oauth::{ErrorCode, OAuthError};
 use crate::tokens::TokenId;
 
 /// The scope value that asks for a refresh token (OpenID Connect Core section 11).
-pub const OFFLINE_ACCESS: &str = "offline_access";
+pub const OFFLINE_ACCESS: &str = StandardScope::OfflineAccess.as_str();
 
 /// Everything that decides about the next step.
 #[derive(Clone, Copy, Debug)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{ResponseMode, ReturnTo};
 use super::claims::ClaimsRequest;
+use crate::oauth::person::StandardScope;
 use crate::oauth::pkce::{Challenge, NotAChallenge};
 use crate::oauth::{ErrorCode, Form, OAuthError, redirect_uri};
 
@@ -124,7 +125,7 @@ impl AuthorizationRequest {
 }
 
 /// The scope value that makes a request an OpenID Connect request.
-pub const OPENID: &str = "openid";
+pub const OPENID: &str = StandardScope::OpenId.as_str();
 
 /// How a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::tokens::{KeyMaterial, TokenId};
+use crate::tokens::{KeyMaterial, TokenId, fields};
 
 const SALT: &str = "symbolon.dev/form";
 
@@ -62,7 +62,7 @@ impl FormKeys {
     }
 }
 
-/// The bytes that a proof covers. A length precedes every text, so two forms never give the same bytes.
+/// The bytes that a proof covers.
 fn encoded(shown: Shown<'_>) -> Vec<u8> {
     let Shown {
         form,
@@ -70,12 +70,7 @@ fn encoded(shown: Shown<'_>) -> Vec<u8> {
         session,
     } = shown;
     let session = session.as_ref().map_or("", TokenId::as_str);
-    let mut bytes = Vec::with_capacity(128);
-    for text in [form, browser, session] {
-        bytes.extend((text.len() as u64).to_be_bytes());
-        bytes.extend(text.as_bytes());
-    }
-    bytes
+    fields::encode([form, browser, session])
 }
 
 /// Whether a browser says that another site sent this form. `origin` is the scheme, host and port of the issuer. A
