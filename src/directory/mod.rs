@@ -34,8 +34,12 @@ pub use issued::verify::{ActiveToken, AuthenticatedClient, Invalid, is_revoked};
 pub use judge::desired::{
     Desired, IssuedClient, RotationRequests, RotationRules, SecretKind, Standing,
 };
+pub use judge::person::{Barred, Person};
+pub use judge::person_client::PersonClient;
+pub use judge::person_scope::{ApiScope, PersonScope, StandardScope};
 pub use judge::scope::{audiences_of, is_audience_of};
 pub use judge::served::{AcceptedClient, GrantedScope, Served};
+pub use judge::user::AcceptedUser;
 pub use key::ObjectKey;
 pub use problem::{Class, Problem, Reason, Severity};
 pub use settings::Settings;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Change, Directory, ObjectKey, Settings};
 use crate::resources::{
     Cause, Credential, CredentialClient, CredentialEntry, CredentialMemory, CredentialOwner,
-    CredentialSpec, Kind, LocalRef, Moment, OwnerKind,
+    CredentialSpec, Extent, Kind, LocalRef, Moment, OwnerKind,
 };
 use crate::tokens::{self, MacKey, SecretString, SeededEntropy, mac, reference};
 
@@ -73,12 +73,67 @@ spec:
   scopes: [orders.read]
 ";
 
+/// What the quickstart needs for people: a store, a public client of the Identity's namespace, a confidential one of a
+/// team, and two Users.
+pub(crate) const PEOPLE: &str = "
+apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: main, namespace: platform}
+spec:
+  issuer: https://id.example.com/id
+  access: {clients: {from: All}, scopes: {from: All}, interactiveClients: {from: All}}
+  gateways: [{name: api, audience: https://api.example.com, scopes: [orders.read]}]
+  storage: {type: SQLite}
+  login: {password: Enabled}
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: demo-app, namespace: platform}
+spec:
+  identityRef: {name: main}
+  clientId: demo-app
+  type: Public
+  grantTypes: [AuthorizationCode, RefreshToken]
+  scopes: [openid, profile, email, groups, offline_access, orders.read]
+  redirectUris: [http://127.0.0.1/callback]
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: web, namespace: blue}
+spec:
+  identityRef: {name: main, namespace: platform}
+  grantTypes: [ClientCredentials, AuthorizationCode]
+  scopes: [openid, email, orders.read, orders.write]
+  redirectUris: [https://web.example.com/callback]
+  allowedOrigins: [https://web.example.com]
+  access: {groups: [buyers], users: [bob]}
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: User
+metadata: {name: alice, namespace: platform}
+spec:
+  identityRef: {name: main}
+  username: Alice
+  email: alice@example.com
+  displayName: Alice Adams
+  groups: [staff, buyers]
+  attributes: {department: sales}
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: User
+metadata: {name: bob, namespace: platform}
+spec: {identityRef: {name: main}, email: bob@example.com}
+";
+
 impl World {
     /// Applies the objects of a multi-document text. Objects without a uid get `<kind>-<namespace>-<name>`, those
-    /// without a creation time the next second.
+    /// without a creation time the next second. Kinds and fields exist that are not announced yet.
     pub(crate) fn new(yaml: &str) -> Self {
         let mut world = Self {
-            directory: Directory::new(Settings::default()),
+            directory: Directory::new(Settings {
+                extent: Extent::Whole,
+                ..Settings::default()
+            }),
             mac_key: MacKey::from_bytes(&[7; 32]).unwrap(),
             entropy: SeededEntropy::new(1),
             created: START.parse().unwrap(),
@@ -125,7 +180,7 @@ impl World {
         metadata
             .entry("creationTimestamp")
             .or_insert_with(|| json!(self.created.to_string()));
-        let kind = Kind::from_name(&kind).unwrap();
+        let kind = Kind::named(&kind, self.directory.settings().extent).unwrap();
         Change::object(kind, &raw, self.directory.settings()).unwrap()
     }
 

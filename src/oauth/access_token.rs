@@ -3,10 +3,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::person::Barred;
 use crate::directory::tables::record::{EntryRecord, IdentityRecord};
 use crate::directory::{
-    AcceptedClient, CredentialRecord, Directory, GrantedScope, Invalid, ObjectKey, Served,
+    AcceptedClient, Barred, CredentialRecord, Directory, GrantedScope, Invalid, ObjectKey, Served,
     is_audience_of,
 };
 use crate::people::grant::Ended;

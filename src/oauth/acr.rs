@@ -2,6 +2,8 @@
 //!
 //! Each class includes the weaker ones: a person who used a passkey also meets `mfa`.
 
+use crate::resources::MinimumAcr;
+
 /// A class, from the weakest to the strongest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Acr {
@@ -52,6 +54,16 @@ impl Acr {
             Self::Mfa
         } else {
             Self::Pwd
+        }
+    }
+}
+
+impl From<MinimumAcr> for Acr {
+    fn from(minimum: MinimumAcr) -> Self {
+        match minimum {
+            MinimumAcr::Pwd => Self::Pwd,
+            MinimumAcr::Mfa => Self::Mfa,
+            MinimumAcr::Phr => Self::Phr,
         }
     }
 }

@@ -12,7 +12,7 @@ use super::authorize::{ResponseMode, ResponseType};
 use super::client_auth::Method;
 use super::endpoint::{Endpoint, Listed};
 use super::grants::SupportedGrant;
-use super::person::StandardScope;
+use crate::directory::StandardScope;
 use crate::tokens::Algorithm;
 
 /// The two metadata documents.

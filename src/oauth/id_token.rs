@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::person::SignIn;
+use super::sign_in::SignIn;
 use crate::tokens::claims::{Audience, NoOtherKind};
 use crate::tokens::jwt::TokenType;
 use crate::tokens::{Algorithm, Released, TokenId};
@@ -217,8 +217,8 @@ pub(super) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::oauth::person::testing::{ALICE, alice};
-    use crate::oauth::person::{PersonScope, StandardScope};
+    use crate::directory::judge::person::testing::{ALICE, alice};
+    use crate::directory::{PersonScope, StandardScope};
     use crate::tokens::AccessTokenClaims;
 
     pub(crate) const ISSUER: &str = "https://id.example.com/id";

@@ -24,7 +24,6 @@ pub mod grants;
 pub mod id_token;
 pub mod introspection;
 pub mod logout_token;
-pub mod person;
 pub mod person_introspection;
 pub mod person_revocation;
 pub mod person_token;
@@ -34,6 +33,7 @@ pub mod refusal;
 pub mod resource;
 pub mod revocation;
 pub mod scope;
+pub mod sign_in;
 pub mod userinfo;
 
 #[cfg(test)]

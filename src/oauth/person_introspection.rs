@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::access_token::Inactive;
-use super::grants::person::Client;
 use super::introspection::{Audiences, Introspection, audience, is_own, shown_to};
-use super::person::{self, Barred, Person, PersonScope, StandardScope};
 use super::person_token::ActivePerson;
-use crate::directory::{AcceptedClient, Invalid, is_revoked};
+use crate::directory::judge::person_scope;
+use crate::directory::{
+    AcceptedClient, Barred, Invalid, Person, PersonClient, PersonScope, StandardScope, is_revoked,
+};
 use crate::people::grant::{self, GrantStanding};
 use crate::people::later;
 use crate::people::refresh::{Family, Policy, RefreshVerdict};
@@ -58,7 +59,7 @@ pub fn introspect<'a>(
         _ => audience(caller, token, &apis),
     };
     Ok(PersonIntrospection {
-        token: Introspection::of(token, audiences, person::join(&shown)),
+        token: Introspection::of(token, audiences, person_scope::join(&shown)),
         sid: active.claims.sid,
         auth_time: active.claims.auth_time.as_second(),
         acr: active.claims.acr.as_deref(),
@@ -96,7 +97,7 @@ pub struct RefreshIntrospection {
 #[derive(Clone, Debug)]
 pub struct Refresh<'a> {
     /// The authenticated caller.
-    pub caller: Client<'a>,
+    pub caller: PersonClient<'a>,
     /// The family, and what the token means for it. Asking changes nothing.
     pub family: &'a Family,
     /// What `people::refresh` says of the token.
@@ -162,7 +163,7 @@ pub fn introspect_refresh(
         iss: client.identity.record.issuer.as_ref().to_owned(),
         sub: person.subject.to_owned(),
         client_id: client.client.record.client_id.as_ref().to_owned(),
-        scope: person::join(scopes),
+        scope: person_scope::join(scopes),
         iat: family.rotated_at.as_second(),
         exp: end.min(grant.expires_at).as_second(),
         sid: grant.session,

@@ -11,24 +11,27 @@ use super::access_token::{self, Inactive};
 use super::authorize::claims::ClaimsRequest;
 use super::bearer::Unusable;
 use super::enforcement::{self, admit};
-use super::grants::person::{Client, IdTokenContent};
 use super::id_token::Hint;
 use super::id_token::tests::{ISSUER, sign_in};
-use super::person::testing::{ALICE, alice};
-use super::person::{ApiScope, Barred, Person, PersonScope, StandardScope, still_held};
 use super::person_introspection::{Refresh, introspect, introspect_refresh};
 use super::person_revocation::{self, Decision};
 use super::person_token::{ActivePerson, Joined, PersonToken, claims, judge};
 use super::userinfo::{self, Denial};
+use crate::directory::judge::person::testing::{ALICE, alice};
+use crate::directory::judge::person_scope::still_held;
 use crate::directory::tables::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
-use crate::directory::{AcceptedClient, Invalid, ObjectKey};
+use crate::directory::{
+    AcceptedClient, ApiScope, Barred, Invalid, ObjectKey, Person, PersonClient, PersonScope,
+    StandardScope,
+};
 use crate::people::account::{Account, AccountId};
 use crate::people::grant::{Client as GrantClient, Ended, Grant, GrantStanding};
 use crate::people::refresh::{
     self, Family, KeyMaterial, Policy, RefreshKeys, RefreshVerdict, Rotation, Token,
 };
 use crate::people::testing;
+use crate::resources::{ConsentPolicy, IdTokenContent};
 use crate::tokens::claims::{Audience, NoOtherKind, PrincipalKind, Scopes};
 use crate::tokens::reference::Prefix;
 use crate::tokens::{AccessTokenClaims, PersonAccessToken, PersonClaims, Released, SeededEntropy};
@@ -137,6 +140,7 @@ impl Case {
                 Some(PersonScope::Api(ApiScope {
                     granted,
                     claims: &[],
+                    ceiling: None,
                 }))
             })
         })
@@ -489,11 +493,12 @@ fn verdict(family: &Family, token: &Token) -> RefreshVerdict {
 
 fn refreshing<'a>(case: &'a Case, family: &'a Family, verdict: &'a RefreshVerdict) -> Refresh<'a> {
     Refresh {
-        caller: Client {
+        caller: PersonClient {
             accepted: client(&case.world, "blue.shop"),
             is_public: true,
             may_use_codes: true,
             may_refresh: true,
+            consent: ConsentPolicy::Remember,
             id_token_lifetime: SignedDuration::from_mins(5),
             id_token_claims: IdTokenContent::Standard,
         },

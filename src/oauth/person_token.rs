@@ -6,8 +6,10 @@
 use jiff::Timestamp;
 
 use super::access_token::{Active, Inactive, client_of};
-use super::person::{Barred, Person, PersonScope, StandardScope};
-use crate::directory::{AcceptedClient, Directory, GrantedScope, Invalid, ObjectKey, is_revoked};
+use crate::directory::{
+    AcceptedClient, Barred, Directory, GrantedScope, Invalid, ObjectKey, Person, PersonScope,
+    StandardScope, is_revoked,
+};
 use crate::people::grant::{Client, GrantStanding};
 use crate::tokens::claims::PrincipalKind;
 use crate::tokens::{AccessTokenClaims, PersonClaims, TokenId};
@@ -42,7 +44,7 @@ pub struct Joined<'a> {
     pub client_may_act: bool,
     /// The person, if the person may use the client now.
     pub person: Result<Person<'a>, Barred>,
-    /// The scopes of the token that the client and the person still have (see [`super::person::still_held`]).
+    /// The scopes of the token that the client and the person still have (see [`crate::directory::judge::person_scope::still_held`]).
     pub scopes: Vec<PersonScope<'a>>,
 }
 

@@ -11,9 +11,9 @@ use super::authorization::credentials;
 use super::authorize::claims::ClaimsRequest;
 use super::bearer::{self, Unusable};
 use super::grants::person::{allowed, wishes};
-use super::person::{PersonScope, StandardScope};
 use super::person_token::ActivePerson;
 use super::{ErrorCode, Form};
+use crate::directory::{PersonScope, StandardScope};
 use crate::tokens::Released;
 use crate::tokens::jwt::TokenType;
 

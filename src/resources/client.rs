@@ -9,8 +9,36 @@ use super::common::{
     AccessTokenType, Binding, Day, DurationString, IdentityRef, KeyRef, LastRotation, LocalRef,
     Moment, PreviousToken, Rotation, SigningAlgorithm, durations, is_default,
 };
+use super::interactive::{
+    ClientAccess, ClientRefreshTokens, ClientType, ConsentPolicy, Demand, IdTokenContent, Logout,
+    MinimumAcr, ResponseType,
+};
 use super::normal::{AUDIENCE_WORDS, audiences};
 use super::template::{OWN_CLIENT_KEYS, Template, client_template};
+use super::uri::{Origin, RedirectUri};
+use super::user::UserType;
+
+/// Message of the rule on the credentials of a public client.
+pub const PUBLIC_HAS_NO_SECRET: &str =
+    "a public client has no secret: remove authentication, or set type: Confidential";
+/// Message of the rule on the grants of a public client.
+pub const PUBLIC_IS_NO_MACHINE: &str = "ClientCredentials needs a secret, which a public client does not have: remove it, or set type: Confidential";
+/// Message of the rule on APIs that are public clients.
+pub const PUBLIC_IS_NO_API: &str = "resourceServer needs a secret for introspection, which a public client does not have: remove it, or set type: Confidential";
+/// Message of the rule on PKCE.
+pub const PUBLIC_NEEDS_PKCE: &str =
+    "a public client must use PKCE: remove pkce, or set type: Confidential";
+/// Message of the rule on redirect URIs.
+pub const REDIRECT_URIS_WITH_CODES: &str = "redirectUris is required with AuthorizationCode in grantTypes, and forbidden without: there people return with a code";
+/// Message of the rule on the grant of refresh tokens.
+pub const REFRESH_NEEDS_CODES: &str =
+    "RefreshToken needs AuthorizationCode in grantTypes: only the tokens of people are refreshed";
+/// Message of the rule on fields about people.
+pub const PEOPLE_NEED_CODES: &str = "responseTypes, postLogoutRedirectUris, allowedOrigins, backchannelLogout, frontchannelLogout, users, access, minimumAcr and maxAuthAge are about people, who need AuthorizationCode in grantTypes";
+/// Message of the rule on the options of refresh tokens.
+pub const END_NEEDS_REFRESH: &str = "refreshTokens needs RefreshToken in grantTypes";
+/// The rule with the message [`PEOPLE_NEED_CODES`].
+const PEOPLE_RULE: &str = "'AuthorizationCode' in self.grantTypes || !(has(self.responseTypes) || has(self.postLogoutRedirectUris) || has(self.allowedOrigins) || has(self.backchannelLogout) || has(self.frontchannelLogout) || has(self.users) || has(self.access) || has(self.minimumAcr) || has(self.maxAuthAge))";
 
 /// A client of an Identity (RFC 6749 section 2): how it authenticates, and what it may ask for.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -48,6 +76,16 @@ use super::template::{OWN_CLIENT_KEYS, Template, client_template};
 #[x_kube(validation = Rule::new("has(self.identityRef) == has(oldSelf.identityRef) && (!has(self.identityRef) || self.identityRef == oldSelf.identityRef)").message("identityRef is immutable: delete the OAuthClient and recreate it").field_path(".identityRef"))]
 #[x_kube(validation = Rule::new("has(self.clientId) == has(oldSelf.clientId) && (!has(self.clientId) || self.clientId == oldSelf.clientId)").message("clientId is immutable: create another OAuthClient and delete this one").field_path(".clientId"))]
 #[x_kube(validation = Rule::new("!has(self.clientId) || !self.clientId.matches('^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$')").message("clientId must not look like a UUID: UUIDs identify people").field_path(".clientId"))]
+#[x_kube(validation = Rule::new("self.type == oldSelf.type").message("type is immutable: create another OAuthClient and delete this one").field_path(".type"))]
+#[x_kube(validation = Rule::new("self.type != 'Public' || !has(self.authentication) || !has(self.authentication.secret)").message(PUBLIC_HAS_NO_SECRET).field_path(".authentication"))]
+#[x_kube(validation = Rule::new("self.type != 'Public' || !('ClientCredentials' in self.grantTypes)").message(PUBLIC_IS_NO_MACHINE).field_path(".grantTypes"))]
+#[x_kube(validation = Rule::new("self.type != 'Public' || !has(self.resourceServer)").message(PUBLIC_IS_NO_API).field_path(".resourceServer"))]
+#[x_kube(validation = Rule::new("self.type != 'Public' || self.pkce == 'Required'").message(PUBLIC_NEEDS_PKCE).field_path(".pkce"))]
+#[x_kube(validation = Rule::new("('AuthorizationCode' in self.grantTypes) == has(self.redirectUris)").message(REDIRECT_URIS_WITH_CODES).field_path(".redirectUris"))]
+#[x_kube(validation = Rule::new("!('RefreshToken' in self.grantTypes) || 'AuthorizationCode' in self.grantTypes").message(REFRESH_NEEDS_CODES).field_path(".grantTypes"))]
+#[x_kube(validation = Rule::new(PEOPLE_RULE).message(PEOPLE_NEED_CODES).field_path(".grantTypes"))]
+#[x_kube(validation = Rule::new("!has(self.refreshTokens) || 'RefreshToken' in self.grantTypes").message(END_NEEDS_REFRESH).field_path(".refreshTokens"))]
+#[x_kube(validation = Rule::new(durations(&["self.maxAuthAge"], "duration(self.maxAuthAge) >= duration('1m')")).message("maxAuthAge must be at least 1m").field_path(".maxAuthAge"))]
 pub struct OAuthClientSpec {
     /// Identity that serves the client. Immutable. Default: the installation's default Identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,6 +140,73 @@ pub struct OAuthClientSpec {
     /// Signature algorithm and lifetime of the client's access tokens.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tokens: ClientTokens,
+    /// Whether the client can keep a secret (RFC 6749 section 2.1). `Confidential`: a program on a server. `Public`:
+    /// one on the device of a person, such as a page, a mobile or a command-line application. Immutable. Default:
+    /// `Confidential`.
+    #[serde(default, rename = "type")]
+    pub type_: ClientType,
+    /// What an authorization response may contain. `Code`: a code. `CodeIDToken`: also an ID token. Default:
+    /// `[Code]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub response_types: Option<Vec<ResponseType>>,
+    /// URIs to which people return with a code: exactly these, except that a loopback URI (`http://127.0.0.1`,
+    /// `http://[::1]`, `http://localhost`) allows every port. Required with `AuthorizationCode` in `grantTypes`, and
+    /// forbidden otherwise. Example: `[https://shop.example.com/callback]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub redirect_uris: Option<Vec<RedirectUri>>,
+    /// URIs to which people may return after they signed out. Default: none. Example: `[https://shop.example.com/]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub post_logout_redirect_uris: Option<Vec<RedirectUri>>,
+    /// Origins of web pages that may call the token, userinfo, revocation and PAR endpoints as this client (CORS).
+    /// Default: none. Example: `[https://shop.example.com]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub allowed_origins: Option<Vec<Origin>>,
+    /// Where the servers tell the client that a session has ended (OpenID Connect Back-Channel Logout). Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backchannel_logout: Option<Logout>,
+    /// What the sign-out page loads in a frame (OpenID Connect Front-Channel Logout), on the host of a redirect URI.
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frontchannel_logout: Option<Logout>,
+    /// Options of the client's refresh tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_tokens: Option<ClientRefreshTokens>,
+    /// Whether the client must use PKCE (RFC 7636): `Required`, or `Optional` for a confidential client that cannot.
+    /// Default: `Required`.
+    #[serde(default = "Demand::required")]
+    pub pkce: Demand,
+    /// Whether the client must push its authorization requests (RFC 9126): `Required` or `Optional`. Default:
+    /// `Optional`.
+    #[serde(default = "Demand::optional")]
+    pub par: Demand,
+    /// When people are asked for consent. `Remember`: once for each scope. `Always`: each time. `Skip`: never, if the
+    /// Identity's `access.skipConsent` allows it. Default: `Remember`.
+    #[serde(default)]
+    pub consent: ConsentPolicy,
+    /// Types of the people that may use the client. Default: `[Internal]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub users: Option<Vec<UserType>>,
+    /// Which people may use the client. Default: all of the types in `users`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<ClientAccess>,
+    /// How strongly people must have signed in: `Pwd` (a password), `Mfa` (two factors) or `Phr` (a passkey). Default:
+    /// in any way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum_acr: Option<MinimumAcr>,
+    /// How long ago people may have signed in, at least `1m`. Default: no limit but that of the session. Example:
+    /// `8h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_auth_age: Option<DurationString>,
 }
 
 /// An OAuth grant, RFC 6749.
@@ -111,6 +216,10 @@ pub struct OAuthClientSpec {
 pub enum GrantType {
     /// The client credentials grant, RFC 6749 section 4.4.
     ClientCredentials,
+    /// The grant of authorization codes, RFC 6749 section 4.1.
+    AuthorizationCode,
+    /// The grant of refresh tokens, RFC 6749 section 6.
+    RefreshToken,
 }
 
 /// The API that a client represents.
@@ -188,6 +297,7 @@ pub enum ReferenceTokens {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(durations(&["self.accessTokenLifetime"], "duration(self.accessTokenLifetime) >= duration('1m')")).message("accessTokenLifetime must be at least 1m").field_path(".accessTokenLifetime"))]
+#[x_kube(validation = Rule::new(durations(&["self.idTokenLifetime"], "duration(self.idTokenLifetime) >= duration('1m') && duration(self.idTokenLifetime) <= duration('24h')")).message("idTokenLifetime must be between 1m and 24h").field_path(".idTokenLifetime"))]
 pub struct ClientTokens {
     /// Signature algorithm, one of the Identity's `signing.algorithms`. Default: the first of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -200,6 +310,14 @@ pub struct ClientTokens {
     /// `tokens.accessTokenType`. Example: `JWT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_type: Option<AccessTokenType>,
+    /// Lifetime of the client's ID tokens, `1m` to `24h`. Default: the Identity's `tokens.idTokenLifetime`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_token_lifetime: Option<DurationString>,
+    /// Which claims about the person an ID token has. `Standard`: those of `profile` and `email` only from the
+    /// userinfo endpoint. `Full`: those of every scope, for programs that read only the ID token, such as
+    /// kube-apiserver. Default: `Standard`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub id_token_claims: IdTokenContent,
 }
 
 /// What the operator observed of an OAuthClient.

@@ -37,6 +37,8 @@ pub const LABEL_CLIENT: &str = "symbolon.dev/client";
 /// Annotation that the operator changes on a Secret as a fence: a late write for the previous version can no longer
 /// land.
 pub const ANNOTATION_FENCE: &str = "symbolon.dev/fence";
+/// Annotation on a User that asks for an enrolment link. Each new value asks for a new one.
+pub const ANNOTATION_ENROLL: &str = "symbolon.dev/enroll";
 /// Annotation with the user that created a ServiceAccessToken, where an admission policy writes and guards it.
 pub const ANNOTATION_CREATED_BY: &str = "symbolon.dev/created-by";
 

@@ -7,8 +7,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::json;
 
+use super::announced::{Extent, PEOPLE, restrict};
 use super::common::{END_OF_TIME, MOMENT_WORDS};
-use super::{Credential, Identity, OAuthClient, Scope, ServiceAccessToken};
+use super::{Credential, Identity, OAuthClient, Scope, ServiceAccessToken, User};
 
 /// The kinds, in the order in which they are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,18 +19,45 @@ pub enum Kind {
     Scope,
     OAuthClient,
     ServiceAccessToken,
+    User,
     Credential,
 }
 
+/// The number of announced kinds.
+const ANNOUNCED: usize = Kind::WHOLE.len() - if PEOPLE { 0 } else { 1 };
+
 impl Kind {
-    /// All kinds.
-    pub const ALL: [Self; 5] = [
+    /// All kinds, announced or not.
+    pub const WHOLE: [Self; 6] = [
         Self::Identity,
         Self::Scope,
         Self::OAuthClient,
         Self::ServiceAccessToken,
+        Self::User,
         Self::Credential,
     ];
+
+    /// All announced kinds.
+    pub const ALL: [Self; ANNOUNCED] = {
+        let mut all = [Self::Credential; ANNOUNCED];
+        let (mut from, mut to) = (0, 0);
+        while from < Self::WHOLE.len() {
+            if PEOPLE || !matches!(Self::WHOLE[from], Self::User) {
+                all[to] = Self::WHOLE[from];
+                to += 1;
+            }
+            from += 1;
+        }
+        all
+    };
+
+    /// Returns the kinds that exist in an extent.
+    pub const fn within(extent: Extent) -> &'static [Self] {
+        match extent {
+            Extent::Announced => &Self::ALL,
+            Extent::Whole => &Self::WHOLE,
+        }
+    }
 
     /// Returns the name in manifests.
     pub const fn as_str(self) -> &'static str {
@@ -38,13 +66,20 @@ impl Kind {
             Self::Scope => "Scope",
             Self::OAuthClient => "OAuthClient",
             Self::ServiceAccessToken => "ServiceAccessToken",
+            Self::User => "User",
             Self::Credential => "Credential",
         }
     }
 
-    /// Returns the kind with this name.
+    /// Returns the announced kind with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+        Self::named(name, Extent::Announced)
+    }
+
+    /// Returns the kind with this name in an extent.
+    pub fn named(name: &str, extent: Extent) -> Option<Self> {
+        let mut kinds = Self::within(extent).iter();
+        kinds.find(|kind| kind.as_str() == name).copied()
     }
 
     /// Returns the plural in URLs and file names.
@@ -54,6 +89,7 @@ impl Kind {
             Self::Scope => "scopes",
             Self::OAuthClient => "oauthclients",
             Self::ServiceAccessToken => "serviceaccesstokens",
+            Self::User => "users",
             Self::Credential => "credentials",
         }
     }
@@ -65,18 +101,25 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// Returns the definition of one kind.
+/// Returns the definition of one kind, as it is announced.
 pub fn crd(kind: Kind) -> CustomResourceDefinition {
+    crd_within(kind, Extent::Announced)
+}
+
+/// Returns the definition of one kind in an extent.
+pub fn crd_within(kind: Kind, extent: Extent) -> CustomResourceDefinition {
     let mut crd = match kind {
         Kind::Identity => Identity::crd(),
         Kind::Scope => Scope::crd(),
         Kind::OAuthClient => OAuthClient::crd(),
         Kind::ServiceAccessToken => ServiceAccessToken::crd(),
+        Kind::User => User::crd(),
         Kind::Credential => Credential::crd(),
     };
     let labels = crd.metadata.labels.get_or_insert_default();
     labels.insert("app.kubernetes.io/name".to_owned(), "symbolon".to_owned());
     for schema in root_schemas(&mut crd) {
+        restrict(kind, schema, extent);
         describe(kind, schema);
         refuse_null(schema);
         if let Some(spec) = schema.properties.as_mut().and_then(|it| it.get_mut("spec")) {
@@ -89,7 +132,7 @@ pub fn crd(kind: Kind) -> CustomResourceDefinition {
     crd
 }
 
-/// Returns the definitions of all kinds.
+/// Returns the definitions of all announced kinds.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     Kind::ALL.into_iter().map(crd).collect()
 }

@@ -11,9 +11,11 @@ use super::common::{
 };
 use super::deployment::{Autoscaling, Mode, Network, PodOptions};
 use super::inherited::InheritedMetadata;
+use super::login::{Login, RefreshTokenOptions};
 use super::normal::{ISSUER_URL, ISSUER_URL_WORDS, ISSUER_WORDS, issuer, secure_issuer};
 use super::storage::Storage;
 use super::template::SecretMetadata;
+use super::theme::Theme;
 
 /// One token issuer (RFC 8414): which namespaces may use it, what their objects may ask for, and how it runs.
 /// Administrators create Identities.
@@ -83,6 +85,12 @@ pub struct IdentitySpec {
     /// stored.
     #[serde(default)]
     pub storage: Storage,
+    /// How people sign in.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub login: Login,
+    /// Name, logo and colours of the pages that people see.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub theme: Theme,
     /// How clients reach the pods, and which proxies are trusted.
     #[serde(default, skip_serializing_if = "is_default")]
     pub network: Network,
@@ -100,10 +108,17 @@ pub struct IdentitySpec {
 
 /// Which namespaces may use an Identity. By default only its own may.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Access {
     /// Namespaces whose OAuthClients and ServiceAccessTokens are served. Default: `from: Same`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub clients: Namespaces,
+    /// Namespaces whose OAuthClients may sign in people. Default: `from: Same`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub interactive_clients: Namespaces,
+    /// Namespaces whose OAuthClients may skip consent. Default: `from: Same`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub skip_consent: Namespaces,
     /// Namespaces whose Scopes are served. Default: `from: Same`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub scopes: Namespaces,
@@ -181,6 +196,22 @@ pub struct Limits {
     /// Limits of each namespace, the Identity's own included.
     #[serde(default, skip_serializing_if = "is_default")]
     pub per_namespace: PerNamespace,
+    /// Number of Users that are served; the oldest are served. Default: 2000.
+    #[serde(default = "users_2000")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub users: i64,
+    /// Claims about people that Scopes outside the Identity's namespace may release. Default: none. Example:
+    /// `[department]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(
+            length(min = 1, max = 128),
+            regex(pattern = r"^[A-Za-z_][A-Za-z0-9_.:/-]*$")
+        )
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub releasable_claims: Vec<String>,
 }
 
 impl Default for Limits {
@@ -191,6 +222,8 @@ impl Default for Limits {
             never_expiring_tokens: Permission::default(),
             secret_metadata: SecretMetadata::default(),
             per_namespace: PerNamespace::default(),
+            users: users_2000(),
+            releasable_claims: Vec::new(),
         }
     }
 }
@@ -238,6 +271,8 @@ impl Default for PerNamespace {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(durations(&["self.accessTokenLifetime"], "duration(self.accessTokenLifetime) >= duration('1m')")).message("accessTokenLifetime must be at least 1m").field_path(".accessTokenLifetime"))]
 #[x_kube(validation = Rule::new(durations(&["self.serviceTokenLifetime"], "duration(self.serviceTokenLifetime) >= duration('10m')")).message("serviceTokenLifetime must be at least 10m").field_path(".serviceTokenLifetime"))]
+#[x_kube(validation = Rule::new(durations(&["self.idTokenLifetime"], "duration(self.idTokenLifetime) >= duration('1m') && duration(self.idTokenLifetime) <= duration('24h')")).message("idTokenLifetime must be between 1m and 24h").field_path(".idTokenLifetime"))]
+#[x_kube(validation = Rule::new(durations(&["self.authorizationCodeLifetime"], "duration(self.authorizationCodeLifetime) >= duration('10s') && duration(self.authorizationCodeLifetime) <= duration('10m')")).message("authorizationCodeLifetime must be between 10s and 10m").field_path(".authorizationCodeLifetime"))]
 pub struct TokenOptions {
     /// Lifetime of access tokens, unless the client sets another one; at least `1m`. Default: `1h`.
     #[serde(default = "hours_1")]
@@ -261,6 +296,15 @@ pub struct TokenOptions {
     /// audiences of several namespaces. Default: `Single`.
     #[serde(default)]
     pub audience: AudienceMode,
+    /// Lifetime of ID tokens, unless the client sets another one: `1m` to `24h`. Default: `5m`.
+    #[serde(default = "minutes_5")]
+    pub id_token_lifetime: DurationString,
+    /// Lifetime of authorization codes, `10s` to `10m`. Default: `60s`.
+    #[serde(default = "seconds_60")]
+    pub authorization_code_lifetime: DurationString,
+    /// How refresh tokens last, and when they are replaced.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub refresh_token: RefreshTokenOptions,
 }
 
 impl Default for TokenOptions {
@@ -272,6 +316,9 @@ impl Default for TokenOptions {
             reference_prefix: prefix_sym(),
             scope_claim: ScopeClaim::default(),
             audience: AudienceMode::default(),
+            id_token_lifetime: minutes_5(),
+            authorization_code_lifetime: seconds_60(),
+            refresh_token: RefreshTokenOptions::default(),
         }
     }
 }
@@ -479,6 +526,12 @@ pub enum KeyPhase {
     Retiring,
 }
 
+fn seconds_60() -> DurationString {
+    "60s".into()
+}
+fn minutes_5() -> DurationString {
+    "5m".into()
+}
 fn hours_1() -> DurationString {
     "1h".into()
 }
@@ -502,6 +555,9 @@ const fn clients_200() -> i64 {
 }
 const fn tokens_1000() -> i64 {
     1000
+}
+const fn users_2000() -> i64 {
+    2000
 }
 const fn mints_600() -> i64 {
     600

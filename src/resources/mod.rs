@@ -7,6 +7,7 @@
 //! Conventions:
 //! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md>
 
+mod announced;
 mod client;
 mod common;
 mod crds;
@@ -14,23 +15,34 @@ mod credential;
 mod deployment;
 mod identity;
 mod inherited;
+mod interactive;
+mod login;
 mod managed;
 mod normal;
 mod scope;
 mod service_token;
 mod storage;
 mod template;
+mod theme;
+mod uri;
+mod user;
 
+pub use announced::Extent;
 pub use client::*;
 pub use common::*;
-pub use crds::{Kind, crd, crds, to_yaml};
+pub use crds::{Kind, crd, crd_within, crds, to_yaml};
 pub use credential::*;
 pub use deployment::*;
 pub use identity::*;
 pub use inherited::*;
+pub use interactive::*;
+pub use login::*;
 pub use managed::*;
 pub use normal::*;
 pub use scope::*;
 pub use service_token::*;
 pub use storage::*;
 pub use template::*;
+pub use theme::*;
+pub use uri::*;
+pub use user::*;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::common::{IdentityRef, Namespaces, is_default};
 use super::normal::{AUDIENCE_WORDS, VALUE_WORDS, audiences, value};
+use super::uri::Group;
 
 /// A scope value of an Identity (RFC 6749 section 3.3), with the audiences that understand it and the namespaces
 /// whose clients may have it.
@@ -22,6 +23,7 @@ use super::normal::{AUDIENCE_WORDS, VALUE_WORDS, audiences, value};
     derive = "PartialEq",
     selectable = ".spec.value",
     validation = Rule::new("oldSelf.hasValue() || has(self.spec.value) || !(self.metadata.name in ['openid', 'profile', 'email', 'address', 'phone', 'offline_access'])").optional_old_self(true).message("the default scope value would be a built-in one: set spec.value"),
+    validation = Rule::new("oldSelf.hasValue() || has(self.spec.value) || self.metadata.name != 'groups'").optional_old_self(true).message("the default scope value would be a built-in one: set spec.value"),
     printcolumn(name = "Value", type_ = "string", json_path = ".status.value"),
     printcolumn(name = "Identity", type_ = "string", json_path = ".status.identity"),
     printcolumn(name = "Clients", type_ = "integer", json_path = ".status.clients"),
@@ -45,6 +47,7 @@ use super::normal::{AUDIENCE_WORDS, VALUE_WORDS, audiences, value};
 #[x_kube(validation = Rule::new("has(self.identityRef) == has(oldSelf.identityRef) && (!has(self.identityRef) || self.identityRef == oldSelf.identityRef)").message("identityRef is immutable: delete the Scope and recreate it").field_path(".identityRef"))]
 #[x_kube(validation = Rule::new("has(self.value) == has(oldSelf.value) && (!has(self.value) || self.value == oldSelf.value)").message("value is immutable: create another Scope, move the clients to it and delete this one").field_path(".value"))]
 #[x_kube(validation = Rule::new("!has(self.value) || !(self.value in ['openid', 'profile', 'email', 'address', 'phone', 'offline_access'])").message("this scope value is built in, and every Identity has it: choose another").field_path(".value"))]
+#[x_kube(validation = Rule::new("!has(self.value) || self.value != 'groups'").message("this scope value is built in, and every Identity has it: choose another").field_path(".value"))]
 pub struct ScopeSpec {
     /// Identity that serves the Scope. Immutable. Default: the installation's default Identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,6 +104,31 @@ pub struct ScopeSpec {
     /// Namespaces whose clients may have this scope. Default: `from: Same`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub allowed_namespaces: Namespaces,
+    /// Which people a client may get the scope for. Default: all who may use the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub people: Option<ScopePeople>,
+    /// Claims about the person that tokens with the scope have: names of `attributes` of Users, or `name`,
+    /// `preferred_username`, `email`, `email_verified` and `groups`. Outside the Identity's namespace its
+    /// `limits.releasableClaims` must list them. Default: none. Example: `[department]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(
+            length(min = 1, max = 128),
+            regex(pattern = r"^[A-Za-z_][A-Za-z0-9_.:/-]*$")
+        )
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub claims: Vec<String>,
+}
+
+/// Which people a client may get a scope for.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+pub struct ScopePeople {
+    /// Groups of which the person must be in one. With `[]`, the scope is for machines alone. Example: `[buyers]`.
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub groups: Vec<Group>,
 }
 
 /// Whether a token gets a scope that its request does not name.

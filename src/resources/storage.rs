@@ -25,7 +25,7 @@ pub struct Storage {
 }
 
 /// Kind of storage.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Hash)]
 #[allow(missing_docs, reason = "described at Storage::type_")]
 pub enum StorageType {
     #[default]

@@ -28,10 +28,7 @@ pub(super) fn preflight(app: &State, headers: &HeaderMap) -> Response {
         headers: text(ACCESS_CONTROL_REQUEST_HEADERS),
     };
     let snapshot = app.publisher().current();
-    let is_listed = |origin: &str| {
-        let (directory, identity) = (snapshot.directory(), snapshot.identity());
-        snapshot.registry().lists_origin(directory, identity, origin)
-    };
+    let is_listed = |origin: &str| snapshot.registry().lists_origin(origin);
     let mut response = reply::empty(StatusCode::NO_CONTENT);
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Origin"));
@@ -84,11 +81,10 @@ impl Reader {
         };
         headers.insert(VARY, HeaderValue::from_static("Origin"));
         let is_listed = |origin: &str| {
-            let (directory, identity) = (snapshot.directory(), snapshot.identity());
             let registered = client
                 .get()
-                .and_then(|client| snapshot.registry().client(directory, identity, client));
-            registered.is_some_and(|client| client.allowed_origins.contains(&origin))
+                .and_then(|client| snapshot.registry().client(client));
+            registered.is_some_and(|client| client.lists_origin(origin))
         };
         let allowed = answer(Sharing::Registered, origin.to_str().ok(), is_listed);
         if allowed.is_some() {

@@ -446,6 +446,7 @@ fn of_kinds(sizes: &Sizes) -> [(Kind, usize); Kind::ALL.len()] {
             Kind::Scope => sizes.scopes,
             Kind::OAuthClient => sizes.clients,
             Kind::ServiceAccessToken => sizes.service_tokens,
+            Kind::User => sizes.users,
             Kind::Credential => sizes.credentials,
         };
         (kind, count)
@@ -581,6 +582,7 @@ mod tests {
                 scopes: 2,
                 clients: 3,
                 service_tokens: 4,
+                users: 6,
                 credentials: 5,
             },
             tokens: Census {

@@ -255,7 +255,7 @@ impl Call {
         let (directory, identity) = (snapshot.directory(), snapshot.identity());
         let is_public = |client: &AcceptedClient<'_>| {
             let client_id = &client.client.record.client_id;
-            let registered = snapshot.registry().client(directory, identity, client_id);
+            let registered = snapshot.registry().client(client_id);
             registered.is_some_and(|registered| registered.client.is_public)
         };
         let authorization = self.authorization();

@@ -15,12 +15,12 @@ use tracing::Instrument as _;
 
 use super::origin::{request_id, traceparent};
 use super::request::{Arrival, Call};
+use super::routes::people;
 use super::snapshot::{ServedDocument, Site};
 use super::state::State;
-use super::routes::people;
 use super::{cross_origin as pages, reply, routes};
-use crate::oauth::cors::Sharing;
 use crate::oauth::Refusal;
+use crate::oauth::cors::Sharing;
 use crate::oauth::endpoint::{Endpoint, EndpointPath, Methods};
 use crate::telemetry::traces;
 
@@ -45,19 +45,22 @@ impl Routes {
 
 fn router(path: &str) -> Router {
     // Without people, those endpoints answer as if they did not exist.
-    Endpoint::ALL.iter().copied().fold(Router::new(), |routes, endpoint| {
-        let handler = handler(endpoint);
-        let own = endpoint.path(path);
-        match endpoint.place() {
-            EndpointPath::BelowIssuer(_) | EndpointPath::BeforeIssuer(_) => {
-                routes.route(&own, handler)
+    Endpoint::ALL
+        .iter()
+        .copied()
+        .fold(Router::new(), |routes, endpoint| {
+            let handler = handler(endpoint);
+            let own = endpoint.path(path);
+            match endpoint.place() {
+                EndpointPath::BelowIssuer(_) | EndpointPath::BeforeIssuer(_) => {
+                    routes.route(&own, handler)
+                }
+                EndpointPath::Subtree(_) => [format!("{own}/{{*rest}}"), format!("{own}/"), own]
+                    .iter()
+                    .fold(routes, |routes, path| routes.route(path, handler.clone())),
+                EndpointPath::Elsewhere => routes.fallback_service(handler),
             }
-            EndpointPath::Subtree(_) => [format!("{own}/{{*rest}}"), format!("{own}/"), own]
-                .iter()
-                .fold(routes, |routes, path| routes.route(path, handler.clone())),
-            EndpointPath::Elsewhere => routes.fallback_service(handler),
-        }
-    })
+        })
 }
 
 /// Returns the handler of an endpoint.

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use super::early_revocations::{EarlyRevocation, EarlyRevocations, NotRemembered, Seen};
 use super::gateway::{self, ServedGateway};
 use super::metrics::KeyPhaseLabel;
-use super::people::registry::{NoPeople, Registry, Rules};
+use super::people::registry::Registry;
 use super::people::site::PeopleSite;
 use crate::directory::tables::record::IdentityRecord;
 use crate::directory::{Cidr, Directory, ObjectKey, Settings};
@@ -38,7 +38,6 @@ pub struct Snapshot {
     ring: Arc<KeyRing>,
     site: Option<Arc<Site>>,
     had_keys: bool,
-    registry: Arc<dyn Registry>,
 }
 
 impl Snapshot {
@@ -68,8 +67,8 @@ impl Snapshot {
     }
 
     /// Returns what resources say about people.
-    pub fn registry(&self) -> &dyn Registry {
-        &*self.registry
+    pub const fn registry(&self) -> Registry<'_> {
+        Registry::new(&self.directory, &self.identity)
     }
 
     /// Returns whether some key has been able to sign since the server started. The server stays ready when later no
@@ -141,20 +140,14 @@ impl Site {
         trusted.any(|range| range.contains(address))
     }
 
-    fn new(
-        identity: &IdentityRecord,
-        ring: &Arc<KeyRing>,
-        rules: Option<Rules>,
-    ) -> Result<Self, BadSite> {
+    fn new(identity: &IdentityRecord, ring: &Arc<KeyRing>) -> Result<Self, BadSite> {
         let issuer = &identity.issuer;
         let (_, path) = endpoint::split(issuer);
         let algorithms = algorithms(identity);
         let default_algorithm = ring.default_algorithm(&algorithms);
         let signs = |it: &Algorithm| algorithms.contains(it) || default_algorithm == Some(*it);
         let can_sign = ring.algorithms().filter(signs);
-        let people = rules.and_then(|rules| {
-            PeopleSite::new(issuer, identity.reference_prefix, rules).map(Arc::new)
-        });
+        let people = PeopleSite::new(identity).map(Arc::new);
         let ui_locales = Language::ALL.map(Language::tag);
         let acr_values = [Acr::Pwd.as_str(), Acr::Pwd.uri()];
         let told = people.is_some().then_some(discovery::People {
@@ -162,8 +155,7 @@ impl Site {
             acr_values: &acr_values,
             signs_userinfo: true,
         });
-        let documents =
-            discovery::documents(issuer, can_sign, told).map_err(|_| BadSite)?;
+        let documents = discovery::documents(issuer, can_sign, told).map_err(|_| BadSite)?;
         let challenge = format!(r#"Basic realm="{issuer}", charset="UTF-8""#);
         let gateways = identity.gateways.iter().map(|(name, gateway)| {
             let gateway = ServedGateway::new(issuer, gateway).map_err(|_| BadSite)?;
@@ -196,9 +188,9 @@ impl Site {
     }
 
     /// Returns whether [`Site::new`] would create the same site again.
-    fn is_of(&self, identity: &IdentityRecord, ring: &Arc<KeyRing>, rules: Option<&Rules>) -> bool {
+    fn is_of(&self, identity: &IdentityRecord, ring: &Arc<KeyRing>) -> bool {
         Arc::ptr_eq(&self.ring, ring)
-            && self.people.as_ref().map(|people| &people.rules) == rules
+            && PeopleSite::is_same(self.people.as_deref(), identity)
             && self.issuer == identity.issuer
             && self.max_staleness == identity.max_staleness
             && self.when_stale == identity.when_stale
@@ -249,7 +241,6 @@ struct Draft {
     early: EarlyRevocations,
     /// Whether a task records early revocations.
     is_recording: bool,
-    registry: Arc<dyn Registry>,
 }
 
 impl Publisher {
@@ -274,7 +265,6 @@ impl Publisher {
             had_keys: false,
             early: EarlyRevocations::default(),
             is_recording: false,
-            registry: Arc::new(NoPeople),
         };
         Ok(Self {
             current: ArcSwap::from_pointee(draft.snapshot()),
@@ -338,13 +328,6 @@ impl Publisher {
     /// Waits until a change brings a token that was revoked before.
     pub(super) async fn early_arrival(&self) {
         self.early_seen.notified().await;
-    }
-
-    /// Replaces what says who people are.
-    pub(super) fn set_registry(&self, registry: Arc<dyn Registry>) {
-        let mut draft = self.draft();
-        draft.registry = registry;
-        self.publish(&mut draft);
     }
 
     /// Replaces the signing keys.
@@ -449,16 +432,9 @@ impl Draft {
 
     fn settle_site(&mut self) {
         let served = self.directory.served_identity(&self.identity).ok();
-        self.site = served.and_then(|served| {
-            let rules = self.registry.rules(served.record);
-            match &self.site {
-                Some(site) if site.is_of(served.record, &self.ring, rules.as_ref()) => {
-                    Some(Arc::clone(site))
-                }
-                _ => Site::new(served.record, &self.ring, rules)
-                    .ok()
-                    .map(Arc::new),
-            }
+        self.site = served.and_then(|served| match &self.site {
+            Some(site) if site.is_of(served.record, &self.ring) => Some(Arc::clone(site)),
+            _ => Site::new(served.record, &self.ring).ok().map(Arc::new),
         });
         let site = self.site.as_ref();
         self.had_keys |= site.is_some_and(|site| site.default_algorithm.is_some());
@@ -471,7 +447,6 @@ impl Draft {
             ring: Arc::clone(&self.ring),
             site: self.site.clone(),
             had_keys: self.had_keys,
-            registry: Arc::clone(&self.registry),
         }
     }
 }

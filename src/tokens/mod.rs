@@ -21,6 +21,7 @@ pub mod reference;
 pub mod sealed_value;
 pub mod secret_string;
 pub mod size;
+pub mod subject;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::AccessTokenClaims;

@@ -34,6 +34,7 @@ impl Change {
             Kind::ServiceAccessToken => {
                 Row::ServiceToken(Box::new(admit::service_token(raw, settings)?))
             }
+            Kind::User => Row::User(Box::new(admit::user(raw, settings)?)),
             Kind::Credential => return None,
         };
         Some(Self::Upsert(row))

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::faults::Faults;
 use super::raw::decode;
 use super::secret::annotation;
-use crate::directory::admit::{inherited, volume};
+use crate::directory::admit::{inherited, login, theme, volume};
 use crate::directory::settings::Settings;
 use crate::directory::tables::intern;
 use crate::directory::tables::record::{GatewayRecord, IdentityRecord, NameGrants};
@@ -19,9 +19,9 @@ use crate::directory::values::issuer::canonical;
 use crate::directory::values::normal::is_normal_issuer;
 use crate::directory::{Cidr, Problem};
 use crate::resources::{
-    ANNOTATION_ROTATE_KEYS, Access, Autoscaling, DurationString, Gateway, ISSUER_WORDS, Identity,
-    IdentitySpec, Kind, Mode, Network, Permission, RESERVED_ANNOTATIONS, RESERVED_LABELS,
-    SecretMetadata, Signing,
+    ANNOTATION_ROTATE_KEYS, Access, Autoscaling, Availability, DurationString, Gateway,
+    ISSUER_WORDS, Identity, IdentitySpec, Kind, Mode, Network, Permission, RESERVED_ANNOTATIONS,
+    RESERVED_LABELS, SecretMetadata, Signing,
 };
 use crate::tokens::Prefix;
 
@@ -31,7 +31,7 @@ use crate::tokens::Prefix;
     reason = "the record has a line for each field"
 )]
 pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord, Vec<Problem>> {
-    let identity: Identity = decode(Kind::Identity, raw)?;
+    let identity: Identity = decode(Kind::Identity, raw, settings.extent)?;
     let mut faults = Faults::default();
     let IdentitySpec {
         issuer,
@@ -45,6 +45,8 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord,
         inherited_metadata,
         mode,
         storage,
+        login,
+        theme,
         network,
         replicas,
         autoscaling,
@@ -135,6 +137,23 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord,
         max_staleness,
         when_stale: staleness.when_exceeded,
         revoke_issued_before: revoke_issued_before.map(|moment| moment.0),
+        storage: storage.type_,
+        has_passwords: login.password == Availability::Enabled,
+        sessions: login::sessions(&mut faults, &login.sessions),
+        interactive_clients: faults.namespaces(
+            "/spec/access/interactiveClients",
+            &access.interactive_clients,
+        ),
+        skip_consent: faults.namespaces("/spec/access/skipConsent", &access.skip_consent),
+        max_users: usize::try_from(limits.users).unwrap_or_default(),
+        releasable_claims: intern::texts(&limits.releasable_claims).into(),
+        id_token_lifetime: login::id_token_lifetime(&mut faults, &tokens.id_token_lifetime),
+        authorization_code_lifetime: login::code_lifetime(
+            &mut faults,
+            &tokens.authorization_code_lifetime,
+        ),
+        refresh: login::refresh(&mut faults, &tokens.refresh_token),
+        theme: Box::new(theme::record(&mut faults, theme)),
     };
     faults.finish(record)
 }

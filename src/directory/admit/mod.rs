@@ -14,12 +14,16 @@ mod credential;
 mod faults;
 mod identity;
 mod inherited;
+mod interactive;
+mod login;
 mod oauth_client;
 mod raw;
 mod scope;
 mod secret;
 mod service_access_token;
+mod theme;
 pub mod transition;
+mod user;
 pub mod volume;
 
 use serde_json::Value;
@@ -27,7 +31,7 @@ use serde_json::Value;
 use super::Problem;
 use super::settings::Settings;
 use super::tables::record::{
-    ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
+    ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord, UserRecord,
 };
 use crate::resources::{Credential, Kind};
 pub use credential::credential;
@@ -53,6 +57,11 @@ pub fn service_token(raw: &Value, settings: &Settings) -> Option<Object<ServiceT
     object(raw, service_access_token::record(raw, settings))
 }
 
+/// Admits a User.
+pub fn user(raw: &Value, settings: &Settings) -> Option<Object<UserRecord>> {
+    object(raw, user::record(raw, settings))
+}
+
 /// Returns what is wrong with one raw object by the rules that need nothing but the object.
 pub fn problems(kind: Kind, raw: &Value, settings: &Settings) -> Vec<Problem> {
     match kind {
@@ -60,7 +69,8 @@ pub fn problems(kind: Kind, raw: &Value, settings: &Settings) -> Vec<Problem> {
         Kind::Scope => scope::record(raw, settings).err(),
         Kind::OAuthClient => oauth_client::record(raw, settings).err(),
         Kind::ServiceAccessToken => service_access_token::record(raw, settings).err(),
-        Kind::Credential => decode::<Credential>(kind, raw).err(),
+        Kind::User => user::record(raw, settings).err(),
+        Kind::Credential => decode::<Credential>(kind, raw, settings.extent).err(),
     }
     .unwrap_or_default()
 }

@@ -7,17 +7,18 @@ use kube::core::ObjectMeta;
 use serde_json::Value;
 
 use super::faults::Faults;
+use super::interactive;
 use super::raw::{decode, identity_of};
 use super::secret::{for_issuing, rotation_request};
 use crate::directory::Problem;
 use crate::directory::settings::Settings;
 use crate::directory::tables::intern;
 use crate::directory::tables::record::{ClientRecord, RotationRecord, SecretRecord};
-use crate::resources::{ClientSecret, Kind, OAuthClient, OAuthClientSpec, OwnerKind};
+use crate::resources::{ClientSecret, ClientType, Kind, OAuthClient, OAuthClientSpec, OwnerKind};
 
 /// Admits an OAuthClient.
 pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ClientRecord, Vec<Problem>> {
-    let client: OAuthClient = decode(Kind::OAuthClient, raw)?;
+    let client: OAuthClient = decode(Kind::OAuthClient, raw, settings.extent)?;
     let mut faults = Faults::default();
     let OAuthClientSpec {
         identity_ref,
@@ -31,6 +32,8 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ClientRecord, V
         system_user,
         reference_tokens,
         tokens,
+        type_,
+        ..
     } = &client.spec;
     let namespace = client.metadata.namespace.as_deref().unwrap_or_default();
     let name = client.metadata.name.as_deref().unwrap_or_default();
@@ -89,6 +92,7 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ClientRecord, V
         "/metadata/name",
         "the default client id would be longer than 255 characters: set spec.clientId",
     );
+    let interactive = interactive::record(&mut faults, &client.spec);
     let record = ClientRecord {
         identity: identity_of(identity_ref.as_ref(), namespace, settings),
         client_id: intern::text(&client_id),
@@ -109,6 +113,8 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ClientRecord, V
         access_token_type: tokens.access_token_type.map(Into::into),
         secret: client_secret(secret, rotation, &client.metadata, settings),
         secret_lifetime,
+        is_public: *type_ == ClientType::Public,
+        interactive,
     };
     faults.finish(record)
 }

@@ -3,18 +3,20 @@
 use serde_json::Value;
 
 use super::faults::Faults;
+use super::interactive::groups;
 use super::raw::{decode, identity_of};
 use crate::directory::Problem;
-use crate::directory::names::built_in::BUILT_IN_SCOPES;
+use crate::directory::names::built_in::is_built_in;
 use crate::directory::settings::Settings;
 use crate::directory::tables::intern;
 use crate::directory::tables::record::ScopeRecord;
 use crate::directory::values::normal::is_normal_value;
 use crate::resources::{Kind, RequestPolicy, Scope, ScopeSpec, VALUE_WORDS};
+use crate::tokens::person_claims::is_protocol_claim;
 
 /// Admits a Scope.
 pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ScopeRecord, Vec<Problem>> {
-    let scope: Scope = decode(Kind::Scope, raw)?;
+    let scope: Scope = decode(Kind::Scope, raw, settings.extent)?;
     let mut faults = Faults::default();
     let ScopeSpec {
         identity_ref,
@@ -26,10 +28,12 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ScopeRecord, Ve
         request_policy,
         disabled,
         allowed_namespaces,
+        people,
+        claims,
     } = &scope.spec;
     let namespace = scope.metadata.namespace.as_deref().unwrap_or_default();
     let name = scope.metadata.name.as_deref().unwrap_or_default();
-    let built_in = |value: &str| BUILT_IN_SCOPES.contains(&value);
+    let built_in = |value: &str| is_built_in(value, settings.extent);
     faults.require(
         !value.as_deref().is_some_and(built_in),
         "/spec/value",
@@ -46,6 +50,13 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ScopeRecord, Ve
         VALUE_WORDS,
     );
     faults.audiences("/spec/audiences", audiences);
+    for (index, claim) in claims.iter().enumerate() {
+        faults.require(
+            !is_protocol_claim(claim),
+            &format!("/spec/claims/{index}"),
+            "this claim has a meaning in the protocol, and no scope can release it: remove it",
+        );
+    }
     let default_length = namespace.len() + 1 + name.len();
     faults.require(
         value.is_some() || default_length <= 128,
@@ -72,6 +83,8 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ScopeRecord, Ve
         on_request: *request_policy == RequestPolicy::OnRequest,
         disabled: *disabled,
         allowed: faults.namespaces("/spec/allowedNamespaces", allowed_namespaces),
+        groups: people.as_ref().map(|people| groups(Some(&people.groups))),
+        claims: intern::texts(claims).into(),
     };
     faults.finish(record)
 }

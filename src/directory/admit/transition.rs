@@ -19,6 +19,12 @@ pub fn problems(kind: Kind, old: &Value, new: &Value) -> Vec<Problem> {
             refuse(path, message);
         }
     }
+    if kind == Kind::OAuthClient && client_type(old) != client_type(new) {
+        refuse(
+            "/spec/type",
+            "type is immutable: create another OAuthClient and delete this one",
+        );
+    }
     if kind == Kind::Identity {
         for message in volume::changed(old, new) {
             refuse("/spec/storage/sqlite", message);
@@ -33,7 +39,7 @@ pub fn problems(kind: Kind, old: &Value, new: &Value) -> Vec<Problem> {
                 "a revoked token stays revoked: delete the ServiceAccessToken and recreate it",
             );
         }
-        Kind::Identity if moves_back(old, new, "/spec/revokeIssuedBefore") => {
+        Kind::Identity | Kind::User if moves_back(old, new, "/spec/revokeIssuedBefore") => {
             refuse(
                 "/spec/revokeIssuedBefore",
                 "revokeIssuedBefore can only move forward: it cannot be removed or set to an earlier time",
@@ -74,6 +80,16 @@ const fn immutable(kind: Kind) -> &'static [(&'static str, &'static str)] {
                 "clientId is immutable: create another OAuthClient and delete this one",
             ),
         ],
+        Kind::User => &[
+            (
+                "/spec/identityRef",
+                "identityRef is immutable: delete the User and recreate it",
+            ),
+            (
+                "/spec/subject",
+                "subject is immutable: applications know the person by it",
+            ),
+        ],
         Kind::ServiceAccessToken => &[(
             "/spec/clientRef",
             "clientRef is immutable: create another ServiceAccessToken and delete this one",
@@ -83,6 +99,12 @@ const fn immutable(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("/spec/owner", "owner is immutable"),
         ],
     }
+}
+
+/// Returns the type of an OAuthClient. The API server fills in the default, and files may leave it out.
+fn client_type(object: &Value) -> &str {
+    let given = object.pointer("/spec/type").and_then(Value::as_str);
+    given.unwrap_or("Confidential")
 }
 
 fn is_true(object: &Value, path: &str) -> bool {

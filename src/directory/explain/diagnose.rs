@@ -7,7 +7,7 @@ use crate::directory::judge::served::AcceptedClient;
 use crate::directory::names::{client_id_prefix, scope_prefix};
 use crate::directory::schema::is_dns_label;
 use crate::directory::tables::record::{
-    ClientRecord, IdentityRecord, Object, SecretRecord, ServiceTokenRecord,
+    ClientRecord, IdentityRecord, Object, SecretRecord, ServiceTokenRecord, UserRecord,
 };
 use crate::directory::template::in_shell_form;
 use crate::directory::values::duration::format_duration;
@@ -32,6 +32,7 @@ impl Directory {
             Kind::ServiceAccessToken => self
                 .service_token(key)
                 .map(|object| self.of_service_token(object, now)),
+            Kind::User => self.user(key).map(|object| self.of_user(object, now)),
             Kind::Credential => None,
         }
         .unwrap_or_default()
@@ -73,6 +74,8 @@ impl Directory {
         problems.extend(self.secret_conflict(object));
         if let Ok(accepted) = self.accepted_client(object) {
             problems.extend(self.not_granted(&accepted));
+            problems.extend(self.interactive_problems(&accepted));
+            problems.extend(self.consent_is_asked(&accepted));
             problems.extend(beyond_ceiling(
                 accepted.client.record.access_token_lifetime,
                 accepted.identity.record.max_access_token_lifetime,
@@ -92,6 +95,37 @@ impl Directory {
             shell_placeholders(OwnerKind::OAuthClient, &record.secret, path)
         }));
         problems
+    }
+
+    fn of_user(&self, object: &Object<UserRecord>, now: Timestamp) -> Vec<Problem> {
+        let mut problems = self.user_problems(object);
+        problems.extend(object.record().into_iter().flat_map(|record| {
+            let ahead = record.revoke_issued_before.filter(|moment| now < *moment);
+            let ahead = ahead.map(|_| Problem::warning(Reason::Invalid, "/spec/revokeIssuedBefore", "this time is in the future: until then everything that the person is issued is refused"));
+            let over = record.not_after.filter(|end| *end <= now);
+            let over = over.map(|_| Problem::warning(Reason::Expired, "/spec/notAfter", "this time has passed, and the person can do nothing: move it, or delete the User"));
+            ahead.into_iter().chain(over)
+        }));
+        if let Some(record) = object.record() {
+            problems.extend(self.shared_address(object, record));
+        }
+        problems
+    }
+
+    /// Returns a warning if another User has the same address, so that nobody can sign in with it.
+    fn shared_address(&self, object: &Object<UserRecord>, record: &UserRecord) -> Option<Problem> {
+        let (identity, email) = (record.identity.as_ref()?, record.email.as_ref()?);
+        let mut others = self.users.by_address(identity, email);
+        let other = others.find(|other| other.key != object.key)?;
+        let message = format!(
+            "User {} has the same address, so that neither can sign in with it: each of them needs the username",
+            other.key
+        );
+        Some(Problem::warning(
+            Reason::ValueConflict,
+            "/spec/email",
+            message,
+        ))
     }
 
     fn of_service_token(
@@ -287,6 +321,7 @@ fn hasty_retirement(client: &AcceptedClient<'_>) -> Option<Problem> {
 /// Returns warnings about clients that can do nothing, which is rarely intended.
 fn idle_client(record: &ClientRecord) -> impl Iterator<Item = Problem> {
     let nothing = !record.may_use(GrantType::ClientCredentials)
+        && record.interactive.is_none()
         && record.audiences.is_empty()
         && record.reference_tokens == ReferenceTokens::None;
     let nothing = nothing.then(|| {

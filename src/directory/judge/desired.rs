@@ -180,6 +180,9 @@ impl Directory {
             Err(problems) => return Standing::Withheld(problems),
         };
         let record = client.client.record;
+        if record.is_public {
+            return Standing::NotWanted;
+        }
         let disabled = record.disabled.then(|| {
             let message = "the client is disabled: no secret is issued and none is accepted";
             Problem::error(Reason::Disabled, "/spec/disabled", message)

@@ -8,7 +8,13 @@ mod client;
 pub(super) mod desired;
 mod identity;
 mod namespace;
+pub mod person;
+pub mod person_client;
+pub mod person_scope;
 pub(super) mod scope;
 pub(super) mod served;
 mod service_token;
 pub mod token_size;
+pub mod user;
+#[cfg(test)]
+mod user_tests;

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::namespace::{audience_problems, not_held};
 use super::served::{AcceptedClient, GrantedScope, Served};
-use crate::directory::names::built_in::BUILT_IN_SCOPES;
+use crate::directory::judge::person_scope::StandardScope;
+use crate::directory::names::built_in::is_built_in;
 use crate::directory::names::{self, NameOwner};
 use crate::directory::tables::Directory;
 use crate::directory::tables::record::{IdentityRecord, Object, ScopeRecord};
 use crate::directory::{ObjectKey, Problem, Reason};
+use crate::resources::GrantType;
 
 impl Directory {
     /// Returns everything that is wrong with a Scope.
@@ -94,7 +96,10 @@ impl Directory {
         let namespace = &client.client.object.key.namespace;
         let scopes = client.client.record.scopes.iter().enumerate();
         let judge = |(index, value): (usize, &Arc<str>)| {
-            let (reason, message) = self.judge_scope(client.identity, namespace, value).err()?;
+            let (reason, message) = match standard_scope_of(client, value) {
+                Some(verdict) => verdict.err()?,
+                None => self.judge_scope(client.identity, namespace, value).err()?,
+            };
             Some(Problem::error(
                 reason,
                 format!("/spec/scopes/{index}"),
@@ -120,7 +125,7 @@ impl Directory {
                 self.owner_of_scope(identity.object, identity.record, value),
                 NameOwner::Contested(_)
             );
-            let message = if let Some(message) = built_in(value) {
+            let message = if let Some(message) = self.built_in(value) {
                 message
             } else if let Some(scope) = self.faulty_scope(key, value) {
                 format!(
@@ -169,6 +174,25 @@ impl Directory {
         Ok(GrantedScope { scope })
     }
 
+    /// Returns the message for a scope value that no Scope can have, where it is not granted.
+    pub(super) fn built_in(&self, value: &str) -> Option<String> {
+        let extent = self.settings().extent;
+        if !is_built_in(value, extent) {
+            return None;
+        }
+        Some(if !extent.has_people() {
+            format!(
+                "scope {value:?} is built in and is about people, who cannot sign in yet: remove it; a later release will have it"
+            )
+        } else if StandardScope::parse(value).is_some() {
+            format!(
+                "scope {value:?} is about people: only clients with AuthorizationCode in grantTypes can have it"
+            )
+        } else {
+            format!("scope {value:?} is reserved, and no client can have it: remove it")
+        })
+    }
+
     /// Returns the Scope with a fault whose name gives it `value` by default. The `spec.value` of a Scope with a fault
     /// is not kept, so it cannot be compared.
     fn faulty_scope(&self, identity: &ObjectKey, value: &str) -> Option<ObjectKey> {
@@ -180,12 +204,20 @@ impl Directory {
     }
 }
 
-/// Returns the message for a scope value that no Scope can have.
-pub(super) fn built_in(value: &str) -> Option<String> {
-    BUILT_IN_SCOPES.contains(&value).then(|| {
-        format!(
-            "scope {value:?} is built in and is about people, who cannot sign in yet: remove it; a later release will have it"
-        )
+/// Judges a standard scope of a client with the grant of authorization codes; `None` for anything else.
+fn standard_scope_of(
+    client: &AcceptedClient<'_>,
+    value: &str,
+) -> Option<Result<(), (Reason, String)>> {
+    let record = client.client.record;
+    let scope = StandardScope::parse(value).filter(|_| record.interactive.is_some())?;
+    let is_useless =
+        scope == StandardScope::OfflineAccess && !record.may_use(GrantType::RefreshToken);
+    Some(if is_useless {
+        let message = "scope \"offline_access\" asks for refresh tokens: add RefreshToken to grantTypes, or remove the scope";
+        Err((Reason::ScopeNotGranted, message.to_owned()))
+    } else {
+        Ok(())
     })
 }
 

@@ -41,6 +41,9 @@ pub enum Reason {
     Ready,
     Disabled,
     Revoked,
+    /// People need a store, and the Identity has none. Not in [`Self::ALL`] before everything about people is
+    /// announced.
+    StorageRequired,
 }
 
 /// What a [`Reason`] asks of people.
@@ -124,6 +127,7 @@ impl Reason {
             Self::Rotating => "Rotating",
             Self::RollingOut => "RollingOut",
             Self::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
+            Self::StorageRequired => "StorageRequired",
             Self::Ready => "Ready",
             Self::Disabled => "Disabled",
             Self::Revoked => "Revoked",
@@ -143,6 +147,7 @@ impl Reason {
             | Self::ReferenceTokensDisabled
             | Self::SystemUserMissing
             | Self::SecretNotFound
+            | Self::StorageRequired
             | Self::RateLimited => Class::Waiting,
             Self::Invalid
             | Self::UnsupportedValue

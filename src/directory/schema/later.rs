@@ -72,7 +72,10 @@ pub(super) fn value(field: &str, choices: &[&str], text: &str) -> Option<String>
     let later = LATER
         .iter()
         .find(|later| later.field == field && choices.contains(&later.now))?;
-    let mut values = later.values.iter();
+    let mut values = later
+        .values
+        .iter()
+        .filter(|(name, _)| !choices.contains(name));
     let is_later = values.any(|(name, registered)| same(name) || same(registered));
     is_later.then(|| "is not available yet, a later release will have it".to_owned())
 }

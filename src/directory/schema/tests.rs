@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::directory::Severity;
 use crate::directory::problem::suggest::Shown;
-use crate::resources::crds;
+use crate::resources::crd_within;
 
 const KNOWN_KEYWORDS: [&str; 18] = [
     "additionalProperties",
@@ -39,7 +39,7 @@ fn object(kind: &str, spec: &str) -> Value {
 
 /// Formats each problem as `<path> <reason>: <message>`.
 fn told(kind: Kind, object: &Value) -> Vec<String> {
-    validate(kind, object)
+    validate(kind, object, Extent::Announced)
         .iter()
         .map(|p| format!("{} {}: {}", p.path, p.reason, p.message))
         .collect()
@@ -51,7 +51,7 @@ fn a_name_that_the_user_chose_is_short_and_printable_in_messages() {
     for value in [json!(null), json!(1), json!("x".repeat(40_000))] {
         let mut object = client("{authentication: {secret: {template: {data: {}}}}}");
         object["spec"]["authentication"]["secret"]["template"]["data"][&name] = value;
-        let problems = validate(Kind::OAuthClient, &object);
+        let problems = validate(Kind::OAuthClient, &object, Extent::Announced);
         assert!(!problems.is_empty());
         for Problem { message, .. } in problems {
             assert!(message.len() < 200, "{message}");
@@ -429,12 +429,12 @@ fn problems_of_one_object_are_bounded() {
         .map(|n| (format!("f{n}"), Value::Null))
         .collect();
     let object = json!({"metadata": {"name": "x"}, "spec": fields});
-    assert_eq!(validate(Kind::Scope, &object).len(), 100);
+    assert_eq!(validate(Kind::Scope, &object, Extent::Announced).len(), 100);
 }
 
 #[test]
 fn every_keyword_of_our_definitions_is_one_that_is_judged() {
-    for definition in crds() {
+    for definition in Kind::WHOLE.map(|kind| crd_within(kind, Extent::Whole)) {
         let text = serde_json::to_value(&definition.spec.versions[0].schema).unwrap();
         keywords(&text["openAPIV3Schema"]["properties"]["spec"]);
     }
@@ -507,8 +507,8 @@ fn mutate(value: &mut Value, place: &mut usize, with: &Value) {
 proptest! {
     #[test]
     fn no_object_makes_it_panic(object in any_json()) {
-        for kind in Kind::ALL {
-            validate(kind, &object);
+        for kind in Kind::WHOLE {
+            validate(kind, &object, Extent::Whole);
         }
     }
 
@@ -519,7 +519,7 @@ proptest! {
               authentication: {secret: {lifetime: 720h, rotation: {policy: Auto}}}, tokens: {algorithm: ES256}}",
         );
         mutate(&mut object, &mut { place }, &with);
-        for problem in validate(Kind::OAuthClient, &object) {
+        for problem in validate(Kind::OAuthClient, &object, Extent::Announced) {
             let parent = problem.path.rsplit_once('/').map_or("", |(parent, _)| parent);
             prop_assert!(object.pointer(parent).is_some(), "{}", problem.path);
             prop_assert!(!problem.message.chars().any(|c| Shown(c).is_escaped()), "{}", problem.message);

@@ -6,9 +6,12 @@ pub(super) mod claims;
 mod imported;
 pub(super) mod intern;
 pub(super) mod namespaces;
+mod origins;
+pub(super) mod person_record;
 pub mod record;
 pub(super) mod secret_names;
 pub(super) mod table;
+pub(super) mod users;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -24,12 +27,14 @@ use ages::Ages;
 use claims::Claims;
 use imported::ImportedSecrets;
 use namespaces::Labels;
+use origins::Origins;
 use record::{
     ClientRecord, CredentialRecord, IdentityRecord, Object, OwnerRecord, ScopeRecord,
-    ServiceTokenRecord,
+    ServiceTokenRecord, UserRecord,
 };
 use secret_names::SecretNames;
 use table::Table;
+use users::Users;
 
 /// All objects that are served, and those that would be if they were valid.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +44,7 @@ pub struct Directory {
     pub(super) scopes: OrdMap<ObjectKey, Arc<Object<ScopeRecord>>>,
     pub(super) clients: Table<Object<ClientRecord>>,
     pub(super) service_tokens: Table<Object<ServiceTokenRecord>>,
+    pub(super) users: Users,
     pub(super) credentials: Table<CredentialRecord>,
     pub(super) namespaces: OrdMap<Arc<str>, Arc<Labels>>,
     /// Client ids and the objects that claim them.
@@ -55,6 +61,8 @@ pub struct Directory {
     service_token_ages: Ages<Arc<str>>,
     /// Names of Secrets and the objects that name them.
     pub(super) secret_names: SecretNames,
+    /// Origins that clients list.
+    origins: Origins,
 }
 
 /// A token id that a Credential records. In this order the Credentials of one Identity with one id form a range.
@@ -104,6 +112,7 @@ pub enum Row {
     Scope(Box<Object<ScopeRecord>>),
     Client(Box<Object<ClientRecord>>),
     ServiceToken(Box<Object<ServiceTokenRecord>>),
+    User(Box<Object<UserRecord>>),
     Credential(Box<CredentialRecord>),
 }
 
@@ -115,6 +124,7 @@ pub struct Sizes {
     pub scopes: usize,
     pub clients: usize,
     pub service_tokens: usize,
+    pub users: usize,
     pub credentials: usize,
 }
 
@@ -150,6 +160,7 @@ impl Directory {
             Change::Upsert(Row::ServiceToken(object)) => {
                 differs(self.service_token(&object.key), object)
             }
+            Change::Upsert(Row::User(object)) => differs(self.user(&object.key), object),
             Change::Upsert(Row::Credential(record)) => {
                 differs(self.credential(&record.key), record)
             }
@@ -157,6 +168,7 @@ impl Directory {
             Change::Delete(Kind::Scope, key) => self.scopes.contains_key(key),
             Change::Delete(Kind::OAuthClient, key) => self.clients.contains_key(key),
             Change::Delete(Kind::ServiceAccessToken, key) => self.service_tokens.contains_key(key),
+            Change::Delete(Kind::User, key) => self.user(key).is_some(),
             Change::Delete(Kind::Credential, key) => self.credentials.contains_key(key),
             Change::Namespace(name, labels) => self.labels(name) != Some(labels),
             Change::NamespaceGone(name) => self.namespaces.contains_key(name),
@@ -173,11 +185,13 @@ impl Directory {
             Change::Upsert(Row::Scope(object)) => self.put_scope(*object),
             Change::Upsert(Row::Client(object)) => self.put_client(*object),
             Change::Upsert(Row::ServiceToken(object)) => self.put_service_token(*object),
+            Change::Upsert(Row::User(object)) => self.users.insert(*object),
             Change::Upsert(Row::Credential(record)) => self.put_credential(*record),
             Change::Delete(Kind::Identity, key) => drop(self.identities.remove(&key)),
             Change::Delete(Kind::Scope, key) => self.remove_scope(&key),
             Change::Delete(Kind::OAuthClient, key) => self.remove_client(&key),
             Change::Delete(Kind::ServiceAccessToken, key) => self.remove_service_token(&key),
+            Change::Delete(Kind::User, key) => self.users.remove(&key),
             Change::Delete(Kind::Credential, key) => self.remove_credential(&key),
             Change::Namespace(name, labels) => drop(self.namespaces.insert(name, Arc::new(labels))),
             Change::NamespaceGone(name) => drop(self.namespaces.remove(&name)),
@@ -202,6 +216,7 @@ impl Directory {
         let object = Arc::new(object);
         self.client_claims.insert(&object);
         self.secret_names.insert(&object);
+        self.origins.insert(&object);
         if let Some(group) = client_group(&object) {
             self.client_ages.insert(group, &object);
         }
@@ -214,6 +229,7 @@ impl Directory {
                 self.client_ages.remove(&group, &object);
             }
             self.secret_names.remove(&object);
+            self.origins.remove(&object);
             self.client_claims.remove(&object);
         }
     }
@@ -332,6 +348,11 @@ impl Directory {
         self.service_tokens.get(key)
     }
 
+    /// Returns a User.
+    pub fn user(&self, key: &ObjectKey) -> Option<&Arc<Object<UserRecord>>> {
+        self.users.get(key)
+    }
+
     /// Returns a Credential.
     pub fn credential(&self, key: &ObjectKey) -> Option<&Arc<CredentialRecord>> {
         self.credentials.get(key)
@@ -357,6 +378,11 @@ impl Directory {
         self.service_tokens.values()
     }
 
+    /// Returns all Users.
+    pub fn users(&self) -> impl Iterator<Item = &Arc<Object<UserRecord>>> {
+        self.users.values()
+    }
+
     /// Returns all Credentials.
     pub fn credentials(&self) -> impl Iterator<Item = &Arc<CredentialRecord>> {
         self.credentials.values()
@@ -369,8 +395,14 @@ impl Directory {
             scopes: self.scopes.len(),
             clients: self.clients.len(),
             service_tokens: self.service_tokens.len(),
+            users: self.users.len(),
             credentials: self.credentials.len(),
         }
+    }
+
+    /// Returns whether some client of an Identity lists an origin in its `allowedOrigins`. A preflight names no client.
+    pub fn is_listed_origin(&self, identity: &ObjectKey, origin: &str) -> bool {
+        self.origins.contains(identity, origin)
     }
 
     /// Returns whether a client is within its namespace's quota at its Identity.

@@ -5,11 +5,16 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use super::person_record::{
+    AccessRecord, InteractiveRecord, LogoutRecord, RefreshSettings, SessionSettings, ThemeRecord,
+    UserRecord,
+};
 use crate::directory::template::secret_metadata::AllowedMetadata;
 use crate::directory::{Cidr, ObjectKey, Problem};
 use crate::resources::{
     AudienceMode, Cause, GrantType, InheritedMetadata, NamespacesFrom, OnSecretDeleted, OwnerKind,
-    ReferenceTokens, Retire, RotationPolicy, ScopeClaim, SigningAlgorithm, WhenExceeded,
+    ReferenceTokens, Retire, RotationPolicy, ScopeClaim, SigningAlgorithm, StorageType,
+    WhenExceeded,
 };
 use crate::tokens::jwt::TokenType;
 use crate::tokens::{Prefix, TokenHash, TokenId};
@@ -99,6 +104,28 @@ pub struct IdentityRecord {
     pub when_stale: WhenExceeded,
     /// Tokens and secrets issued before this time are refused.
     pub revoke_issued_before: Option<Timestamp>,
+    /// Where data about people is stored.
+    pub storage: StorageType,
+    /// Whether people sign in with a password.
+    pub has_passwords: bool,
+    /// How long people stay signed in.
+    pub sessions: SessionSettings,
+    /// Namespaces whose clients may sign in people.
+    pub interactive_clients: NamespaceRule,
+    /// Namespaces whose clients may skip consent.
+    pub skip_consent: NamespaceRule,
+    /// Quota of Users.
+    pub max_users: usize,
+    /// Claims that Scopes outside the Identity's namespace may release.
+    pub releasable_claims: Box<[Arc<str>]>,
+    /// Lifetime of an ID token whose client sets none.
+    pub id_token_lifetime: SignedDuration,
+    /// Lifetime of an authorization code.
+    pub authorization_code_lifetime: SignedDuration,
+    /// How refresh tokens last and rotate.
+    pub refresh: RefreshSettings,
+    /// How the pages look.
+    pub theme: Box<ThemeRecord>,
 }
 
 impl IdentityRecord {
@@ -182,6 +209,10 @@ pub struct ScopeRecord {
     pub disabled: bool,
     /// Namespaces whose clients may have the scope.
     pub allowed: NamespaceRule,
+    /// Groups of which a person must be in one to get the scope; `None` for all people.
+    pub groups: Option<Box<[Arc<str>]>>,
+    /// Claims about the person that the scope releases.
+    pub claims: Box<[Arc<str>]>,
 }
 
 /// A valid [`crate::resources::OAuthClient`].
@@ -215,6 +246,10 @@ pub struct ClientRecord {
     pub secret: SecretRecord,
     /// Lifetime of a client secret; `None` if it does not expire.
     pub secret_lifetime: Option<SignedDuration>,
+    /// Whether the client has no credentials (RFC 6749 section 2.1).
+    pub is_public: bool,
+    /// What the client says about people; `None` without the grant of authorization codes.
+    pub interactive: Option<Box<InteractiveRecord>>,
 }
 
 impl ClientRecord {

@@ -16,12 +16,19 @@ use crate::resources::OwnerKind;
 pub(in crate::directory) trait Owns {
     const KIND: OwnerKind;
     fn secret(&self) -> &SecretRecord;
+    /// Returns whether objects with this record have a Secret at all.
+    fn has_secret(&self) -> bool {
+        true
+    }
 }
 
 impl Owns for ClientRecord {
     const KIND: OwnerKind = OwnerKind::OAuthClient;
     fn secret(&self) -> &SecretRecord {
         &self.secret
+    }
+    fn has_secret(&self) -> bool {
+        !self.is_public
     }
 }
 
@@ -92,7 +99,8 @@ fn chosen<T: Owns>(object: &Object<T>) -> Option<Named> {
 
 /// Returns the name of the Secret that the operator writes for an object.
 pub(in crate::directory) fn written<T: Owns>(object: &Object<T>) -> Option<&Arc<str>> {
-    let secret = object.record()?.secret();
+    let record = object.record().filter(|record| record.has_secret())?;
+    let secret = record.secret();
     secret.existing_key.is_none().then_some(&secret.name)
 }
 

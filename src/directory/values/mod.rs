@@ -7,5 +7,7 @@ pub(super) mod duration;
 pub(super) mod issuer;
 pub(super) mod lifetime;
 pub mod listed;
+pub(super) mod names;
 pub(super) mod normal;
+mod pattern;
 mod token_type;

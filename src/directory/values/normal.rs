@@ -4,25 +4,8 @@
 //! takes it for team-b's. The patterns are those of the definitions, so that the API server and our own admission
 //! agree.
 
-use std::sync::OnceLock;
-
-use regex::Regex;
-
+use super::pattern::Pattern;
 use crate::resources::{ISSUER_FORM, NOT_NORMAL, URL_FORM};
-
-/// A pattern. One that does not compile would match nothing; a test checks that all compile.
-struct Pattern(OnceLock<Option<Regex>>, &'static str);
-
-impl Pattern {
-    const fn new(source: &'static str) -> Self {
-        Self(OnceLock::new(), source)
-    }
-
-    fn matches(&self, text: &str) -> bool {
-        let regex = self.0.get_or_init(|| Regex::new(self.1).ok());
-        regex.as_ref().is_some_and(|regex| regex.is_match(text))
-    }
-}
 
 static ISSUER: Pattern = Pattern::new(ISSUER_FORM);
 static URL: Pattern = Pattern::new(URL_FORM);

@@ -12,9 +12,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::request::AuthorizationRequest;
+use crate::directory::StandardScope;
 use crate::oauth::acr::Acr;
-use crate::oauth::person::StandardScope;
 use crate::oauth::{ErrorCode, OAuthError};
+use crate::resources::ConsentPolicy;
 use crate::tokens::TokenId;
 
 /// The scope value that asks for a refresh token (OpenID Connect Core section 11).
@@ -54,17 +55,6 @@ pub struct ClientPolicy {
     pub max_auth_age: Option<Duration>,
     /// Whether the client may use refresh tokens. Without it, `offline_access` is ignored.
     pub may_refresh: bool,
-}
-
-/// When a person is asked for consent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConsentPolicy {
-    /// Unless the person has allowed all requested scopes before.
-    Remember,
-    /// For each request.
-    Always,
-    /// Only if the request says `prompt=consent`.
-    Skip,
 }
 
 /// What the server found in `id_token_hint`.

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{ResponseMode, ReturnTo};
 use super::claims::ClaimsRequest;
-use crate::oauth::person::StandardScope;
+use crate::directory::StandardScope;
 use crate::oauth::pkce::{Challenge, NotAChallenge};
 use crate::oauth::{ErrorCode, Form, OAuthError, redirect_uri};
+use crate::resources;
 
 /// The largest number of values in a parameter that is a list. Further ones are ignored.
 const MAX_LISTED: usize = 16;
@@ -51,6 +52,15 @@ impl ResponseType {
         Self::ALL
             .into_iter()
             .find(|kind| kind.as_str().split(' ').eq(words.iter().copied()))
+    }
+}
+
+impl From<resources::ResponseType> for ResponseType {
+    fn from(registered: resources::ResponseType) -> Self {
+        match registered {
+            resources::ResponseType::Code => Self::Code,
+            resources::ResponseType::CodeIDToken => Self::CodeIdToken,
+        }
     }
 }
 

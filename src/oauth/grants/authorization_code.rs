@@ -6,8 +6,8 @@
 
 use jiff::Timestamp;
 
-use super::person::{self, Client, Holding, Parameters, REFUSED, Refused, UnsignedTokens};
-use crate::oauth::person::StandardScope;
+use super::person::{self, Holding, Parameters, REFUSED, Refused, UnsignedTokens};
+use crate::directory::{PersonClient, StandardScope};
 use crate::oauth::pkce::Challenge;
 use crate::oauth::{ErrorCode, Form, OAuthError};
 use crate::people::code::Use;
@@ -83,7 +83,7 @@ pub struct Redeemed {
 ///
 /// # Errors
 /// `unauthorized_client`.
-pub fn check_client(client: &Client<'_>) -> Result<(), OAuthError> {
+pub fn check_client(client: &PersonClient<'_>) -> Result<(), OAuthError> {
     if client.may_use_codes {
         return Ok(());
     }

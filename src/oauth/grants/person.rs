@@ -10,61 +10,37 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use crate::directory::judge::person_scope;
 use crate::directory::names::audience_owner;
 use crate::directory::tables::record::IdentityRecord;
-use crate::directory::{AcceptedClient, Served, audiences_of, is_revoked};
+use crate::directory::{
+    ApiScope, Barred, Person, PersonClient, PersonScope, Served, StandardScope, audiences_of,
+    is_revoked,
+};
 use crate::oauth::authorize::claims::{ClaimsRequest, RequestedClaim};
 use crate::oauth::id_token::{self, IdTokenClaims};
-use crate::oauth::person::{self, ApiScope, Barred, Person, PersonScope, SignIn, StandardScope};
+use crate::oauth::sign_in::SignIn;
 use crate::oauth::{ErrorCode, OAuthError, resource, scope};
 use crate::people::grant::Grant;
-use crate::resources::{AudienceMode, ScopeClaim};
+use crate::resources::{AudienceMode, IdTokenContent, ScopeClaim};
 use crate::tokens::claims::{Audience, NoOtherKind, PrincipalKind, Scopes};
 use crate::tokens::jwt::{self, TokenType};
 use crate::tokens::{
     AccessTokenClaims, Algorithm, Entropy, PersonAccessToken, PersonClaims, TokenId,
 };
 
-/// A client, as the grants of people see it.
-#[derive(Clone, Copy, Debug)]
-pub struct Client<'a> {
-    /// The client, authenticated as its registration demands.
-    pub accepted: AcceptedClient<'a>,
-    /// Whether it is public: it has no credentials (RFC 6749 section 2.1).
-    pub is_public: bool,
-    /// Whether it may use authorization codes.
-    pub may_use_codes: bool,
-    /// Whether it may use refresh tokens.
-    pub may_refresh: bool,
-    /// How long its ID tokens are valid.
-    pub id_token_lifetime: SignedDuration,
-    /// What its ID tokens say about the person.
-    pub id_token_claims: IdTokenContent,
-}
-
-/// Which claims of the granted scopes an ID token has, besides those that the parameter `claims` names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum IdTokenContent {
-    /// Those of every scope except `profile` and `email`, whose claims the userinfo endpoint releases (OpenID Connect
-    /// Core section 5.4).
-    #[default]
-    Standard,
-    /// Those of every scope: for clients that never call the userinfo endpoint, such as kube-apiserver.
-    Full,
-}
-
 /// What a grant stands for now.
 #[derive(Clone, Debug)]
 pub struct Holding<'a> {
     /// The client that presents a code or a refresh token of the grant.
-    pub client: Client<'a>,
+    pub client: PersonClient<'a>,
     /// The grant, which has not ended.
     pub grant: &'a Grant,
     /// The sign-in in which the person allowed it.
     pub sign_in: SignIn<'a>,
     /// The person, if the person may use the client now.
     pub person: Result<Person<'a>, Barred>,
-    /// The scopes of the grant that the client and the person still have (see [`person::still_held`]).
+    /// The scopes of the grant that the client and the person still have (see [`person_scope::still_held`]).
     pub scopes: Vec<PersonScope<'a>>,
     /// The claims that the authorization request asked for one by one.
     pub claims: &'a ClaimsRequest,
@@ -258,7 +234,7 @@ pub(super) fn issue(
         algorithm: record.algorithm.map(Algorithm::from),
         expires_in: lifetime.as_secs(),
         expires_at,
-        scope: person::join(&kept),
+        scope: person_scope::join(&kept),
         id_token: is_openid.then(|| id_token(holding, person, scopes, parameters.nonce, issued_at)),
     })
 }

@@ -3,67 +3,49 @@
 //! What a refresh token means for its family is decided in `people::refresh`. Here: the policy of a client, what a
 //! request says, and what a refresh gives. The scope never widens, and no refresh changes when the person signed in.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
-use super::person::{self, Client, Holding, Parameters, REFUSED, Refused, UnsignedTokens};
-use crate::oauth::person::{PersonScope, StandardScope};
+use super::person::{self, Holding, Parameters, REFUSED, Refused, UnsignedTokens};
+use crate::directory::tables::record::RefreshSettings;
+use crate::directory::{PersonClient, PersonScope, StandardScope};
 use crate::oauth::{ErrorCode, Form, OAuthError, redirect_uri, scope};
 use crate::people::grant::EndsWith;
 use crate::people::refresh::{Policy, Presented, Rotation};
+use crate::resources::RefreshTokenEnd;
 use crate::tokens::Entropy;
 use crate::tokens::reference::Prefix;
 
-/// How refresh tokens of an Identity last and rotate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Whether every refresh replaces the token, also for clients that could keep it.
-    pub always_rotates: bool,
-    /// How long a confidential client's token lasts without use.
-    pub confidential: Duration,
-    /// How long a public client's token lasts without use.
-    pub public: Duration,
-    /// How long a replaced token gives the same child.
-    pub reuse_grace: Duration,
-    /// How long a family lasts in total.
-    pub max_age: Duration,
-}
-
-impl Settings {
-    /// Returns the policy for a client. `is_bound` says that its tokens are bound to a key (RFC 9700 section 4.14.2): a
-    /// stolen one is of no use, so that it need not rotate.
-    pub const fn policy(&self, is_public: bool, is_bound: bool) -> Policy {
-        Policy {
-            rotation: if self.always_rotates || (is_public && !is_bound) {
-                Rotation::Rotate
-            } else {
-                Rotation::Stable
-            },
-            grace: self.reuse_grace,
-            idle: if is_public {
-                self.public
-            } else {
-                self.confidential
-            },
-            max_age: self.max_age,
-        }
+/// Returns the policy for a client. `is_bound` says that its tokens are bound to a key (RFC 9700 section 4.14.2): a
+/// stolen one is of no use, so that it need not rotate.
+pub const fn policy(settings: &RefreshSettings, is_public: bool, is_bound: bool) -> Policy {
+    Policy {
+        rotation: if settings.always_rotates || (is_public && !is_bound) {
+            Rotation::Rotate
+        } else {
+            Rotation::Stable
+        },
+        grace: settings.reuse_grace,
+        idle: if is_public {
+            settings.public
+        } else {
+            settings.confidential
+        },
+        max_age: settings.max_age,
     }
 }
 
 /// Returns what else ends a grant. Without a choice of the client, a grant of an application on the person's own device
 /// outlives the browser's session: all redirect URIs are loopback ones or have private schemes.
 pub fn ends_with<'r>(
-    chosen: Option<EndsWith>,
+    chosen: Option<RefreshTokenEnd>,
     redirect_uris: impl IntoIterator<Item = &'r str>,
 ) -> EndsWith {
-    chosen.unwrap_or_else(|| {
-        if redirect_uris.into_iter().all(redirect_uri::is_native) {
-            EndsWith::Grant
-        } else {
-            EndsWith::Session
-        }
-    })
+    match chosen {
+        Some(RefreshTokenEnd::Session) => EndsWith::Session,
+        Some(RefreshTokenEnd::Grant) => EndsWith::Grant,
+        None if redirect_uris.into_iter().all(redirect_uri::is_native) => EndsWith::Grant,
+        None => EndsWith::Session,
+    }
 }
 
 /// A request to refresh.
@@ -97,7 +79,7 @@ impl<'f> Request<'f> {
 ///
 /// # Errors
 /// `unauthorized_client`.
-pub fn check_client(client: &Client<'_>) -> Result<(), OAuthError> {
+pub fn check_client(client: &PersonClient<'_>) -> Result<(), OAuthError> {
     if client.may_refresh {
         return Ok(());
     }

@@ -7,22 +7,23 @@ use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::person::{
-    Client, Holding, IdTokenContent, REFUSED, Refused, front_channel_id_token, target,
-};
-use super::refresh_token::Settings;
+use super::person::{Holding, REFUSED, Refused, front_channel_id_token, target};
 use super::{authorization_code, refresh_token};
-use crate::directory::ObjectKey;
+use crate::directory::judge::person::testing::{ALICE, alice};
+use crate::directory::judge::person_scope::{join, still_held};
+use crate::directory::tables::record::RefreshSettings;
 use crate::directory::testing::{QUICKSTART, World};
+use crate::directory::{
+    ApiScope, Barred, ObjectKey, Person, PersonClient, PersonScope, StandardScope,
+};
 use crate::oauth::authorize::claims::ClaimsRequest;
 use crate::oauth::id_token::tests::{ISSUER, sign_in};
-use crate::oauth::person::testing::{ALICE, alice};
-use crate::oauth::person::{ApiScope, Barred, Person, PersonScope, StandardScope, still_held};
 use crate::oauth::{ErrorCode, Form, OAuthError};
 use crate::people::account::AccountId;
 use crate::people::grant::{Client as GrantClient, EndsWith, Grant};
 use crate::people::refresh::{KeyMaterial, Policy, RefreshKeys, Rotation};
 use crate::people::testing;
+use crate::resources::{ConsentPolicy, IdTokenContent, RefreshTokenEnd};
 use crate::tokens::reference::{self, Kind, Prefix};
 use crate::tokens::{AccessTokenClaims, Algorithm, PersonClaims, SeededEntropy, TokenHash};
 
@@ -66,9 +67,9 @@ fn world() -> World {
     World::new(&format!("{QUICKSTART}---\n{MORE}"))
 }
 
-fn client(world: &World) -> Client<'_> {
+fn client(world: &World) -> PersonClient<'_> {
     let identity = ObjectKey::new("platform", "main");
-    Client {
+    PersonClient {
         accepted: world
             .directory
             .active_client(&identity, "blue.app")
@@ -76,6 +77,7 @@ fn client(world: &World) -> Client<'_> {
         is_public: true,
         may_use_codes: true,
         may_refresh: true,
+        consent: ConsentPolicy::Remember,
         id_token_lifetime: SignedDuration::from_mins(5),
         id_token_claims: IdTokenContent::Standard,
     }
@@ -105,6 +107,7 @@ fn held<'a>(world: &'a World, scopes: &str) -> Vec<PersonScope<'a>> {
             Some(PersonScope::Api(ApiScope {
                 granted,
                 claims: &[],
+                ceiling: None,
             }))
         })
     })
@@ -394,7 +397,7 @@ fn a_token_has_the_scopes_and_audiences_of_its_resources(
     let identity = client(&world).accepted.identity;
     let given = target(identity, &mut scopes, resources).unwrap();
     assert_eq!(given.iter().map(|it| &**it).collect::<Vec<_>>(), audiences);
-    assert_eq!(crate::oauth::person::join(&scopes), kept);
+    assert_eq!(join(&scopes), kept);
 }
 
 #[rstest]
@@ -515,25 +518,25 @@ fn no_other_secret_is_a_code_or_a_refresh_token() {
 
 #[test]
 fn public_unbound_tokens_rotate_and_others_stay() {
-    let settings = Settings {
+    let settings = RefreshSettings {
         always_rotates: false,
         confidential: Duration::from_hours(720),
         public: Duration::from_hours(24),
         reuse_grace: Duration::from_secs(60),
         max_age: Duration::from_hours(2160),
     };
-    let always = Settings {
+    let always = RefreshSettings {
         always_rotates: true,
         ..settings
     };
-    assert_eq!(settings.policy(true, false), POLICY);
+    assert_eq!(refresh_token::policy(&settings, true, false), POLICY);
     for (is_public, is_bound) in [(true, true), (false, false), (false, true)] {
-        let policy = settings.policy(is_public, is_bound);
+        let policy = refresh_token::policy(&settings, is_public, is_bound);
         assert_eq!(policy.rotation, Rotation::Stable);
         let idle = if is_public { 24 } else { 720 };
         assert_eq!(policy.idle, Duration::from_hours(idle));
         assert_eq!(
-            always.policy(is_public, is_bound).rotation,
+            refresh_token::policy(&always, is_public, is_bound).rotation,
             Rotation::Rotate
         );
     }
@@ -550,8 +553,11 @@ fn the_tokens_of_an_application_on_the_device_outlive_the_session(
 ) {
     let uris = || uris.iter().copied();
     assert_eq!(refresh_token::ends_with(None, uris()), ends);
-    for chosen in [EndsWith::Session, EndsWith::Grant] {
-        assert_eq!(refresh_token::ends_with(Some(chosen), uris()), chosen);
+    for (chosen, ends) in [
+        (RefreshTokenEnd::Session, EndsWith::Session),
+        (RefreshTokenEnd::Grant, EndsWith::Grant),
+    ] {
+        assert_eq!(refresh_token::ends_with(Some(chosen), uris()), ends);
     }
 }
 

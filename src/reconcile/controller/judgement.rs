@@ -50,7 +50,8 @@ fn judge(
                 (object.generation, standing).hash(hasher);
             }
         }
-        Kind::Credential => {}
+        // The operator does nothing for Users yet.
+        Kind::User | Kind::Credential => {}
     }
 }
 

@@ -302,6 +302,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Work::Object(Kind::ServiceAccessToken, key) => {
                 self.owner(OwnerKind::ServiceAccessToken, key).await
             }
+            // The operator does nothing for Users yet.
+            Work::Object(Kind::User, _) => Ok(Reconciled::Gone),
             Work::Object(Kind::Credential, key) | Work::Orphan(key, _) => self.orphan(key).await,
             Work::KeySecret(key) => self.key_secret(key).await,
             Work::Sweep => Ok(self.sweep_all()),

@@ -73,13 +73,16 @@ impl Fanout<'_> {
             Change::Upsert(Row::ServiceToken(object)) => {
                 (Kind::ServiceAccessToken, &object.key, false)
             }
-            Change::Delete(kind, key) if *kind != Kind::Credential => (*kind, key, true),
+            Change::Delete(kind, key) if !matches!(kind, Kind::User | Kind::Credential) => {
+                (*kind, key, true)
+            }
             Change::Namespace(name, _) | Change::NamespaceGone(name) => {
                 self.touched.namespaces.insert(name.clone());
                 return;
             }
             // The caller handles Credentials by their versions.
-            Change::Upsert(Row::Credential(_)) | Change::Delete(..) => return,
+            // It does nothing for Users yet.
+            Change::Upsert(Row::User(_) | Row::Credential(_)) | Change::Delete(..) => return,
         };
         self.must(kind, key);
         self.rivals(kind, key);
@@ -94,12 +97,12 @@ impl Fanout<'_> {
                 };
                 self.free(key, counts(self.before), counts(self.after));
             }
-            Kind::Credential => {}
+            Kind::User | Kind::Credential => {}
         }
         let owner_kind = match kind {
             Kind::OAuthClient => Some(OwnerKind::OAuthClient),
             Kind::ServiceAccessToken => Some(OwnerKind::ServiceAccessToken),
-            Kind::Identity | Kind::Scope | Kind::Credential => None,
+            Kind::Identity | Kind::Scope | Kind::User | Kind::Credential => None,
         };
         if let Some(kind) = owner_kind.filter(|_| is_gone) {
             self.orphans(kind, key);

@@ -105,7 +105,10 @@ async fn carry(messenger: &dyn Messenger, notice: &Notice) {
         match messenger.tell(notice).await {
             Told::Done => return,
             Told::Refused => {
-                tracing::warn!(client, "a client refused to be told that a session has ended");
+                tracing::warn!(
+                    client,
+                    "a client refused to be told that a session has ended"
+                );
                 return;
             }
             Told::Failed if attempt < TRIES => {

@@ -10,14 +10,14 @@ use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
 use super::People;
-use crate::oauth::person::Barred;
+use crate::directory::Barred;
 use crate::people::account::Account;
 use crate::people::attempt::{Attempt, Person, Subject};
 use crate::people::guessing::Gate;
 use crate::people::later;
 use crate::people::password::{Comparison, Password, Phc};
 use crate::people::session::{Session, SessionLimits};
-use crate::store::{Outcome as Saved, StoreError};
+use crate::store::StoreError;
 use crate::tokens::{
     Entropy as _, Kind, Minted, Prefix, SecretString, SystemEntropy, TokenHash, TokenId, reference,
 };
@@ -34,10 +34,8 @@ pub const BUSY: Duration = Duration::from_secs(2);
 pub struct Candidate {
     /// What the account belongs to.
     pub owner: String,
-    /// The subject that the resource pins.
-    pub subject: Option<String>,
-    /// A hash that the resource brings along.
-    pub password_hash: Option<String>,
+    /// The subject.
+    pub subject: String,
     /// Why the person may not sign in.
     pub barred: Option<Barred>,
 }
@@ -144,8 +142,6 @@ impl People {
             return Ok(Attempted::Wrong(Wrong::Password));
         };
         let stored = found.as_ref().and_then(|(_, hash)| hash.clone());
-        let brought = || tried.candidate.as_ref()?.password_hash.clone();
-        let stored = stored.or_else(brought);
         let stored = stored.and_then(|hash| Phc::parse(&hash).ok());
         let has_password = stored.is_some();
         let Ok(compared) = self.passwords.compare(password.clone(), stored).await else {
@@ -155,22 +151,17 @@ impl People {
         let Some(candidate) = &tried.candidate else {
             return Ok(Attempted::Wrong(Wrong::Name));
         };
-        match compared {
-            Comparison::Right { .. } if !has_password => Ok(Attempted::Wrong(Wrong::Password)),
-            Comparison::Right { is_outdated } => {
+        match (compared, found) {
+            (Comparison::Right { is_outdated }, Some((account, _))) if has_password => {
                 if let Some(barred) = candidate.barred {
                     return Ok(Attempted::Wrong(Wrong::Barred(barred)));
                 }
-                let account = match found {
-                    Some((account, _)) => account,
-                    None => self.new_account(candidate, now).await?,
-                };
                 if is_outdated {
                     self.renew_hash(&account, password, now).await?;
                 }
                 self.begin(&tried, account, gates, now).await
             }
-            Comparison::Wrong => Ok(Attempted::Wrong(Wrong::Password)),
+            _ => Ok(Attempted::Wrong(Wrong::Password)),
         }
     }
 
@@ -185,7 +176,7 @@ impl People {
             // All names of a person without an account count together, too.
             (None, Some(candidate)) => Person::Account(
                 self.keys
-                    .account_for(&candidate.owner, candidate.subject.as_deref()),
+                    .account_for(&candidate.owner, Some(&candidate.subject)),
             ),
             (None, None) => Person::Unknown(tried.name),
         };
@@ -213,22 +204,6 @@ impl People {
             }
         }
         Ok(wait)
-    }
-
-    async fn new_account(
-        &self,
-        candidate: &Candidate,
-        now: Timestamp,
-    ) -> Result<Account, StoreError> {
-        let id = self
-            .keys
-            .account_for(&candidate.owner, candidate.subject.as_deref());
-        let owner = candidate.owner.clone();
-        self.store
-            .write(move |tx| {
-                Box::pin(async move { tx.ensure_account(id, &owner, now).await.map(Saved::Save) })
-            })
-            .await
     }
 
     /// Hashes a password again that was just proved right by an outdated hash. It is not worth refusing the sign-in.

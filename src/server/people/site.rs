@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::registry::Rules;
+use crate::directory::tables::record::{
+    IdentityRecord, RefreshSettings, SessionSettings, ThemeRecord,
+};
 use crate::oauth::endpoint;
-use crate::oauth::grants::refresh_token::Settings;
 use crate::pages::{Theme, ThemeFields};
-use crate::people::session;
+use crate::people::session::SessionLimits;
+use crate::resources::StorageType;
 use crate::server::browser::Cookies;
 use crate::tokens::Prefix;
 
@@ -21,39 +23,67 @@ pub struct PeopleSite {
     pub origin: String,
     /// The host of the issuer.
     pub host: String,
+    /// Whether people sign in with a password.
+    pub has_passwords: bool,
     /// How long sessions last.
-    pub sessions: session::SessionLimits,
+    pub sessions: SessionLimits,
     /// How refresh tokens last.
-    pub refresh: Settings,
+    pub refresh: RefreshSettings,
+    /// How long a code lasts.
+    pub code: Duration,
     /// The start of codes, refresh tokens and cookies.
     pub prefix: Prefix,
     /// What it was created from.
-    pub rules: Rules,
+    source: Source,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Source {
+    has_passwords: bool,
+    sessions: SessionSettings,
+    refresh: RefreshSettings,
+    code: jiff::SignedDuration,
+    prefix: Prefix,
+    theme: ThemeRecord,
+}
+
+impl Source {
+    /// Returns what an Identity says; `None` if it stores nothing, so that no people sign in.
+    fn of(identity: &IdentityRecord) -> Option<Self> {
+        (identity.storage != StorageType::None).then(|| Self {
+            has_passwords: identity.has_passwords,
+            sessions: identity.sessions,
+            refresh: identity.refresh,
+            code: identity.authorization_code_lifetime,
+            prefix: identity.reference_prefix,
+            theme: (*identity.theme).clone(),
+        })
+    }
 }
 
 impl PeopleSite {
-    /// How long a code lasts: the time that a browser needs to go to the client (RFC 6749 section 4.1.2 allows ten
-    /// minutes).
-    pub const CODE: Duration = Duration::from_mins(1);
     /// How long a browser has to present a pushed request.
     pub const PUSHED: Duration = Duration::from_secs(90);
     /// The largest number of pushed requests that one client has open.
     pub const MAX_PUSHED: u32 = 1000;
 
-    /// Creates the site. A theme that cannot be shown is replaced by a plain one: the schema of Identities prevents that.
-    pub fn new(issuer: &str, prefix: Prefix, rules: Rules) -> Option<Self> {
-        let (origin, _) = endpoint::split(issuer);
+    /// Creates the site of an Identity; `None` if it has no people.
+    pub fn new(identity: &IdentityRecord) -> Option<Self> {
+        let source = Source::of(identity)?;
+        let (origin, _) = endpoint::split(&identity.issuer);
         let (_, authority) = origin.split_once("://")?;
         let host = match authority.rsplit_once(':') {
             Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
             _ => authority,
         };
+        let theme = &source.theme;
         let fields = ThemeFields {
-            name: &rules.name,
-            logo: rules.logo.as_deref(),
-            accent: rules.accent.as_deref(),
-            accent_dark: rules.accent_dark.as_deref(),
+            name: theme.name.as_deref().unwrap_or(host),
+            logo: theme.logo.as_deref(),
+            accent: theme.accent.as_deref(),
+            accent_dark: theme.accent_dark.as_deref(),
         };
+        // The schema of Identities allows no other theme.
         let plain = || {
             Theme::new(ThemeFields {
                 name: host,
@@ -62,16 +92,23 @@ impl PeopleSite {
         };
         Some(Self {
             theme: Theme::new(fields).or_else(|_| plain()).ok()?,
-            cookies: Cookies::new(issuer),
+            cookies: Cookies::new(&identity.issuer),
             origin: origin.to_owned(),
             host: host.to_owned(),
-            sessions: session::SessionLimits {
-                idle: rules.session_idle,
-                absolute: rules.session_absolute,
+            has_passwords: source.has_passwords,
+            sessions: SessionLimits {
+                idle: source.sessions.idle,
+                absolute: source.sessions.absolute,
             },
-            refresh: rules.refresh,
-            prefix,
-            rules,
+            refresh: source.refresh,
+            code: source.code.try_into().unwrap_or_default(),
+            prefix: source.prefix,
+            source,
         })
+    }
+
+    /// Returns whether [`PeopleSite::new`] would create the same again for this Identity, whose issuer is the same.
+    pub fn is_same(known: Option<&Self>, identity: &IdentityRecord) -> bool {
+        known.map(|known| &known.source) == Source::of(identity).as_ref()
     }
 }

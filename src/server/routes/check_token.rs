@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use jiff::Timestamp;
 
-use crate::directory::tables::record::GatewayRecord;
 use super::people::{self, active, claims_of, standing};
+use crate::directory::tables::record::GatewayRecord;
 use crate::oauth::enforcement::{Denial, Passed, admit};
 use crate::oauth::person_token::PersonToken;
 use crate::oauth::{Endpoint, Refusal, bearer};

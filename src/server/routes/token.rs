@@ -25,7 +25,9 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     }
     let (client, method) = call.identify(&serving, &form, now)?;
     let granted = match SupportedGrant::requested(&form, has_people) {
-        Ok(SupportedGrant::ClientCredentials) => issue(&call, &serving, &client, method, &form, now),
+        Ok(SupportedGrant::ClientCredentials) => {
+            issue(&call, &serving, &client, method, &form, now)
+        }
         Ok(grant) => {
             people::token::issue(&call, &serving, &client, method, grant, &form, now).await
         }

@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use super::flow;
 use super::guest::{self, FLOW, Guest, Stop};
-use super::proceed::{Next, client_of, proceed};
+use super::proceed::{Next, proceed};
 use crate::oauth::authorize::flow::Requested;
 use crate::oauth::authorize::request::{Refused, check};
 use crate::oauth::authorize::{Flow, flow as flows};
@@ -61,8 +61,7 @@ fn begin(guest: &Guest, parameters: &[u8]) -> Result<Flow, Stop> {
     let client_id = form
         .require("client_id", "client_id is missing")
         .map_err(invalid)?;
-    let snapshot = &*guest.snapshot;
-    let Some(registered) = client_of(snapshot, snapshot.identity(), client_id) else {
+    let Some(registered) = guest.snapshot.registry().client(client_id) else {
         return Err(guest.stop(Kind::UnknownClient, None));
     };
     let requested = match form.get("request_uri").and_then(|uri| pushed(guest, uri)) {
@@ -86,8 +85,8 @@ fn begin(guest: &Guest, parameters: &[u8]) -> Result<Flow, Stop> {
 /// Reads the reference of a pushed request.
 fn pushed(guest: &Guest, uri: &str) -> Option<Requested> {
     let parsed = reference::parse(uri.strip_prefix(REQUEST_URI)?).ok()?;
-    let is_ours = parsed.kind == reference::Kind::PushedRequest
-        && parsed.prefix == guest.own.prefix.as_str();
+    let is_ours =
+        parsed.kind == reference::Kind::PushedRequest && parsed.prefix == guest.own.prefix.as_str();
     is_ours.then_some(Requested::Pushed {
         id: parsed.id,
         hash: parsed.hash,

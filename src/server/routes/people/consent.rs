@@ -5,10 +5,10 @@ use axum::response::Response;
 use super::authorize::go_on;
 use super::flow;
 use super::guest::{FLOW, Guest, PROOF, Stop};
-use super::proceed::{Agreement, Looked, Next, client_of, look};
+use super::proceed::{Agreement, Looked, Next, look};
 use super::sign_in::denied;
+use crate::directory::{Person, PersonScope, StandardScope};
 use crate::oauth::authorize::flow::{Flow, shown as hash_of};
-use crate::oauth::person::{Person, PersonScope, StandardScope};
 use crate::oauth::{Endpoint, Form, Refusal};
 use crate::pages::{
     self, Client, ClientUri, Consent, Field, Kind, Label, Learned, LocalPath, Scope, ScopeText,
@@ -62,24 +62,13 @@ fn page(guest: &mut Guest, flow: Flow, asked: &Agreement) -> Result<Response, St
     let other = guest.path(Endpoint::SignIn, &[(FLOW, &sealed), ("other", "1")]);
     guest.is_at(here);
     let snapshot = std::sync::Arc::clone(&guest.snapshot);
-    let (directory, identity, registry) = (
-        snapshot.directory(),
-        snapshot.identity(),
-        snapshot.registry(),
-    );
-    let Some(registered) = client_of(&snapshot, identity, &flow.client) else {
+    let registry = snapshot.registry();
+    let Some(registered) = registry.client(&flow.client) else {
         return Err(guest.stop(Kind::UnknownClient, None));
     };
     let accepted = &registered.client.accepted;
-    let owner = &*asked.owner;
-    let person = registry.person(
-        directory,
-        identity,
-        owner,
-        &asked.subject,
-        Some(&registered.client),
-        guest.now,
-    );
+    let client = &registered.client;
+    let person = registry.person(&asked.owner, &asked.subject, Some(client), guest.now);
     let Ok(person) = person else {
         let client = registered.name();
         return Err(guest.stop(Kind::NotAllowed { client }, None));
@@ -87,7 +76,7 @@ fn page(guest: &mut Guest, flow: Flow, asked: &Agreement) -> Result<Response, St
     let scopes: Vec<PersonScope<'_>> = asked
         .scopes
         .iter()
-        .filter_map(|value| registry.scope(directory, accepted, Some(owner), value))
+        .filter_map(|value| registry.scope(client, Some(&person), value))
         .collect();
     let described: Vec<Scope<'_>> = scopes
         .iter()
@@ -99,10 +88,10 @@ fn page(guest: &mut Guest, flow: Flow, asked: &Agreement) -> Result<Response, St
                 PersonScope::Standard(StandardScope::Email) => ScopeText::Email,
                 PersonScope::Standard(StandardScope::Groups) => ScopeText::Groups,
                 PersonScope::Standard(StandardScope::OfflineAccess) => ScopeText::OfflineAccess,
-                PersonScope::Api(_) => {
-                    let (name, description) = registry.described(scope);
-                    ScopeText::Declared { name, description }
-                }
+                PersonScope::Api(api) => ScopeText::Declared {
+                    name: api.granted.scope.record.display_name.as_deref(),
+                    description: None,
+                },
             },
         })
         .collect();

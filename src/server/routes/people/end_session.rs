@@ -4,7 +4,7 @@
 use axum::response::Response;
 
 use super::guest::{Guest, PROOF, Stop, redirect};
-use super::proceed::{client_of, hint_of};
+use super::proceed::hint_of;
 use super::sign_in::present;
 use crate::oauth::end_session::{Case, Decision, Fault, Next, Request, decide};
 use crate::oauth::redirect_uri::with_query;
@@ -73,7 +73,10 @@ fn parameters(request: &Request) -> Vec<(&'static str, &str)> {
     [
         ("id_token_hint", &request.id_token_hint),
         ("client_id", &request.client_id),
-        ("post_logout_redirect_uri", &request.post_logout_redirect_uri),
+        (
+            "post_logout_redirect_uri",
+            &request.post_logout_redirect_uri,
+        ),
         ("state", &request.state),
         ("ui_locales", &request.ui_locales),
     ]
@@ -108,7 +111,7 @@ async fn go_on(guest: &mut Guest, request: &Request, said: Said) -> Result<Respo
     let hint = request.id_token_hint.as_deref();
     let hint = hint.and_then(|text| hint_of(&snapshot, &issuer, text));
     let named = request.client(hint.as_ref());
-    let client = named.and_then(|id| client_of(&snapshot, snapshot.identity(), id));
+    let client = named.and_then(|id| snapshot.registry().client(id));
     let session = session(guest).await?;
     let case = Case {
         hint: hint.as_ref(),
@@ -129,11 +132,13 @@ async fn go_on(guest: &mut Guest, request: &Request, said: Said) -> Result<Respo
         (Decision::Ask(next) | Decision::End(next), Some(session)) => {
             end(guest, session, &next, name.as_deref()).await
         }
-        (
-            Decision::Ask(next) | Decision::End(next) | Decision::Nothing(next),
-            _,
-        ) => {
-            guest.call.app.metrics().people().signed_out(SignOutOutcome::Nothing);
+        (Decision::Ask(next) | Decision::End(next) | Decision::Nothing(next), _) => {
+            guest
+                .call
+                .app
+                .metrics()
+                .people()
+                .signed_out(SignOutOutcome::Nothing);
             Ok(gone(guest, &next, name.as_deref(), &[]))
         }
     }
@@ -144,7 +149,11 @@ async fn session(guest: &Guest) -> Result<Option<Present>, Stop> {
         return Ok(None);
     };
     let (limits, now) = (guest.own.sessions, guest.now);
-    let found = guest.people.store.use_session(id, hash, limits, now).await?;
+    let found = guest
+        .people
+        .store
+        .use_session(id, hash, limits, now)
+        .await?;
     Ok(found.map(|(session, account)| Present {
         id: session.id,
         subject: account.id.0.to_string(),
@@ -161,11 +170,7 @@ fn refuse(guest: &Guest, fault: Fault) -> Stop {
     guest.stop(Kind::InvalidRequest { reason }, None)
 }
 
-async fn ask(
-    guest: &mut Guest,
-    request: &Request,
-    client: Option<&str>,
-) -> Result<Response, Stop> {
+async fn ask(guest: &mut Guest, request: &Request, client: Option<&str>) -> Result<Response, Stop> {
     let person = present(guest).await?.unwrap_or_default();
     let proof = guest.proof(FORM);
     guest.is_at(with_parameters(guest, request));
@@ -190,13 +195,23 @@ async fn ask(
         person: &person,
         client,
     };
-    guest.call.app.metrics().people().signed_out(SignOutOutcome::Asked);
+    guest
+        .call
+        .app
+        .metrics()
+        .people()
+        .signed_out(SignOutOutcome::Asked);
     Ok(guest.render(|context| page.render(context)))
 }
 
 async fn stays(guest: &mut Guest) -> Result<Response, Stop> {
     let person = present(guest).await?.unwrap_or_default();
-    guest.call.app.metrics().people().signed_out(SignOutOutcome::Refused);
+    guest
+        .call
+        .app
+        .metrics()
+        .people()
+        .signed_out(SignOutOutcome::Refused);
     Ok(guest.notice(Kind::StaysSignedIn { person: &person }, None))
 }
 
@@ -209,14 +224,21 @@ async fn end(
 ) -> Result<Response, Stop> {
     let now = crate::server::now();
     let people = std::sync::Arc::clone(&guest.people);
-    let participants = people.end_session(session.id, session.account.id, now).await?;
+    let participants = people
+        .end_session(session.id, session.account.id, now)
+        .await?;
     guest.record(&Event {
         event: "signed_out",
         subject: Some(&session.subject),
         session: Some(session.id.as_str()),
         ..Event::default()
     });
-    guest.call.app.metrics().people().signed_out(SignOutOutcome::SignedOut);
+    guest
+        .call
+        .app
+        .metrics()
+        .people()
+        .signed_out(SignOutOutcome::SignedOut);
     let frames = frames(guest, session.id, &participants);
     guest.signed_out();
     Ok(gone(guest, next, client, &frames))
@@ -224,12 +246,12 @@ async fn end(
 
 /// Returns what the page loads for the clients of the session.
 fn frames(guest: &Guest, session: TokenId, participants: &[Participant]) -> Vec<String> {
-    let (snapshot, issuer) = (&*guest.snapshot, &guest.site.issuer);
+    let (registry, issuer) = (guest.snapshot.registry(), &guest.site.issuer);
     participants
         .iter()
         .filter_map(|participant| {
-            let client = client_of(snapshot, snapshot.identity(), &participant.id)?;
-            let uri = client.front_channel?;
+            let client = registry.client(&participant.id)?;
+            let uri = client.front_channel()?;
             (client.uid() == participant.uid)
                 .then(|| frontchannel_logout::uri(uri, issuer, session))
         })
@@ -247,7 +269,10 @@ fn gone(guest: &Guest, next: &Next, client: Option<&str>, frames: &[String]) -> 
         }),
         Next::Page => None,
     };
-    let frames: Vec<ClientUri<'_>> = frames.iter().filter_map(|uri| ClientUri::new(uri)).collect();
+    let frames: Vec<ClientUri<'_>> = frames
+        .iter()
+        .filter_map(|uri| ClientUri::new(uri))
+        .collect();
     let page = SignedOut {
         frames: &frames,
         back,

@@ -3,6 +3,7 @@
 use axum::response::Response;
 
 use super::guest::{Guest, PROOF, Stop};
+use crate::directory::AcceptedUser;
 use crate::oauth::{Endpoint, Form, Refusal};
 use crate::pages::{
     self, Field, Kind, Label, LocalPath, PasswordProblem, PasswordRules, Way, field,
@@ -10,9 +11,8 @@ use crate::pages::{
 use crate::people::account::Account;
 use crate::people::enrolment::{EnrolmentState, MAX_LENGTH, Refused, Unverified, Verified};
 use crate::people::password::{self, Fault, Password};
-use crate::server::people::metrics::EnrolmentOutcome;
 use crate::server::passwords::OwnedNames;
-use crate::server::people::registry::Known;
+use crate::server::people::metrics::EnrolmentOutcome;
 use crate::server::people::sign_in::BUSY;
 use crate::server::request::Call;
 use crate::store::area::enrolment::Enrolment;
@@ -47,8 +47,8 @@ struct Works {
     verified: Verified,
     owner: String,
     username: String,
-    emails: Vec<String>,
-    subject: Option<String>,
+    email: Option<String>,
+    subject: String,
 }
 
 async fn shown(guest: &mut Guest) -> Result<Response, Stop> {
@@ -103,15 +103,13 @@ async fn works(guest: &Guest, link: &str) -> Result<Works, Stop> {
         return Err(unknown());
     };
     let snapshot = &*guest.snapshot;
-    let (directory, identity) = (snapshot.directory(), snapshot.identity());
-    let known = snapshot
-        .registry()
-        .owning(directory, identity, unverified.uid());
+    let identity = snapshot.identity();
+    let known = snapshot.registry().owning(unverified.uid());
     let account = account_of(guest, unverified.uid()).await?;
     let standing = EnrolmentState {
         namespace: &identity.namespace,
         identity: &identity.name,
-        nonce: known.as_ref().and_then(|known| known.enrolment),
+        nonce: known.and_then(|known| known.user.record.enroll.as_deref()),
         valid_after: account.map(|account| account.valid_after),
     };
     let keys = guest.people.keys.enrolment.iter().map(AsRef::as_ref);
@@ -126,25 +124,21 @@ async fn works(guest: &Guest, link: &str) -> Result<Works, Stop> {
     let Some(known) = known else {
         return Err(unknown());
     };
-    if guest
-        .people
-        .store
-        .is_enrolment_used(verified.hash)
-        .await?
-    {
+    if guest.people.store.is_enrolment_used(verified.hash).await? {
         return Err(used(guest));
     }
-    Ok(Works::of(verified, &known))
+    Ok(Works::of(verified, known))
 }
 
 impl Works {
-    fn of(verified: Verified, known: &Known<'_>) -> Self {
+    fn of(verified: Verified, known: AcceptedUser<'_>) -> Self {
+        let record = known.user.record;
         Self {
             verified,
-            owner: known.owner.to_owned(),
-            username: known.username.to_owned(),
-            emails: known.emails.iter().map(|&email| email.to_owned()).collect(),
-            subject: known.subject.map(str::to_owned),
+            owner: known.user.object.uid.to_string(),
+            username: record.username.to_string(),
+            email: record.email.as_deref().map(str::to_owned),
+            subject: record.subject.to_string(),
         }
     }
 }
@@ -183,7 +177,7 @@ async fn submitted(guest: &mut Guest) -> Result<Response, Stop> {
     };
     let names = OwnedNames {
         person: std::iter::once(works.username.clone())
-            .chain(works.emails.clone())
+            .chain(works.email.clone())
             .collect(),
         host: guest.own.host.clone(),
     };
@@ -219,7 +213,7 @@ async fn enrol(guest: &Guest, works: Works, password: String) -> Result<Response
         subject,
         ..
     } = works;
-    let account = guest.people.keys.account_for(&owner, subject.as_deref());
+    let account = guest.people.keys.account_for(&owner, Some(&subject));
     let enrolment = Enrolment {
         link: verified.hash,
         issued_at: verified.issued_at,
@@ -233,7 +227,12 @@ async fn enrol(guest: &Guest, works: Works, password: String) -> Result<Response
         return Err(used(guest));
     };
     let subject = account.id.0.to_string();
-    guest.call.app.metrics().people().enrolled(EnrolmentOutcome::Enrolled);
+    guest
+        .call
+        .app
+        .metrics()
+        .people()
+        .enrolled(EnrolmentOutcome::Enrolled);
     guest.record(&Event {
         event: "password_set",
         subject: Some(&subject),

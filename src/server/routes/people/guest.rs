@@ -23,8 +23,8 @@ use crate::server::browser::{Cookie, cookie};
 use crate::server::origin::request_id;
 use crate::server::people::People;
 use crate::server::people::site::PeopleSite;
-use crate::server::request::Call;
 use crate::server::reply;
+use crate::server::request::Call;
 use crate::server::snapshot::{Site, Snapshot};
 use crate::store::StoreError;
 use crate::telemetry::audit::{self, Event};
@@ -236,7 +236,8 @@ impl Guest {
         again: Option<&str>,
     ) -> Result<(), Stop> {
         let refuse = |kind| {
-            let way = again.and_then(|path| Some(Way::Local(LocalPath::new(path)?, Label::TryAgain)));
+            let way =
+                again.and_then(|path| Some(Way::Local(LocalPath::new(path)?, Label::TryAgain)));
             Err(self.stop(kind, way))
         };
         if is_of_another_site(&self.call.head.headers, &self.own.origin) {
@@ -284,7 +285,10 @@ impl Guest {
                 .filter(|language| *language != self.language)
                 .map(|language| {
                     let joint = if here.contains('?') { '&' } else { '?' };
-                    (language, format!("{here}{joint}{LANGUAGE}={}", language.tag()))
+                    (
+                        language,
+                        format!("{here}{joint}{LANGUAGE}={}", language.tag()),
+                    )
                 })
                 .collect(),
         };
@@ -351,9 +355,7 @@ impl Guest {
             Ok(response) => response,
             Err(Stop::Answer(response)) => *response,
             Err(Stop::Refused(refusal)) => self.notice(kind_of(refusal), None),
-            Err(Stop::Store(error)) => {
-                self.notice(kind_of(unavailable(&self.call, &error)), None)
-            }
+            Err(Stop::Store(error)) => self.notice(kind_of(unavailable(&self.call, &error)), None),
         };
         for cookie in &self.cookies {
             if let Ok(mut value) = HeaderValue::from_str(cookie) {

@@ -8,6 +8,7 @@ use super::join::{active, claims_of, held, standing};
 use super::{people, unavailable};
 use crate::directory::AcceptedClient;
 use crate::oauth::access_token::Inactive;
+use crate::oauth::grants::refresh_token::policy as refresh_policy;
 use crate::oauth::person_introspection::{Refresh, introspect, introspect_refresh};
 use crate::oauth::person_token::PersonToken;
 use crate::oauth::{ErrorCode, OAuthError, Refusal};
@@ -87,13 +88,12 @@ async fn of_refresh(
     let Some((family, standing)) = found else {
         return wrong;
     };
-    let (directory, identity) = (snapshot.directory(), snapshot.identity());
     let client_id = &caller.client.record.client_id;
-    let registered = snapshot.registry().client(directory, identity, client_id);
+    let registered = snapshot.registry().client(client_id);
     let Some(registered) = registered else {
         return wrong;
     };
-    let policy = own.refresh.policy(registered.client.is_public, false);
+    let policy = refresh_policy(&own.refresh, registered.client.is_public, false);
     let rules = Rules {
         keys: &people.keys.refresh,
         prefix: &own.prefix,

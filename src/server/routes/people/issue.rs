@@ -3,21 +3,22 @@
 use axum::response::Response;
 
 use super::guest::{Guest, Stop};
-use crate::oauth::authorize::next::{ConsentPolicy, Permission};
+use super::join::held;
+use crate::oauth::authorize::next::Permission;
 use crate::oauth::authorize::{AuthorizationRequest, ResponseType};
 use crate::oauth::grants::person::{Holding, front_channel_id_token};
 use crate::oauth::grants::refresh_token::ends_with;
 use crate::oauth::id_token;
-use crate::oauth::person::{SignIn, still_held};
+use crate::oauth::sign_in::SignIn;
 use crate::oauth::{ErrorCode, OAuthError};
 use crate::people::account::Account;
 use crate::people::code::Code;
 use crate::people::grant::Grant;
 use crate::people::later;
 use crate::people::session::Session;
+use crate::resources::ConsentPolicy;
 use crate::server::people::metrics::AuthorizationOutcome;
 use crate::server::people::registry::Registered;
-use crate::server::people::site::PeopleSite;
 use crate::server::snapshot::Snapshot;
 use crate::store::area::code::Authorized;
 use crate::store::area::consent::Agreement;
@@ -112,7 +113,7 @@ pub async fn code(guest: &Guest, snapshot: &Snapshot, case: Case<'_>) -> Result<
         },
         challenge: request.challenge.clone().map(String::from),
         nonce: request.nonce.clone(),
-        expires_at: later(guest.now, PeopleSite::CODE),
+        expires_at: later(guest.now, guest.own.code),
         used_at: None,
     };
     let grant_id = grant.id;
@@ -135,7 +136,12 @@ pub async fn code(guest: &Guest, snapshot: &Snapshot, case: Case<'_>) -> Result<
         scope: Some(&permission.scopes.join(" ")),
         ..Event::default()
     });
-    guest.call.app.metrics().people().authorized(AuthorizationOutcome::Code);
+    guest
+        .call
+        .app
+        .metrics()
+        .people()
+        .authorized(AuthorizationOutcome::Code);
     let answer = request.return_to.answer(issuer, fields);
     Ok(Issued::Answer(guest.answer(&answer)))
 }
@@ -148,7 +154,7 @@ fn grant(guest: &Guest, case: &Case<'_>) -> Grant {
         epoch: session.epoch,
         session: session.id,
         ends_with: ends_with(
-            registered.ends_with,
+            registered.ends_with(),
             registered.redirect_uris.iter().copied(),
         ),
         client: registered.id().to_owned(),
@@ -162,14 +168,14 @@ fn grant(guest: &Guest, case: &Case<'_>) -> Grant {
         // Every request has claims that serialize.
         claims: request.claims.to_stored().unwrap_or_default(),
         // The code alone, until it is redeemed.
-        expires_at: later(guest.now, PeopleSite::CODE),
+        expires_at: later(guest.now, guest.own.code),
         ended_at: None,
     }
 }
 
 /// Returns what the grant needs of the person's consent when it is recorded.
 fn agreement(case: &Case<'_>) -> Agreement {
-    let policy = case.registered.policy.consent;
+    let policy = case.registered.client.consent;
     match (&case.permission.remember, &case.recorded) {
         (Some(scopes), _) => Agreement::Given(scopes.join(" ")),
         (None, Some(recorded)) if policy == ConsentPolicy::Remember => {
@@ -196,19 +202,21 @@ fn signed(
     };
     let client = registered.client;
     let accepted = client.accepted;
-    let (directory, identity, registry) = (
-        snapshot.directory(),
-        snapshot.identity(),
-        snapshot.registry(),
+    let subject = case.account.id.0.to_string();
+    let (person, scopes) = held(
+        snapshot,
+        registered,
+        case.account,
+        &subject,
+        &grant.scopes,
+        guest.now,
     );
-    let (owner, subject) = (&*case.account.owner, case.account.id.0.to_string());
-    let lookup = |value: &str| registry.scope(directory, &accepted, Some(owner), value);
     let holding = Holding {
         client,
         grant,
         sign_in: SignIn::from(grant),
-        person: registry.person(directory, identity, owner, &subject, Some(&client), guest.now),
-        scopes: still_held(&grant.scopes, lookup),
+        person,
+        scopes,
         claims: &case.request.claims,
         also_allowed: &[],
     };

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
+use crate::directory::judge::person_scope::still_held;
+use crate::directory::{Barred, Person, PersonScope};
 use crate::oauth::access_token::Inactive;
-use crate::oauth::person::{Barred, Person, PersonScope, still_held};
 use crate::oauth::person_token::{ActivePerson, Joined, PersonToken, claims, judge};
 use crate::people::account::Account;
 use crate::people::grant::GrantStanding;
@@ -50,9 +51,7 @@ pub fn active<'a>(
     now: Timestamp,
 ) -> Result<ActivePerson<'a>, Inactive> {
     let (directory, identity) = (snapshot.directory(), snapshot.identity());
-    let registered = snapshot
-        .registry()
-        .client(directory, identity, &token.token.client_id);
+    let registered = snapshot.registry().client(&token.token.client_id);
     let (person, scopes) = match (&registered, standing) {
         (Some(registered), Some(standing)) => held(
             snapshot,
@@ -80,18 +79,13 @@ pub fn held<'a>(
     snapshot: &'a Snapshot,
     registered: &Registered<'a>,
     account: &Account,
-    subject: &'a str,
+    subject: &str,
     recorded: &str,
     now: Timestamp,
 ) -> (Result<Person<'a>, Barred>, Vec<PersonScope<'a>>) {
-    let (directory, identity, registry) = (
-        snapshot.directory(),
-        snapshot.identity(),
-        snapshot.registry(),
-    );
-    let client = &registered.client;
-    let owner = &*account.owner;
-    let person = registry.person(directory, identity, owner, subject, Some(client), now);
-    let lookup = |value: &str| registry.scope(directory, &client.accepted, Some(owner), value);
-    (person, still_held(recorded, lookup))
+    let (registry, client) = (snapshot.registry(), &registered.client);
+    let person = registry.person(&account.owner, subject, Some(client), now);
+    let lookup = |value: &str| registry.scope(client, person.as_ref().ok(), value);
+    let scopes = still_held(recorded, lookup);
+    (person, scopes)
 }

@@ -32,8 +32,7 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
         call.audit_refusal(snapshot, client_id, None, error.code.as_str());
         Refusal::from(error)
     };
-    let (directory, identity) = (snapshot.directory(), snapshot.identity());
-    let registered = snapshot.registry().client(directory, identity, client_id);
+    let registered = snapshot.registry().client(client_id);
     let registered = registered.ok_or_else(|| {
         refused(OAuthError::new(
             ErrorCode::UnauthorizedClient,
@@ -44,9 +43,8 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
         Ok(request) => request,
         Err(Refused::Page(error) | Refused::Client(_, error)) => return Err(refused(error)),
     };
-    let text = serde_json::to_string(&request).map_err(|_| {
-        OAuthError::new(ErrorCode::ServerError, "the request cannot be kept")
-    })?;
+    let text = serde_json::to_string(&request)
+        .map_err(|_| OAuthError::new(ErrorCode::ServerError, "the request cannot be kept"))?;
     let minted = reference::mint(&own.prefix, Kind::PushedRequest, &mut SystemEntropy);
     let pushed = Pushed {
         id: minted.id,
@@ -75,7 +73,6 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     }
     let (reference, expires_in) = (minted.token.expose(), PeopleSite::PUSHED.as_secs());
     // Nothing needs escaping: a reference has letters, digits and an underscore.
-    let body =
-        format!(r#"{{"request_uri":"{REQUEST_URI}{reference}","expires_in":{expires_in}}}"#);
+    let body = format!(r#"{{"request_uri":"{REQUEST_URI}{reference}","expires_in":{expires_in}}}"#);
     Ok(reply::json(StatusCode::CREATED, body))
 }

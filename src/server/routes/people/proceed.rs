@@ -7,21 +7,18 @@ use axum::response::Response;
 
 use super::guest::{Guest, Stop};
 use super::issue::{self, Allowed, Issued};
-use crate::directory::{ObjectKey, is_revoked};
+use crate::directory::{PersonScope, is_revoked};
 use crate::oauth::acr::Acr;
 use crate::oauth::authorize::flow::{Requested, shown};
-use crate::oauth::authorize::next::{
-    Given, IdTokenHint, Person, Reason, Session, Standing, Step,
-};
+use crate::oauth::authorize::next::{Given, IdTokenHint, Person, Reason, Session, Standing, Step};
 use crate::oauth::authorize::{AuthorizationRequest, Flow, Situation, next};
 use crate::oauth::grants::person::target;
 use crate::oauth::id_token::{self, Hint};
-use crate::oauth::person::PersonScope;
 use crate::oauth::{ErrorCode, OAuthError, redirect_uri};
 use crate::pages::Kind;
 use crate::people::account::Account;
 use crate::people::session;
-use crate::server::people::registry::{Registered, Registry};
+use crate::server::people::registry::Registered;
 use crate::server::snapshot::Snapshot;
 use crate::store::StoreError;
 use crate::store::area::session::{Brought, Found};
@@ -92,7 +89,15 @@ pub async fn proceed(guest: &mut Guest, flow: &Flow, accepted: bool) -> Result<N
         let (request, pushed) = request_of(guest, flow, &found)?;
         check(guest, &registered, &request)?;
         guest.speak(&request.ui_locales);
-        match judge(guest, &snapshot, &registered, flow, &request, found, accepted) {
+        match judge(
+            guest,
+            &snapshot,
+            &registered,
+            flow,
+            &request,
+            found,
+            accepted,
+        ) {
             Judged::Next(next) => return Ok(next),
             Judged::Permit(permitted) => {
                 let case = issue::Case {
@@ -161,10 +166,7 @@ fn registered<'s>(
     snapshot: &'s Snapshot,
     flow: &Flow,
 ) -> Result<Registered<'s>, Stop> {
-    let (directory, identity) = (snapshot.directory(), snapshot.identity());
-    let client = snapshot
-        .registry()
-        .client(directory, identity, &flow.client);
+    let client = snapshot.registry().client(&flow.client);
     // A recreated client has another uid.
     let client = client.filter(|client| client.uid() == flow.client_uid);
     client.ok_or_else(|| guest.stop(Kind::UnknownClient, None))
@@ -258,13 +260,19 @@ fn judge(
         .filter(|consent| consent.client_uid == registered.uid());
     let recorded = recorded.map(|consent| consent.scopes);
     let present = found.session.and_then(|(session, account)| {
-        present(guest, snapshot, registered, session, account, recorded.as_deref())
+        present(
+            guest,
+            snapshot,
+            registered,
+            session,
+            account,
+            recorded.as_deref(),
+        )
     });
     let person = present
         .as_ref()
         .filter(|present| present.standing != Standing::Disabled);
-    let owner = person.map(|present| &*present.account.owner);
-    let scopes = match scopes(snapshot, registered, request, owner) {
+    let scopes = match scopes(guest, snapshot, registered, request, person) {
         Ok(scopes) => scopes,
         Err(error) => return refused(error),
     };
@@ -278,7 +286,7 @@ fn judge(
     let mut situation = Situation {
         request,
         scopes: &values,
-        client: registered.policy,
+        client: registered.policy(),
         hint: match &hint {
             None => IdTokenHint::Absent,
             Some(Some(hint)) => IdTokenHint::Subject(&hint.subject),
@@ -364,14 +372,11 @@ fn present(
     account: Account,
     recorded: Option<&str>,
 ) -> Option<Present> {
-    let (directory, identity) = (snapshot.directory(), snapshot.identity());
     let (registry, now) = (snapshot.registry(), guest.now);
     let subject = account.id.0.to_string();
-    let known = registry.owning(directory, identity, &account.owner)?;
-    let username = known.username.to_owned();
-    let acts = |client| {
-        registry.person(directory, identity, &account.owner, &subject, client, now)
-    };
+    let known = registry.owning(&account.owner)?;
+    let username = known.user.record.username.to_string();
+    let acts = |client| registry.person(&account.owner, &subject, client, now);
     let is_too_old = is_revoked(
         registered.client.accepted.identity.record,
         session.authenticated_at,
@@ -403,15 +408,20 @@ fn present(
 /// # Errors
 /// `invalid_scope` or `invalid_target`, for the client.
 fn scopes<'s>(
+    guest: &Guest,
     snapshot: &'s Snapshot,
     registered: &Registered<'s>,
     request: &AuthorizationRequest,
-    owner: Option<&str>,
+    present: Option<&Present>,
 ) -> Result<Vec<PersonScope<'s>>, OAuthError> {
-    let (directory, registry) = (snapshot.directory(), snapshot.registry());
-    let accepted = &registered.client.accepted;
+    let registry = snapshot.registry();
+    let client = &registered.client;
+    let person = present.and_then(|present| {
+        let (owner, subject) = (&present.account.owner, &present.subject);
+        registry.person(owner, subject, None, guest.now).ok()
+    });
     let wanted = if request.scopes.is_empty() {
-        registry.default_scopes(directory, accepted)
+        registry.default_scopes(client)
     } else {
         request.scopes.clone()
     };
@@ -423,7 +433,7 @@ fn scopes<'s>(
     }
     let mut scopes: Vec<PersonScope<'s>> = Vec::new();
     for value in &wanted {
-        let of_client = registry.scope(directory, accepted, None, value);
+        let of_client = registry.scope(client, None, value);
         let Some(of_client) = of_client else {
             return Err(OAuthError::new(
                 ErrorCode::InvalidScope,
@@ -431,9 +441,9 @@ fn scopes<'s>(
             ));
         };
         // A scope that the person may not have is left out.
-        let scope = match owner {
+        let scope = match &person {
             None => Some(of_client),
-            Some(_) => registry.scope(directory, accepted, owner, value),
+            Some(_) => registry.scope(client, person.as_ref(), value),
         };
         if let Some(scope) = scope
             && !scopes.iter().any(|known| known.value() == scope.value())
@@ -444,7 +454,7 @@ fn scopes<'s>(
     if !scopes.is_empty() {
         let resources: Vec<&str> = request.resources.iter().map(String::as_str).collect();
         if !resources.is_empty() {
-            target(accepted.identity, &mut scopes.clone(), &resources)?;
+            target(client.accepted.identity, &mut scopes.clone(), &resources)?;
         }
     }
     Ok(scopes)
@@ -454,14 +464,4 @@ fn scopes<'s>(
 pub fn hint_of(snapshot: &Snapshot, issuer: &str, text: &str) -> Option<Hint> {
     let payload = snapshot.ring().payload(text, id_token::TYPE).ok()?;
     Hint::from_json(&payload, issuer).ok()
-}
-
-/// Returns the client with this ID, for a request that names it.
-pub fn client_of<'s>(
-    snapshot: &'s Snapshot,
-    identity: &ObjectKey,
-    client_id: &str,
-) -> Option<Registered<'s>> {
-    let registry: &'s dyn Registry = snapshot.registry();
-    registry.client(snapshot.directory(), identity, client_id)
 }

@@ -8,6 +8,7 @@ use super::join::{claims_of, standing};
 use super::{people, unavailable};
 use crate::directory::AcceptedClient;
 use crate::oauth::Refusal;
+use crate::oauth::grants::refresh_token::policy as refresh_policy;
 use crate::oauth::person_revocation::{Decision, access_token, refresh_token};
 use crate::people::grant;
 use crate::people::refresh::{Presented, Rules, judge};
@@ -104,14 +105,10 @@ async fn of_refresh(
         return Ok(Decision::Nothing);
     };
     let snapshot = serving.snapshot();
-    let (directory, identity) = (snapshot.directory(), snapshot.identity());
-    let (client_id, uid) = (
-        &*caller.client.record.client_id,
-        &*caller.client.object.uid,
-    );
-    let registered = snapshot.registry().client(directory, identity, client_id);
+    let (client_id, uid) = (&*caller.client.record.client_id, &*caller.client.object.uid);
+    let registered = snapshot.registry().client(client_id);
     let is_public = registered.is_some_and(|registered| registered.client.is_public);
-    let policy = own.refresh.policy(is_public, false);
+    let policy = refresh_policy(&own.refresh, is_public, false);
     let rules = Rules {
         keys: &people.keys.refresh,
         prefix: &own.prefix,

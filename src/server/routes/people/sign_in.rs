@@ -58,7 +58,14 @@ async fn alone(guest: &mut Guest, wants_other: bool) -> Result<Response, Stop> {
     if !wants_other && let Some(username) = present(guest).await? {
         return Ok(signed_in_already(guest, &username, None));
     }
-    Ok(page(guest, "", &SignIn::of_no_client(), wants_other, None, ""))
+    Ok(page(
+        guest,
+        "",
+        &SignIn::of_no_client(),
+        wants_other,
+        None,
+        "",
+    ))
 }
 
 impl SignIn {
@@ -69,7 +76,7 @@ impl SignIn {
             again: None,
             hint: None,
             client: String::new(),
-                }
+        }
     }
 }
 
@@ -92,9 +99,7 @@ async fn asked(
         }));
     }
     Ok(match look(guest, flow).await? {
-        Looked::Ready(username) => {
-            Shown::Answer(signed_in_already(guest, &username, Some(text)))
-        }
+        Looked::Ready(username) => Shown::Answer(signed_in_already(guest, &username, Some(text))),
         Looked::Next(Next::SignIn(asked)) if asked.reason == Reason::NotAllowed => {
             let other = guest.path(Endpoint::SignIn, &[(FLOW, text), (OTHER, "1")]);
             let way = LocalPath::new(&other).map(|path| Way::Local(path, Label::AnotherAccount));
@@ -108,8 +113,7 @@ async fn asked(
 }
 
 fn name_of(guest: &Guest, flow: &Flow) -> String {
-    let snapshot = &*guest.snapshot;
-    let client = super::proceed::client_of(snapshot, snapshot.identity(), &flow.client);
+    let client = guest.snapshot.registry().client(&flow.client);
     client.map_or_else(|| flow.client.clone(), |client| client.name().to_owned())
 }
 
@@ -119,15 +123,17 @@ pub async fn present(guest: &Guest) -> Result<Option<String>, Stop> {
         return Ok(None);
     };
     let (limits, now) = (guest.own.sessions, guest.now);
-    let found = guest.people.store.use_session(id, hash, limits, now).await?;
+    let found = guest
+        .people
+        .store
+        .use_session(id, hash, limits, now)
+        .await?;
     let Some((session, account)) = found else {
         return Ok(None);
     };
-    let snapshot = &*guest.snapshot;
-    let (directory, identity) = (snapshot.directory(), snapshot.identity());
-    let registry = snapshot.registry();
+    let registry = guest.snapshot.registry();
     let subject = account.id.0.to_string();
-    let person = registry.person(directory, identity, &account.owner, &subject, None, now);
+    let person = registry.person(&account.owner, &subject, None, now);
     let person = person
         .ok()
         .filter(|person| !person.is_revoked(session.authenticated_at, now));
@@ -258,18 +264,33 @@ async fn submitted(guest: &mut Guest) -> Result<Response, Stop> {
         }
         Attempted::Wrong(why) => {
             failed(guest, &name, why.as_str(), why != Wrong::Name);
-            guest.call.app.metrics().people().signed_in(SignInOutcome::Wrong(why));
+            guest
+                .call
+                .app
+                .metrics()
+                .people()
+                .signed_in(SignInOutcome::Wrong(why));
             Problem::Wrong
         }
         Attempted::TooMany { wait } => {
             failed(guest, &name, "too_many_attempts", false);
-            guest.call.app.metrics().people().signed_in(SignInOutcome::TooMany);
+            guest
+                .call
+                .app
+                .metrics()
+                .people()
+                .signed_in(SignInOutcome::TooMany);
             Problem::TooMany {
                 retry_after: seconds(wait),
             }
         }
         Attempted::Busy => {
-            guest.call.app.metrics().people().signed_in(SignInOutcome::Busy);
+            guest
+                .call
+                .app
+                .metrics()
+                .people()
+                .signed_in(SignInOutcome::Busy);
             Problem::Busy {
                 retry_after: seconds(BUSY),
             }
@@ -295,21 +316,11 @@ fn failed(guest: &Guest, name: &str, reason: &'static str, is_person: bool) {
 }
 
 async fn attempt(guest: &Guest, name: &str, password: &str) -> Result<Attempted, Stop> {
-    let snapshot = &*guest.snapshot;
-    let (directory, identity, registry) = (
-        snapshot.directory(),
-        snapshot.identity(),
-        snapshot.registry(),
-    );
-    let candidate = registry.named(directory, identity, name).map(|known| {
-        let subject = known.subject.unwrap_or_default();
-        let judged = registry.person(directory, identity, known.owner, subject, None, guest.now);
-        Candidate {
-            owner: known.owner.to_owned(),
-            subject: known.subject.map(str::to_owned),
-            password_hash: known.password_hash.map(str::to_owned),
-            barred: judged.err(),
-        }
+    let known = guest.snapshot.registry().named(name);
+    let candidate = known.map(|known| Candidate {
+        owner: known.user.object.uid.to_string(),
+        subject: known.user.record.subject.to_string(),
+        barred: known.person(guest.now).err(),
     });
     let tried = Tried {
         name,
@@ -345,7 +356,12 @@ async fn signed_in(
         session: Some(done.session.as_str()),
         ..Event::default()
     });
-    guest.call.app.metrics().people().signed_in(SignInOutcome::SignedIn);
+    guest
+        .call
+        .app
+        .metrics()
+        .people()
+        .signed_in(SignInOutcome::SignedIn);
     guest.signed_in(&done.cookie, &done.known);
     let path = match flow {
         None => guest.path(Endpoint::SignIn, &[]),

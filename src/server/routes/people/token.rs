@@ -15,7 +15,7 @@ use crate::oauth::client_auth::Method;
 use crate::oauth::grants::person::{Holding, REFUSED, Refused, UnsignedTokens};
 use crate::oauth::grants::{SupportedGrant, authorization_code, refresh_token};
 use crate::oauth::id_token;
-use crate::oauth::person::SignIn;
+use crate::oauth::sign_in::SignIn;
 use crate::oauth::{ErrorCode, Form, OAuthError, Refusal};
 use crate::people::code::CodeVerdict;
 use crate::people::grant::{self, GrantStanding};
@@ -79,14 +79,13 @@ pub async fn issue(
             "this client may not act for people",
         )
     };
-    let (directory, identity) = (snapshot.directory(), snapshot.identity());
     let registered = snapshot
         .registry()
-        .client(directory, identity, &client.client.record.client_id)
+        .client(&client.client.record.client_id)
         .ok_or_else(unauthorized)?;
     let people = people(call)?;
     let case = Case {
-        policy: own.refresh.policy(registered.client.is_public, false),
+        policy: refresh_token::policy(&own.refresh, registered.client.is_public, false),
         call,
         snapshot,
         site,
@@ -142,9 +141,8 @@ impl Case<'_> {
         let grant = &standing.grant;
         let subject = standing.account.id.0.to_string();
         let claims = ClaimsRequest::from_stored(grant.claims.as_deref());
-        let claims = claims.map_err(|_| {
-            OAuthError::new(ErrorCode::ServerError, "the grant cannot be read")
-        })?;
+        let claims = claims
+            .map_err(|_| OAuthError::new(ErrorCode::ServerError, "the grant cannot be read"))?;
         let (person, scopes) = held(
             self.snapshot,
             &self.registered,

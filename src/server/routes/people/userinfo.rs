@@ -1,7 +1,7 @@
 //! The userinfo endpoint (OpenID Connect Core section 5.3).
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use jiff::Timestamp;
@@ -21,6 +21,18 @@ use crate::server::snapshot::Site;
 use crate::server::token::ParsedToken;
 
 const JWT: HeaderValue = HeaderValue::from_static("application/jwt");
+
+const NO_KEY: OAuthError = OAuthError::new(
+    ErrorCode::TemporarilyUnavailable,
+    "no key can sign now, try again",
+);
+
+/// Returns whether the client asks for a signed answer: no registration says so.
+fn wants_jwt(call: &Call) -> bool {
+    let accepted = call.head.headers.get(ACCEPT);
+    let accepted = accepted.and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|value| value.trim().eq_ignore_ascii_case("application/jwt"))
+}
 
 pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     let now = crate::server::now();
@@ -92,25 +104,21 @@ async fn answer(
         Ok(facts) => facts,
         Err(denial) => return Ok(Err(denial)),
     };
-    let (directory, identity) = (snapshot.directory(), snapshot.identity());
-    let client_id = &*jwt.claims.client_id;
-    let registered = snapshot.registry().client(directory, identity, client_id);
-    let Some(algorithm) = registered.and_then(|client| client.userinfo_algorithm) else {
+    if !wants_jwt(call) {
         let json = facts.to_json().map_err(unreadable)?;
         return Ok(Ok(reply::json(StatusCode::OK, json)));
-    };
-    let issuer = &serving.site()?.issuer;
+    }
+    let (client_id, site) = (&*jwt.claims.client_id, serving.site()?);
+    let own = found.token.client.client.record.algorithm;
+    let algorithm = own.map(Into::into).or(site.default_algorithm);
+    let algorithm = algorithm.ok_or(NO_KEY)?;
+    let issuer = &site.issuer;
     let json = facts
         .signed_for(issuer, client_id, now)
         .to_json()
         .map_err(unreadable)?;
     let signed = snapshot.ring().sign(algorithm, userinfo::TYPE, &json);
-    let signed = signed.map_err(|_| {
-        OAuthError::new(
-            ErrorCode::TemporarilyUnavailable,
-            "no key can sign now, try again",
-        )
-    })?;
+    let signed = signed.map_err(|_| NO_KEY)?;
     let mut response = reply::json(StatusCode::OK, Body::from(signed));
     response.headers_mut().insert(CONTENT_TYPE, JWT);
     Ok(Ok(response))

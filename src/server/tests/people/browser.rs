@@ -21,7 +21,7 @@ impl Left {
     /// Returns a parameter of the query or fragment.
     pub fn parameter(&self, name: &str) -> Option<String> {
         let (_, query) = self.uri.split_once(['?', '#'])?;
-        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
         let (_, value) = pairs.find(|(key, _)| key == name)?;
         Some(value.into_owned())
     }
@@ -39,7 +39,10 @@ impl<'t> Browser<'t> {
     fn request(&self, method: &str, path: &str) -> axum::http::request::Builder {
         let mut request = Request::builder().method(method).uri(path);
         if !self.cookies.is_empty() {
-            let pairs = self.cookies.iter().map(|(name, value)| format!("{name}={value}"));
+            let pairs = self
+                .cookies
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"));
             request = request.header("cookie", pairs.collect::<Vec<_>>().join("; "));
         }
         for (name, value) in &self.headers {
@@ -103,7 +106,7 @@ impl<'t> Browser<'t> {
 
     pub async fn submit_once(&mut self, page: &Reply, fields: &[(&str, &str)]) -> Reply {
         let (action, hidden) = form_of(page);
-        let mut body = url::form_urlencoded::Serializer::new(String::new());
+        let mut body = form_urlencoded::Serializer::new(String::new());
         body.extend_pairs(&hidden);
         body.extend_pairs(fields);
         if !fields.iter().any(|(name, _)| *name == "decision") {

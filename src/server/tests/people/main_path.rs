@@ -5,7 +5,7 @@ use crate::server::tests::people::browser::left;
 
 #[tokio::test]
 async fn a_person_enrols_signs_in_consents_and_the_client_gets_tokens_until_the_sign_out() {
-    let mut town = Town::new().await;
+    let town = Town::new().await;
     town.enrol().await;
     let mut browser = town.browser();
 
@@ -66,8 +66,6 @@ async fn a_person_enrols_signs_in_consents_and_the_client_gets_tokens_until_the_
     assert_eq!(town.userinfo(access).await.status, StatusCode::UNAUTHORIZED);
     let page = browser.get(&authorize("")).await;
     assert!(page.body.contains("type=\"password\""), "{page}");
-    drop(browser);
-    town.waiting = None;
 }
 
 /// Returns the claims of a JWT, without looking at its signature.

@@ -2,7 +2,7 @@
 
 mod browser;
 mod main_path;
-mod registry;
+mod rules;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,6 @@ use crate::server::people::outbox::{Outbox, Waiting};
 use crate::store::{Holder, Store};
 use crate::tokens::MacKey;
 use browser::Browser;
-use registry::{Fake, FakeClient, FakeUser};
 
 const ISSUER: &str = "https://id.example.com/id";
 const REDIRECT: &str = "https://app.example.com/callback";
@@ -25,18 +24,50 @@ const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 const PASSWORD: &str = "correct horse battery staple 7";
 const APP: &str = "blue.app";
 
-/// The client of the tests, as the directory has it. What is about people is in the fake registry.
-const CLIENTS: &str = "
+/// What the tests need for people, beside the quickstart's Scopes.
+const YAML: &str = "
+apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: main, namespace: platform}
+spec:
+  issuer: https://id.example.com/id
+  access: {clients: {from: All}, scopes: {from: All}, interactiveClients: {from: All}, skipConsent: {from: All}}
+  gateways: [{name: api, audience: https://api.example.com, scopes: [orders.read]}]
+  storage: {type: SQLite}
+  login: {password: Enabled}
+---
 apiVersion: symbolon.dev/v1alpha1
 kind: OAuthClient
 metadata: {name: app, namespace: blue}
-spec: {identityRef: {name: main, namespace: platform}, displayName: The App, grantTypes: [], scopes: [orders.read, orders.write]}
+spec:
+  identityRef: {name: main, namespace: platform}
+  displayName: The App
+  type: Public
+  grantTypes: [AuthorizationCode, RefreshToken]
+  responseTypes: [Code, CodeIDToken]
+  scopes: [openid, profile, email, groups, offline_access, orders.read]
+  redirectUris: [https://app.example.com/callback]
+  postLogoutRedirectUris: [https://app.example.com/bye]
+  allowedOrigins: [https://app.example.com]
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: User
+metadata: {name: alice, namespace: platform, annotations: {symbolon.dev/enroll: first}}
+spec:
+  identityRef: {name: main}
+  username: alice
+  email: alice@example.com
+  displayName: Alice Adams
+  groups: [staff]
+  attributes: {department: sales}
 ";
+
+/// The uid that the directory of the tests gives alice.
+const ALICE: &str = "User-platform-alice";
 
 /// A server with people.
 struct Town {
     fixture: Fixture,
-    fake: Fake,
     people: Arc<People>,
     waiting: Option<Waiting>,
 }
@@ -51,7 +82,7 @@ impl Town {
     }
 
     async fn with(store: Store) -> Self {
-        let yaml = format!("{QUICKSTART}---\n{MORE}---\n{CLIENTS}");
+        let yaml = format!("{QUICKSTART}---\n{MORE}---\n{YAML}");
         let fixture = Fixture::of(&yaml, |_| {});
         let holder = Holder {
             issuer: ISSUER.to_owned(),
@@ -65,29 +96,18 @@ impl Town {
         let people = People::new(store, keys, Passwords::default(), outbox);
         let people = Arc::new(people);
         fixture.app.set_people(Some(Arc::clone(&people)));
-        let town = Self {
+        Self {
             fixture,
-            fake: Fake {
-                clients: vec![FakeClient::public(APP)],
-                users: vec![FakeUser {
-                    uid: "user-alice".to_owned(),
-                    username: "alice".to_owned(),
-                    email: "alice@example.com".to_owned(),
-                    enrolment: Some("first".to_owned()),
-                    disabled: false,
-                    revoked: None,
-                }],
-            },
             people,
             waiting: Some(waiting),
-        };
-        town.publish();
-        town
+        }
     }
 
-    fn publish(&self) {
-        let publisher = self.fixture.app.publisher();
-        publisher.set_registry(Arc::new(self.fake.clone()));
+    /// Changes a part of the YAML.
+    fn change(&mut self, from: &str, to: &str) {
+        assert!(YAML.contains(from), "{from}");
+        let changed = YAML.replace(from, to);
+        self.fixture.apply(&changed);
     }
 
     fn browser(&self) -> Browser<'_> {
@@ -98,7 +118,7 @@ impl Town {
         let person = Enrolled {
             namespace: "platform",
             identity: "main",
-            uid: "user-alice",
+            uid: ALICE,
             nonce: "first",
         };
         let link = enrolment::issue(&mac(), person, Duration::from_hours(1), now()).unwrap();
@@ -138,7 +158,7 @@ impl Town {
 }
 
 fn encoded(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// The path of an authorization request of the app, with further parameters.

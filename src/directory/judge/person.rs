@@ -1,22 +1,39 @@
-//! People: the facts that the server knows about a person, and which of them the scopes of a token release (OpenID
-//! Connect Core sections 5.1, 5.4 and 5.5).
+//! People: the facts that are known about a person, which of them the scopes of a token release (OpenID Connect Core
+//! sections 5.1, 5.4 and 5.5), and what the person may use.
 //!
-//! Not here: whether a client may have a scope, which `directory` judges, and whether a person consented to it.
+//! Not here: whether the person consented.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::directory::GrantedScope;
-use crate::people::grant::Grant;
-use crate::tokens::{Released, TokenId};
+use super::person_client::PersonClient;
+use super::person_scope::PersonScope;
+use crate::directory::tables::Directory;
+use crate::resources::{Role, UserType};
+use crate::tokens::Released;
+
+/// The claims about a person that no attribute replaces.
+pub(in crate::directory) const OWN_CLAIMS: [&str; 5] = [
+    "name",
+    "preferred_username",
+    "email",
+    "email_verified",
+    "groups",
+];
 
 /// A person who may act now.
 #[derive(Clone, Debug)]
 pub struct Person<'a> {
     /// The ID of the account: the `sub` of tokens.
     pub subject: &'a str,
+    /// The name of the User; `None` for a person whom no administrator has declared.
+    pub user: Option<&'a str>,
+    /// Whether the person belongs to the organisation.
+    pub kind: UserType,
+    /// What the person may do at the Identity itself.
+    pub role: Role,
     /// The name that the person signs in with.
     pub username: &'a str,
     /// The full name.
@@ -62,182 +79,6 @@ impl Barred {
             Self::IssuedBeforeRevocation => "person_revoked",
         }
     }
-}
-
-/// How a person signed in.
-#[derive(Clone, Copy, Debug)]
-pub struct SignIn<'a> {
-    /// The session (`sid`).
-    pub session: TokenId,
-    /// When.
-    pub at: Timestamp,
-    /// How strongly: the value of `acr`.
-    pub acr: Option<&'a str>,
-    /// The values of `amr` (RFC 8176), separated by spaces.
-    pub methods: &'a str,
-}
-
-impl<'a> From<&'a Grant> for SignIn<'a> {
-    fn from(grant: &'a Grant) -> Self {
-        Self {
-            session: grant.session,
-            at: grant.authenticated_at,
-            acr: Some(&grant.acr),
-            methods: &grant.methods,
-        }
-    }
-}
-
-/// A scope that every Identity has for people, without a Scope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum StandardScope {
-    /// `openid`: an ID token, and the userinfo endpoint (OpenID Connect Core section 3.1.2.1).
-    OpenId,
-    /// `profile` (section 5.4).
-    Profile,
-    /// `email` (section 5.4).
-    Email,
-    /// `groups`: not in the specification, but known to many applications.
-    Groups,
-    /// `offline_access`: a refresh token (section 11).
-    OfflineAccess,
-}
-
-impl StandardScope {
-    /// Every standard scope, as listed in discovery.
-    pub const ALL: [Self; 5] = [
-        Self::OpenId,
-        Self::Profile,
-        Self::Email,
-        Self::Groups,
-        Self::OfflineAccess,
-    ];
-
-    /// Returns the scope value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::OpenId => "openid",
-            Self::Profile => "profile",
-            Self::Email => "email",
-            Self::Groups => "groups",
-            Self::OfflineAccess => "offline_access",
-        }
-    }
-
-    /// Reads a scope value.
-    pub fn parse(value: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.as_str() == value)
-    }
-
-    /// Returns the claims that the scope releases.
-    pub const fn claims(self) -> &'static [&'static str] {
-        match self {
-            // All of section 5.4 except `updated_at`, which is not known.
-            Self::Profile => &[
-                "name",
-                "preferred_username",
-                "family_name",
-                "given_name",
-                "middle_name",
-                "nickname",
-                "profile",
-                "picture",
-                "website",
-                "gender",
-                "birthdate",
-                "zoneinfo",
-                "locale",
-            ],
-            Self::Email => &["email", "email_verified"],
-            Self::Groups => &["groups"],
-            Self::OpenId | Self::OfflineAccess => &[],
-        }
-    }
-}
-
-/// A scope that a person's client has now.
-#[derive(Clone, Copy, Debug)]
-pub enum PersonScope<'a> {
-    /// A standard scope.
-    Standard(StandardScope),
-    /// The scope of an API.
-    Api(ApiScope<'a>),
-}
-
-/// A scope of an API.
-#[derive(Clone, Copy, Debug)]
-pub struct ApiScope<'a> {
-    /// The Scope, granted to the client.
-    pub granted: GrantedScope<'a>,
-    /// The claims that it releases: attributes and other facts about the person.
-    pub claims: &'a [Arc<str>],
-}
-
-impl<'a> PersonScope<'a> {
-    /// Returns the scope value.
-    pub fn value(&self) -> &str {
-        match self {
-            Self::Standard(scope) => scope.as_str(),
-            Self::Api(scope) => scope.granted.value(),
-        }
-    }
-
-    /// Returns the scope of an API, if it is one.
-    pub const fn api(&self) -> Option<ApiScope<'a>> {
-        match self {
-            Self::Standard(_) => None,
-            Self::Api(scope) => Some(*scope),
-        }
-    }
-
-    /// Returns whether it is this standard scope.
-    pub fn is(&self, standard: StandardScope) -> bool {
-        matches!(self, Self::Standard(scope) if *scope == standard)
-    }
-
-    /// Returns whether the scope releases this claim.
-    pub fn releases(&self, claim: &str) -> bool {
-        match self {
-            Self::Standard(scope) => scope.claims().contains(&claim),
-            Self::Api(scope) => scope.claims.iter().any(|released| **released == *claim),
-        }
-    }
-
-    /// Returns the claims that the scope releases.
-    fn claims(&self) -> impl Iterator<Item = &str> {
-        let (standard, own) = match self {
-            Self::Standard(scope) => (scope.claims(), &[][..]),
-            Self::Api(scope) => (&[][..], scope.claims),
-        };
-        let own = own.iter().map(AsRef::as_ref);
-        standard.iter().copied().chain(own)
-    }
-}
-
-/// Joins scope values with spaces.
-pub fn join<'s>(scopes: impl IntoIterator<Item = &'s PersonScope<'s>>) -> String {
-    let mut text = String::with_capacity(64);
-    for scope in scopes {
-        if !text.is_empty() {
-            text.push(' ');
-        }
-        text.push_str(scope.value());
-    }
-    text
-}
-
-/// The scopes of `recorded`, a list separated by spaces, that `lookup` still knows: each once, in their order.
-pub fn still_held<'a>(
-    recorded: &str,
-    mut lookup: impl FnMut(&str) -> Option<PersonScope<'a>>,
-) -> Vec<PersonScope<'a>> {
-    let mut held: Vec<PersonScope<'a>> = Vec::new();
-    for value in recorded.split(' ').filter(|value| !value.is_empty()) {
-        if !held.iter().any(|known| known.value() == value) {
-            held.extend(lookup(value));
-        }
-    }
-    held
 }
 
 impl Person<'_> {
@@ -301,10 +142,51 @@ impl Person<'_> {
         self.revoke_issued_before
             .is_some_and(|before| moment < before.min(now))
     }
+
+    /// Returns whether the person may use a client, by its `users` and `access`.
+    pub fn may_use(&self, client: &PersonClient<'_>) -> bool {
+        let Some(record) = &client.accepted.client.record.interactive else {
+            return false;
+        };
+        let is_named = |users: &[Arc<str>]| {
+            let user = self.user;
+            user.is_some_and(|user| users.iter().any(|named| **named == *user))
+        };
+        record.users.contains(&self.kind)
+            && record
+                .access
+                .as_ref()
+                .is_none_or(|access| self.is_in_one_of(&access.groups) || is_named(&access.users))
+    }
+
+    /// Returns whether a client may have a scope for this person, by the `people` of its Scope.
+    pub fn may_have(&self, scope: &PersonScope<'_>) -> bool {
+        let groups = scope
+            .api()
+            .and_then(|api| api.granted.scope.record.groups.as_ref());
+        groups.is_none_or(|groups| self.is_in_one_of(groups))
+    }
+
+    fn is_in_one_of(&self, groups: &[Arc<str>]) -> bool {
+        groups.iter().any(|group| self.groups.contains(&&**group))
+    }
+}
+
+impl Directory {
+    /// Returns a scope that a client lists, if the client has it for this person now.
+    pub fn person_scope<'a>(
+        &'a self,
+        client: &PersonClient<'a>,
+        person: &Person<'_>,
+        value: &str,
+    ) -> Option<PersonScope<'a>> {
+        let scope = self.client_scope(client, value);
+        scope.filter(|scope| person.may_have(scope))
+    }
 }
 
 #[cfg(test)]
-pub(super) mod testing {
+pub(crate) mod testing {
     use super::*;
 
     /// The account of [`alice`].
@@ -313,6 +195,9 @@ pub(super) mod testing {
     pub(crate) fn alice() -> Person<'static> {
         Person {
             subject: ALICE,
+            user: Some("alice"),
+            kind: UserType::Internal,
+            role: Role::User,
             username: "alice",
             display_name: Some("Alice Adams"),
             email: Some("alice@example.com"),
@@ -336,6 +221,7 @@ mod tests {
 
     use super::testing::alice;
     use super::*;
+    use crate::directory::judge::person_scope::{ApiScope, StandardScope, join, still_held};
     use crate::directory::testing::{QUICKSTART, World};
     use crate::directory::{Directory, ObjectKey};
 
@@ -354,6 +240,7 @@ mod tests {
         PersonScope::Api(ApiScope {
             granted: directory.granted_scope(&client, "orders.read").unwrap(),
             claims,
+            ceiling: None,
         })
     }
 
