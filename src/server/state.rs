@@ -9,6 +9,7 @@ use axum::extract::Request;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::ServerLimits;
 use super::admission::Admission;
@@ -23,6 +24,7 @@ use super::status::{NotReady, Status};
 use super::uses::Uses;
 use crate::directory::{ObjectKey, Settings};
 use crate::telemetry::logs;
+use crate::tokens::MacKey;
 
 /// The settings of a server, fixed for its lifetime.
 #[derive(Clone, Debug)]
@@ -75,6 +77,7 @@ struct Inner {
     noise: Noise,
     census: LatestCensus,
     people: ArcSwapOption<People>,
+    macs: watch::Sender<Option<Arc<MacKey>>>,
 }
 
 impl State {
@@ -107,6 +110,7 @@ impl State {
             noise,
             census: LatestCensus::default(),
             people: ArcSwapOption::empty(),
+            macs: watch::Sender::new(None),
         })))
     }
 
@@ -128,6 +132,16 @@ impl State {
     /// Serves people from now on, or no longer. Machine clients are served in any case.
     pub fn set_people(&self, people: Option<Arc<People>>) {
         self.0.people.store(people);
+    }
+
+    /// Records the mac key, from which the keys for people are derived.
+    pub fn set_mac(&self, mac: Arc<MacKey>) {
+        self.0.macs.send_replace(Some(mac));
+    }
+
+    /// Follows the mac key.
+    pub(super) fn macs(&self) -> watch::Receiver<Option<Arc<MacKey>>> {
+        self.0.macs.subscribe()
     }
 
     /// Returns what people need; `None` until their store is open.

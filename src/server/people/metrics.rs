@@ -108,8 +108,6 @@ pub enum LogoutOutcome {
     Refused,
     /// The client could not be reached, or failed.
     Failed,
-    /// It was given up.
-    GivenUp,
 }
 
 label! {

@@ -6,6 +6,7 @@
 pub mod keys;
 pub mod metrics;
 pub mod outbox;
+pub mod outgoing;
 pub mod registry;
 pub mod session;
 pub mod sign_in;
@@ -22,9 +23,6 @@ use self::outbox::Outbox;
 use super::passwords::Passwords;
 use crate::people::attempt;
 use crate::store::{CLOCK_LEEWAY, Store, StoreError};
-
-/// How often the distance to the clock of the database is measured.
-const CLOCK_EVERY: Duration = Duration::from_secs(10);
 
 /// What a server needs for people.
 pub struct People {
@@ -43,6 +41,9 @@ pub struct People {
 }
 
 impl People {
+    /// How often the distance to the clock of the database is measured.
+    pub const CLOCK_EVERY: Duration = Duration::from_secs(10);
+
     /// Creates the state for an open store that is bound to the Identity.
     pub fn new(store: Store, keys: PeopleKeys, passwords: Passwords, outbox: Outbox) -> Self {
         Self {
@@ -80,16 +81,6 @@ impl People {
             }
         }
         Ok(())
-    }
-
-    /// Measures the distance to the clock of the database at intervals. Never returns.
-    pub async fn follow_clock(&self, now: impl Fn() -> Timestamp + Send + Sync) {
-        loop {
-            if let Err(error) = self.check_clock(&now).await {
-                tracing::debug!(%error, "cannot read the clock of the database, will retry");
-            }
-            tokio::time::sleep(CLOCK_EVERY).await;
-        }
     }
 }
 

@@ -43,10 +43,34 @@ impl People {
             self.outbox.send(Notice {
                 client: client.clone(),
                 subject: Arc::clone(&subject),
-                session: Some(id),
-                since: now,
+                session: id,
             });
         }
         Ok(participants)
+    }
+
+    /// Ends every session of an account, and tells their clients.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn end_sessions(&self, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+        let sessions = self
+            .store
+            .read(move |tx| Box::pin(tx.sessions_of(account)))
+            .await?;
+        for session in sessions {
+            self.end_session(session.id, account, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends every session and grant of an account, because its person may not act any more. Nothing of it comes back
+    /// when the person may act again.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn revoke(&self, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+        self.store.sign_out_everywhere(account, now).await?;
+        self.end_sessions(account, now).await
     }
 }

@@ -23,8 +23,6 @@ pub struct PeopleSite {
     pub origin: String,
     /// The host of the issuer.
     pub host: String,
-    /// Whether people sign in with a password.
-    pub has_passwords: bool,
     /// How long sessions last.
     pub sessions: SessionLimits,
     /// How refresh tokens last.
@@ -39,7 +37,6 @@ pub struct PeopleSite {
 
 #[derive(Clone, Debug, PartialEq)]
 struct Source {
-    has_passwords: bool,
     sessions: SessionSettings,
     refresh: RefreshSettings,
     code: jiff::SignedDuration,
@@ -48,10 +45,10 @@ struct Source {
 }
 
 impl Source {
-    /// Returns what an Identity says; `None` if it stores nothing, so that no people sign in.
+    /// Returns what an Identity says; `None` if it stores nothing or has no way to sign in, so that it has no people.
     fn of(identity: &IdentityRecord) -> Option<Self> {
-        (identity.storage != StorageType::None).then(|| Self {
-            has_passwords: identity.has_passwords,
+        let has_people = identity.storage != StorageType::None && identity.has_passwords;
+        has_people.then(|| Self {
             sessions: identity.sessions,
             refresh: identity.refresh,
             code: identity.authorization_code_lifetime,
@@ -95,7 +92,6 @@ impl PeopleSite {
             cookies: Cookies::new(&identity.issuer),
             origin: origin.to_owned(),
             host: host.to_owned(),
-            has_passwords: source.has_passwords,
             sessions: SessionLimits {
                 idle: source.sessions.idle,
                 absolute: source.sessions.absolute,

@@ -13,6 +13,7 @@ use crate::oauth::authorize::request::{Refused, check};
 use crate::oauth::authorize::{Flow, flow as flows};
 use crate::oauth::{Endpoint, Form, OAuthError, Refusal};
 use crate::pages::Kind;
+use crate::server::people::metrics::AuthorizationOutcome;
 use crate::server::request::Call;
 use crate::tokens::reference;
 
@@ -25,6 +26,12 @@ pub async fn handle(call: Call) -> Result<Response, Refusal> {
         Err(answer) => return answer,
     };
     let answer = answer(&mut guest).await;
+    if let Err(Stop::Answer(page)) = &answer
+        && page.status().is_client_error()
+    {
+        let metrics = guest.call.app.metrics();
+        metrics.people().authorized(AuthorizationOutcome::Page);
+    }
     Ok(guest.finish(answer))
 }
 
@@ -73,8 +80,7 @@ fn begin(guest: &Guest, parameters: &[u8]) -> Result<Flow, Stop> {
             }
             Err(Refused::Page(error)) => return Err(invalid(error)),
             Err(Refused::Client(return_to, error)) => {
-                let answer = return_to.refuse(&guest.site.issuer, error);
-                return Err(Stop::Answer(Box::new(guest.answer(&answer))));
+                return Err(Stop::Answer(Box::new(guest.refuse(&return_to, error))));
             }
         },
     };

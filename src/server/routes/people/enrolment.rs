@@ -226,6 +226,8 @@ async fn enrol(guest: &Guest, works: Works, password: String) -> Result<Response
     let Some(account) = guest.people.store.enrol(enrolment, now).await? else {
         return Err(used(guest));
     };
+    // The new password has ended them; their clients are told.
+    guest.people.end_sessions(account.id, now).await?;
     let subject = account.id.0.to_string();
     guest
         .call

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::store::unavailable;
-use crate::oauth::authorize::Answer;
+use crate::oauth::authorize::{Answer, ReturnTo};
 use crate::oauth::{Endpoint, Form, OAuthError, Refusal};
 use crate::pages::{
     AnswerForm, ClientUri, Context, Field, Kind, Label, Language, LocalPath, Notice, Page, Way,
@@ -22,6 +22,7 @@ use crate::server::browser::language::{self, Wishes};
 use crate::server::browser::{Cookie, cookie};
 use crate::server::origin::request_id;
 use crate::server::people::People;
+use crate::server::people::metrics::AuthorizationOutcome;
 use crate::server::people::site::PeopleSite;
 use crate::server::reply;
 use crate::server::request::Call;
@@ -319,6 +320,22 @@ impl Guest {
     /// Returns the same page as a reason to stop.
     pub fn stop(&self, kind: Kind<'_>, way: Option<Way<'_>>) -> Stop {
         Stop::Answer(Box::new(self.notice(kind, way)))
+    }
+
+    /// Answers the client with an error. It is counted, and written unless the address has had too many.
+    pub fn refuse(&self, to: &ReturnTo, error: OAuthError) -> Response {
+        let code = error.code.as_str();
+        let app = &self.call.app;
+        let outcome = AuthorizationOutcome::Refused(code);
+        app.metrics().people().authorized(outcome);
+        if app.noise().sign_in(self.call.peer, code) {
+            self.record(&Event {
+                event: "authorization_refused",
+                reason: Some(code),
+                ..Event::default()
+            });
+        }
+        self.answer(&to.refuse(&self.site.issuer, error))
     }
 
     /// Sends an answer to the client.

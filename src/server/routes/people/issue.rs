@@ -97,8 +97,7 @@ pub async fn code(guest: &Guest, snapshot: &Snapshot, case: Case<'_>) -> Result<
         match signed(guest, snapshot, &case, &grant, token.expose()) {
             Ok(signed) => fields.push(("id_token", signed)),
             Err(error) => {
-                let answer = request.return_to.refuse(issuer, error);
-                return Ok(Issued::Answer(guest.answer(&answer)));
+                return Ok(Issued::Answer(guest.refuse(&request.return_to, error)));
             }
         }
     }

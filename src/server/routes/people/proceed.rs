@@ -231,7 +231,7 @@ fn check(
 
 /// Answers the client with an error.
 pub fn refuse(guest: &Guest, request: &AuthorizationRequest, error: OAuthError) -> Response {
-    guest.answer(&request.return_to.refuse(&guest.site.issuer, error))
+    guest.refuse(&request.return_to, error)
 }
 
 enum Judged {

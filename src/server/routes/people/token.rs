@@ -29,7 +29,7 @@ use crate::server::snapshot::{Site, Snapshot};
 use crate::store::area::code::{CodeRefusal, Issue, Redeemed};
 use crate::store::area::refresh::{RefreshRefusal, Refreshed};
 use crate::telemetry::audit::{self, Event};
-use crate::tokens::{Algorithm, SecretString, SystemEntropy, TokenId};
+use crate::tokens::{Algorithm, SecretString, SystemEntropy};
 
 const NO_KEY: OAuthError = OAuthError::new(
     ErrorCode::TemporarilyUnavailable,
@@ -54,7 +54,6 @@ struct Signed {
     algorithm: Algorithm,
     access_token: String,
     id_token: Option<String>,
-    grant: TokenId,
     subject: String,
 }
 
@@ -173,7 +172,6 @@ impl Case<'_> {
         let id_token = id_token.map(|claims| ring.sign(algorithm, id_token::TYPE, &claims));
         Ok(Signed {
             id_token: id_token.transpose().map_err(|_| NO_KEY)?,
-            grant: standing.grant.id,
             subject: standing.account.id.0.to_string(),
             tokens,
             algorithm,

@@ -3,6 +3,7 @@
 mod browser;
 mod main_path;
 mod rules;
+mod sign_out;
 
 use std::sync::Arc;
 use std::time::Duration;
