@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::directory::GrantedScope;
-use crate::people::grant::Grant;
 use crate::tokens::{Released, TokenId};
 
 /// A person who may act now.
@@ -75,17 +74,6 @@ pub struct SignIn<'a> {
     pub acr: Option<&'a str>,
     /// The values of `amr` (RFC 8176), separated by spaces.
     pub methods: &'a str,
-}
-
-impl<'a> From<&'a Grant> for SignIn<'a> {
-    fn from(grant: &'a Grant) -> Self {
-        Self {
-            session: grant.session,
-            at: grant.authenticated_at,
-            acr: Some(&grant.acr),
-            methods: &grant.methods,
-        }
-    }
 }
 
 /// A scope that every Identity has for people, without a Scope.
