@@ -108,17 +108,11 @@ impl Store {
         &self,
         owner: &str,
     ) -> Result<Option<(Account, Option<String>)>, StoreError> {
-        let owner = owner.to_owned();
-        self.read(move |tx| {
-            Box::pin(async move {
-                let values = [(&owner).into()];
-                let Some(row) = tx.row(Statement::CREDENTIALS_READ, values).await? else {
-                    return Ok(None);
-                };
-                Ok(Some((account(&row)?, row.text_or_null(5)?)))
-            })
-        })
-        .await
+        let found = self.find(Statement::CREDENTIALS_READ, [owner.into()]);
+        let Some(row) = found.await? else {
+            return Ok(None);
+        };
+        Ok(Some((account(&row)?, row.text_or_null(5)?)))
     }
 
     /// Changes a password, given its hash, and ends every session and grant of the account.
