@@ -12,28 +12,68 @@ mod fixtures;
 use std::{collections::BTreeSet, fs, path::Path};
 
 use fixtures::{
-    Refusal, full, name, pointer, refusals, root_schema, schema_faults, spec_schema, unset_fields,
+    Refusal, full_about_people, name, pointer, refusals_about_people, root_schema, schema_faults,
+    spec_schema, unset_fields,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
+use proptest::prelude::*;
+use proptest::string::string_regex;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 use symbolon::directory::admit::{self, transition};
 use symbolon::directory::{Problem, Settings, Severity};
-use symbolon::resources::{Kind, crd, crds};
+use symbolon::pages::{ClientUri, Theme, ThemeFields};
+use symbolon::resources::{Extent, Kind, LOGO_FORM, REDIRECT_URI_FORM, crd_within};
+
+/// What is announced, and what is not announced yet.
+const EXTENTS: [Extent; 2] = [Extent::Announced, Extent::Whole];
+
+/// The refused files of an extent.
+fn refusals(extent: Extent) -> Vec<Refusal> {
+    let mut found = fixtures::refusals();
+    if extent.has_people() {
+        found.extend(refusals_about_people());
+    }
+    found
+}
+
+/// The accepted objects of a kind in an extent.
+fn full(kind: Kind, extent: Extent) -> Vec<Value> {
+    let mut objects = Vec::new();
+    if kind != Kind::User {
+        objects.extend(fixtures::full(kind.plural()));
+    }
+    if extent.has_people() {
+        objects.extend(full_about_people(kind.plural()));
+    }
+    objects
+}
+
+fn crds(extent: Extent) -> Vec<CustomResourceDefinition> {
+    let kinds = Kind::within(extent).iter();
+    kinds.map(|kind| crd_within(*kind, extent)).collect()
+}
 
 fn kind(object: &Value) -> Kind {
-    Kind::from_name(object["kind"].as_str().unwrap()).unwrap()
+    Kind::named(object["kind"].as_str().unwrap(), Extent::Whole).unwrap()
 }
 
 /// The errors of one object, judged alone.
-fn errors(object: &Value) -> Vec<Problem> {
+fn errors(object: &Value, extent: Extent) -> Vec<Problem> {
     let mut object = object.clone();
     object["metadata"]["namespace"] = json!("team");
-    let mut problems = admit::problems(kind(&object), &object, &Settings::default());
+    let mut problems = admit::problems(kind(&object), &object, &settings(extent));
     problems.retain(|problem| problem.severity == Severity::Error);
     problems
+}
+
+fn settings(extent: Extent) -> Settings {
+    Settings {
+        extent,
+        ..Settings::default()
+    }
 }
 
 fn for_update(before: &Value, after: &Value) -> Vec<Problem> {
@@ -59,21 +99,23 @@ fn assert_none(wrong: &[String]) {
 
 #[test]
 fn an_object_that_breaks_a_rule_is_refused_with_the_message_of_the_rule() {
-    let refusals = refusals();
-    assert!(!refusals.is_empty());
-    let wrong: Vec<_> = refusals
-        .iter()
-        .filter_map(|refusal| Some(format!("{}: {}", refusal.file, judge(refusal).err()?)))
-        .collect();
-    assert_none(&wrong);
+    for extent in EXTENTS {
+        let refusals = refusals(extent);
+        assert!(!refusals.is_empty());
+        let judged = |refusal: &Refusal| {
+            let why = judge(refusal, extent).err()?;
+            Some(format!("{}: {why}", refusal.file))
+        };
+        assert_none(&refusals.iter().filter_map(judged).collect::<Vec<_>>());
+    }
 }
 
-fn judge(refusal: &Refusal) -> Result<(), String> {
+fn judge(refusal: &Refusal, extent: Extent) -> Result<(), String> {
     for (n, object) in refusal.accepted.iter().enumerate() {
         let before = refusal.accepted[..n]
             .iter()
             .rfind(|other| name(other) == name(object));
-        let mut problems = errors(object);
+        let mut problems = errors(object, extent);
         problems.extend(
             before
                 .into_iter()
@@ -89,10 +131,10 @@ fn judge(refusal: &Refusal) -> Result<(), String> {
     }
     let (alone, update) = match refusal.before() {
         Some(before) => (
-            errors(&refusal.refused),
+            errors(&refusal.refused, extent),
             for_update(before, &refusal.refused),
         ),
-        None => (Vec::new(), errors(&refusal.refused)),
+        None => (Vec::new(), errors(&refusal.refused, extent)),
     };
     // For a rule of the whole object, the API server reports no field.
     let at = if refusal.at.is_empty() {
@@ -121,9 +163,11 @@ fn judge(refusal: &Refusal) -> Result<(), String> {
 
 #[test]
 fn every_field_is_accepted() {
-    for kind in Kind::ALL {
-        for object in full(kind.plural()) {
-            assert_eq!(errors(&object), [], "{kind} {}", name(&object));
+    for extent in EXTENTS {
+        for kind in Kind::within(extent) {
+            for object in full(*kind, extent) {
+                assert_eq!(errors(&object, extent), [], "{kind} {}", name(&object));
+            }
         }
     }
 }
@@ -131,9 +175,11 @@ fn every_field_is_accepted() {
 #[test]
 fn a_field_that_breaks_the_schema_is_refused_by_its_path() {
     let mut wrong = Vec::new();
-    for kind in Kind::ALL {
-        for fault in schema_faults(spec_schema(&crd(kind)), &full(kind.plural())) {
-            let problems = errors(&fault.object);
+    let kinds = |extent| Kind::within(extent).iter().map(move |kind| (*kind, extent));
+    for (kind, extent) in EXTENTS.into_iter().flat_map(kinds) {
+        let definition = crd_within(kind, extent);
+        for fault in schema_faults(spec_schema(&definition), &full(kind, extent)) {
+            let problems = errors(&fault.object, extent);
             if !problems
                 .iter()
                 .any(|problem| problem.path == pointer(&fault.at))
@@ -165,7 +211,7 @@ fn every_manifest_of_the_documentation_is_accepted() {
             }
             for object in manifests(&fs::read_to_string(&page).unwrap()) {
                 count += 1;
-                let problems = errors(&object);
+                let problems = errors(&object, Extent::Announced);
                 if !problems.is_empty() {
                     let found = described(&problems);
                     wrong.push(format!("{}: {found:?}", page.display()));
@@ -192,11 +238,16 @@ fn manifests(page: &str) -> Vec<Value> {
 
 #[test]
 fn every_rule_has_a_refused_fixture() {
-    let tested: BTreeSet<_> = refusals()
+    EXTENTS.into_iter().for_each(assert_every_rule_is_tested);
+}
+
+#[track_caller]
+fn assert_every_rule_is_tested(extent: Extent) {
+    let tested: BTreeSet<_> = refusals(extent)
         .into_iter()
         .map(|refusal| (refusal.plural, refusal.at, refusal.says))
         .collect();
-    let rules: BTreeSet<_> = crds().iter().flat_map(rules).collect();
+    let rules: BTreeSet<_> = crds(extent).iter().flat_map(rules).collect();
     assert!(!rules.is_empty());
     let untested: Vec<_> = rules.difference(&tested).collect();
     let unknown: Vec<_> = tested.difference(&rules).collect();
@@ -244,7 +295,7 @@ fn collect_rules(schema: &JSONSchemaProps, at: &str, each: &mut impl FnMut(Strin
 #[test]
 fn every_kind_and_every_field_has_a_description_of_its_own() {
     let mut wrong = Vec::new();
-    for crd in crds() {
+    for crd in crds(Extent::Whole) {
         let kind = crd.spec.names.kind.as_str();
         let about = root_schema(&crd).description.clone().unwrap_or_default();
         if about.contains("Auto-generated") || about.split(' ').count() < 6 {
@@ -278,14 +329,115 @@ fn collect_descriptions(schema: &JSONSchemaProps, at: &str, wrong: &mut Vec<Stri
     }
 }
 
+// --- pages -------------------------------------------------------------------------------------
+
+/// Returns an Identity with this theme.
+fn themed(theme: &Value) -> Value {
+    json!({
+        "apiVersion": "symbolon.dev/v1alpha1", "kind": "Identity", "metadata": {"name": "main"},
+        "spec": {"issuer": "https://id.example.com", "theme": theme},
+    })
+}
+
+fn is_admitted(theme: &Value) -> bool {
+    errors(&themed(theme), Extent::Whole).is_empty()
+}
+
+fn is_shown(name: &str, logo: Option<&str>, accent: Option<&str>) -> bool {
+    let fields = ThemeFields {
+        name,
+        logo,
+        accent,
+        accent_dark: accent,
+    };
+    Theme::new(fields).is_ok()
+}
+
+/// Strings of a pattern that is one group between anchors.
+fn matching(form: &str) -> impl Strategy<Value = String> + use<> {
+    let inner = form.strip_prefix('^').unwrap().strip_suffix('$').unwrap();
+    string_regex(inner).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn the_pages_show_every_logo_that_is_admitted(logo in matching(LOGO_FORM)) {
+        let is_admitted = is_admitted(&json!({"logo": logo}));
+        prop_assert_eq!(is_admitted, is_shown("a", Some(&logo), None), "{}", logo);
+    }
+
+    #[test]
+    fn the_pages_show_every_name_that_is_admitted(name in any::<String>()) {
+        if is_admitted(&json!({"name": name})) {
+            prop_assert!(is_shown(&name, None, None), "{:?}", name);
+        }
+    }
+
+    #[test]
+    fn the_pages_lead_to_every_uri_that_is_admitted(uri in matching(REDIRECT_URI_FORM)) {
+        prop_assert!(ClientUri::new(&uri).is_some(), "{}", uri);
+    }
+}
+
+#[test]
+fn the_pages_and_admission_agree_about_odd_themes() {
+    for logo in [
+        "https://cdn.example.com:8443/a/logo.svg?v=1",
+        "data:image/png;base64,iVBORw0KGgo=",
+        "http://cdn.example.com/logo.svg",
+        "https://localhost/logo.svg",
+        "https://localhost.example.com/logo.svg",
+        "https://cdn.example.com;script-src *",
+        "data:text/html;base64,PGI+",
+        "data:image/svg+xml,<svg/>",
+        "data:image/png;base64,a\"b",
+        "data:image/png;base64,",
+        "com.example:/logo",
+        "",
+    ] {
+        let is_admitted = is_admitted(&json!({"logo": logo}));
+        assert_eq!(is_admitted, is_shown("a", Some(logo), None), "{logo}");
+    }
+    for accent in [
+        "#1d4ed8",
+        "#1D4ED8",
+        "#fff",
+        "1d4ed8",
+        "#fff}*{color:red",
+        "",
+    ] {
+        let is_admitted =
+            is_admitted(&json!({"colours": {"accent": accent, "accentDark": accent}}));
+        assert_eq!(is_admitted, is_shown("a", None, Some(accent)), "{accent}");
+    }
+    let long = |bytes: usize| format!("data:image/png;base64,{}", "AAAA".repeat(bytes / 4));
+    for (length, is_good) in [(10_216, true), (10_220, false)] {
+        let logo = long(length);
+        assert_eq!(
+            is_admitted(&json!({"logo": logo})),
+            is_good,
+            "{}",
+            logo.len()
+        );
+        assert_eq!(is_shown("a", Some(&logo), None), is_good, "{}", logo.len());
+    }
+}
+
 #[test]
 fn the_full_objects_set_every_field() {
-    for crd in crds() {
-        assert_eq!(
-            unset_fields(spec_schema(&crd), &full(&crd.spec.names.plural)),
-            [""; 0],
-            "tests/fixtures/full/{}.yaml",
-            &crd.spec.names.plural
-        );
+    for extent in EXTENTS {
+        for kind in Kind::within(extent) {
+            assert_eq!(
+                unset_fields(
+                    spec_schema(&crd_within(*kind, extent)),
+                    &full(*kind, extent)
+                ),
+                [""; 0],
+                "tests/fixtures/full/{}.yaml, {extent:?}",
+                kind.plural()
+            );
+        }
     }
 }

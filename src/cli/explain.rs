@@ -12,7 +12,7 @@ use super::{clock, terminal};
 use crate::directory::problem::suggest::one_line;
 use crate::directory::template::secret_metadata::InstallationMetadata;
 use crate::directory::{Directory, ObjectKey, RuleVerdict, Settings, Verdict};
-use crate::resources::Kind;
+use crate::resources::{Extent, Kind};
 use crate::source::manifest::{Manifest, ManifestObject};
 
 /// The maximum number of faults of manifests that are printed.
@@ -55,6 +55,15 @@ enum What {
         #[command(flatten)]
         common: Common,
     },
+    /// Explain why a User may sign in or not
+    #[command(hide = !Extent::Announced.has_people())]
+    User {
+        #[command(flatten)]
+        common: Common,
+        /// Explain whether the person may use this OAuthClient
+        #[arg(long, value_name = "NAMESPACE/NAME", value_parser = manifests::object_key)]
+        client: Option<ObjectKey>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -90,8 +99,10 @@ enum Output {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let now = clock::now();
-    let (What::Client { common, .. } | What::Scope { common, .. } | What::Token { common }) =
-        &args.what;
+    let (What::Client { common, .. }
+    | What::Scope { common, .. }
+    | What::Token { common }
+    | What::User { common, .. }) = &args.what;
     let (world, manifests) = match world(common, now) {
         Ok(read) => read,
         Err(error) => {
@@ -121,6 +132,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 directory.explain_service_token(&common.object, now),
             )
         }
+        What::User { common, client } => (
+            "User",
+            directory.explain_user(&common.object, client.as_ref(), now),
+        ),
     };
     let warnings = unwritten(directory, &args.what);
     let allowed = steps.iter().all(|step| step.verdict == Verdict::Holds);
@@ -158,7 +173,7 @@ fn unwritten(directory: &Directory, what: &What) -> Vec<String> {
         What::Token { common } => directory
             .service_token(&common.object)
             .map(|token| directory.unwritten_of_token(token)),
-        What::Scope { .. } => None,
+        What::Scope { .. } | What::User { .. } => None,
     };
     let problems = problems.unwrap_or_default().into_iter();
     problems.map(|problem| problem.message).collect()

@@ -1,33 +1,11 @@
-//! What is not announced yet: kinds, fields and values that the types have, and that no definition, reference or check
-//! shows, because nothing serves them.
-//!
-//! [`PEOPLE`] is the only switch. Everything else asks for an [`Extent`].
+//! The fields and values that are not announced yet, and their removal from the schemas.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 
-use super::crds::Kind;
-
-/// Whether everything about people is announced. After setting it to `true`, run `just generate`.
-pub(super) const PEOPLE: bool = false;
-
-/// Which kinds, fields and values exist.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Extent {
-    /// Those that are announced: what users see.
-    #[default]
-    Announced,
-    /// All of them. Tests prepare for their announcement with it.
-    Whole,
-}
-
-impl Extent {
-    /// Returns whether everything about people exists.
-    pub const fn has_people(self) -> bool {
-        PEOPLE || matches!(self, Self::Whole)
-    }
-}
+use super::extent::Extent;
+use super::kind::Kind;
 
 /// The fields about people, as paths in the spec of a kind.
 const FIELDS: [(Kind, &[&str]); 3] = [
@@ -159,6 +137,7 @@ fn reads(rule: &str, path: &str) -> bool {
 mod tests {
     use super::*;
     use crate::resources::crd_within;
+    use crate::resources::extent::PEOPLE;
 
     fn text(kind: Kind, extent: Extent) -> String {
         serde_json::to_string(&crd_within(kind, extent)).unwrap()

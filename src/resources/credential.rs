@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{LocalRef, Moment, is_default};
-use super::crds::Kind;
+use super::kind::Kind;
 
 /// Internal. The tokens that were issued to one owner: hashes, never a token. This object alone decides what is
 /// accepted; it is named by the owner's uid and changed by compare-and-swap.

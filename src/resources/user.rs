@@ -1,4 +1,4 @@
-//! `User`: a person whom an administrator declares. People who sign in through a provider need none.
+//! `User`: a person who is declared by an administrator. People who sign in through a provider need none.
 
 use std::collections::BTreeMap;
 

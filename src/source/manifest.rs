@@ -11,7 +11,7 @@ use super::lost::Lost;
 use super::yaml::{self, Document, Spans};
 use crate::directory::problem::suggest::{nearest, shown};
 use crate::directory::{Labels, ObjectKey, Reason, Severity};
-use crate::resources::{API_VERSION, GROUP, Kind};
+use crate::resources::{API_VERSION, Extent, GROUP, Kind};
 
 /// The namespace of objects that name none, as in kubectl.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -144,6 +144,11 @@ pub struct ManifestFault {
 impl Manifest {
     /// Reads the bytes of a file.
     pub fn read(name: &str, bytes: &[u8]) -> Self {
+        Self::read_within(name, bytes, Extent::Announced)
+    }
+
+    /// Reads the bytes of a file, with the kinds of an extent.
+    pub fn read_within(name: &str, bytes: &[u8], extent: Extent) -> Self {
         let (text, parsed) = yaml::parse_bytes(bytes);
         let mut manifest = Self::empty(name, text);
         manifest
@@ -151,7 +156,7 @@ impl Manifest {
             .extend(parsed.faults.into_iter().map(ManifestFault::of_text));
         manifest.guess_lost();
         for document in parsed.documents {
-            manifest.take(document);
+            manifest.take(document, extent);
         }
         manifest
     }
@@ -215,7 +220,7 @@ impl Manifest {
             .all(|fault| fault.severity == Severity::Warning)
     }
 
-    fn take(&mut self, document: Document) {
+    fn take(&mut self, document: Document, extent: Extent) {
         let Document { value, spans } = document;
         let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
         let (version, kind) = (text("apiVersion"), text("kind"));
@@ -224,7 +229,7 @@ impl Manifest {
             return;
         }
         let group = version.split('/').next().unwrap_or_default();
-        match Kind::from_name(kind) {
+        match Kind::named(kind, extent) {
             _ if group != GROUP => {
                 if let Some(fault) = misspelt_group(version, kind, &spans) {
                     self.lose(kind, &value, fault);
@@ -402,7 +407,7 @@ const LATER: [&str; 2] = ["IdentityProvider", "User"];
 
 fn unknown_kind(kind: &str, spans: &Spans) -> ManifestFault {
     let known = Kind::ALL.map(Kind::as_str);
-    let choices = known[..4].join(", ");
+    let choices = known[..known.len() - 1].join(", ");
     let found = spans.find("/kind");
     let (span, message) = if kind.is_empty() {
         let span = if found.exact {

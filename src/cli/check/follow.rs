@@ -318,6 +318,7 @@ fn is_about_another(problem: &Problem) -> bool {
             | Reason::ScopeNotGranted
             | Reason::ReferenceTokensDisabled
             | Reason::SystemUserMissing
+            | Reason::StorageRequired
             | Reason::Pending
     ) || problem.reason == Reason::LimitExceeded && problem.path.is_empty()
 }

@@ -7,6 +7,8 @@ mod json;
 #[cfg(test)]
 mod mistakes;
 mod near;
+#[cfg(test)]
+mod people;
 mod references;
 mod sarif;
 mod text;

@@ -17,6 +17,8 @@ mod inherited;
 mod interactive;
 mod login;
 mod oauth_client;
+#[cfg(test)]
+mod people_tests;
 mod raw;
 mod scope;
 mod secret;

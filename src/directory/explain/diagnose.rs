@@ -14,7 +14,7 @@ use crate::directory::values::duration::format_duration;
 use crate::directory::values::normal::is_normal_audience;
 use crate::directory::{Directory, Lifetime, ObjectKey, Problem, Reason};
 use crate::resources::{
-    AUDIENCE_WORDS, GrantType, Kind, OwnerKind, ReferenceTokens, Retire, WhenExceeded,
+    AUDIENCE_WORDS, GrantType, Kind, OwnerKind, ReferenceTokens, Retire, StorageType, WhenExceeded,
 };
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -76,6 +76,8 @@ impl Directory {
             problems.extend(self.not_granted(&accepted));
             problems.extend(self.interactive_problems(&accepted));
             problems.extend(self.consent_is_asked(&accepted));
+            problems.extend(self.unknown_users(&accepted));
+            problems.extend(weak_interactive(&accepted));
             problems.extend(beyond_ceiling(
                 accepted.client.record.access_token_lifetime,
                 accepted.identity.record.max_access_token_lifetime,
@@ -95,6 +97,36 @@ impl Directory {
             shell_placeholders(OwnerKind::OAuthClient, &record.secret, path)
         }));
         problems
+    }
+
+    /// Returns a warning for each User that a client's `access` names and that does not exist. Without any User of the
+    /// Identity, those are simply not among the manifests.
+    fn unknown_users(&self, client: &AcceptedClient<'_>) -> Vec<Problem> {
+        let identity = &client.identity.object.key;
+        let is_of = |user: &Object<UserRecord>| {
+            user.record().and_then(|record| record.identity.as_ref()) == Some(identity)
+        };
+        if !self.users().any(|user| is_of(user)) {
+            return Vec::new();
+        }
+        let interactive = client.client.record.interactive.as_deref();
+        let access = interactive.and_then(|record| record.access.as_ref());
+        let named = access.into_iter().flat_map(|access| access.users.iter());
+        let is_known = |name: &str| {
+            self.user(&ObjectKey::new(&identity.namespace, name))
+                .is_some()
+        };
+        let unknown = named.enumerate().filter(|(_, name)| !is_known(name));
+        unknown
+            .map(|(index, name)| {
+                let message = format!(
+                    "there is no User {name:?} in namespace {}: correct the name, or remove it",
+                    identity.namespace
+                );
+                let path = format!("/spec/access/users/{index}");
+                Problem::warning(Reason::Pending, path, message)
+            })
+            .collect()
     }
 
     fn of_user(&self, object: &Object<UserRecord>, now: Timestamp) -> Vec<Problem> {
@@ -259,6 +291,11 @@ fn weak_identity(record: &IdentityRecord, now: Timestamp) -> Vec<Problem> {
             "/spec/staleness/whenExceeded",
             "a server that cannot reach the Kubernetes API keeps accepting what was revoked: use Refuse",
         ),
+        (
+            record.has_passwords && record.storage == StorageType::None,
+            "/spec/login/password",
+            "nobody can sign in without a store: set spec.storage.type to SQLite",
+        ),
     ];
     let choices = choices
         .into_iter()
@@ -316,6 +353,42 @@ fn hasty_retirement(client: &AcceptedClient<'_>) -> Option<Problem> {
     );
     let path = "/spec/authentication/secret/rotation/quietPeriod";
     is_hasty.then(|| weak(path, &message))
+}
+
+/// Returns warnings about weak choices of a client that signs in people.
+fn weak_interactive(client: &AcceptedClient<'_>) -> Vec<Problem> {
+    let record = client.client.record;
+    let Some(interactive) = &record.interactive else {
+        return Vec::new();
+    };
+    let asks_for_tokens = record
+        .scopes
+        .iter()
+        .any(|scope| **scope == *"offline_access");
+    let choices = [
+        (
+            !interactive.needs_pkce,
+            "/spec/pkce",
+            "without PKCE, a stolen code can be redeemed in another session (RFC 9700 section 2.1.1): remove this field if the application supports PKCE",
+        ),
+        (
+            record.may_use(GrantType::RefreshToken) && !asks_for_tokens,
+            "/spec/grantTypes",
+            "RefreshToken has no effect without the scope offline_access: add it to scopes, or remove RefreshToken",
+        ),
+        (
+            interactive
+                .access
+                .as_ref()
+                .is_some_and(|access| access.groups.is_empty() && access.users.is_empty()),
+            "/spec/access",
+            "nobody may use this client: name a group or a User, or remove access",
+        ),
+    ];
+    let chosen = choices.into_iter().filter(|(is_chosen, ..)| *is_chosen);
+    chosen
+        .map(|(_, path, message)| weak(path, message))
+        .collect()
 }
 
 /// Returns warnings about clients that can do nothing, which is rarely intended.

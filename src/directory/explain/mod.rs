@@ -3,6 +3,7 @@
 //! The verdicts are those of [`Directory`]; only the texts for rules that hold are written here.
 
 mod diagnose;
+mod people;
 mod unwritten;
 
 use jiff::Timestamp;
@@ -13,7 +14,9 @@ use super::tables::record::{
 };
 use super::template::secret_metadata::{AllowedMetadata, MetadataField};
 use super::values::duration::format_duration;
-use super::{AcceptedClient, Directory, Lifetime, ObjectKey, Problem, Reason, Served};
+use super::{
+    AcceptedClient, Directory, Lifetime, ObjectKey, Problem, Reason, Served, StandardScope,
+};
 use crate::resources::{GrantType, NamespacesFrom, ReferenceTokens, Template};
 use crate::tokens::jwt::TokenType;
 
@@ -198,6 +201,7 @@ impl Directory {
         self.explain_client_rules(&mut steps, object, record);
         steps.enabled(record.disabled);
         if let Ok(accepted) = self.accepted_client(object) {
+            self.explain_interactive(&mut steps, &accepted);
             self.explain_scopes(&mut steps, &accepted, scope);
         }
         steps.finish()
@@ -307,6 +311,9 @@ impl Directory {
                         namespace,
                     );
                     steps.holds("scope", format!("{value:?} is granted: {open}"));
+                }
+                (None, None) if StandardScope::parse(value).is_some() => {
+                    steps.holds("scope", format!("{value:?} is granted for people"));
                 }
                 (problem, _) => {
                     let why = problem

@@ -28,7 +28,7 @@ pub(in crate::directory) const OWN_CLAIMS: [&str; 5] = [
 pub struct Person<'a> {
     /// The ID of the account: the `sub` of tokens.
     pub subject: &'a str,
-    /// The name of the User; `None` for a person whom no administrator has declared.
+    /// The name of the User; `None` for a person who is not declared by an administrator.
     pub user: Option<&'a str>,
     /// Whether the person belongs to the organisation.
     pub kind: UserType,

@@ -41,8 +41,8 @@ pub enum Reason {
     Ready,
     Disabled,
     Revoked,
-    /// People need a store, and the Identity has none. Not in [`Self::ALL`] before everything about people is
-    /// announced.
+    /// People need a store, and the Identity has none. [`Self::ALL`] lacks it until everything about people is
+    /// announced; a test says when to add it.
     StorageRequired,
 }
 
@@ -217,5 +217,17 @@ impl Problem {
             path: path.into(),
             message: message.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::Extent;
+
+    #[test]
+    fn a_reason_about_people_is_listed_once_people_are_announced() {
+        let is_listed = Reason::ALL.contains(&Reason::StorageRequired);
+        assert_eq!(is_listed, Extent::Announced.has_people());
     }
 }

@@ -7,12 +7,13 @@ use super::compile::Pattern;
 use crate::directory::problem::suggest::shown;
 use crate::directory::values::duration::format_duration;
 use crate::resources::{
-    CLIENT_TEXT, DURATION_FORM, ISSUER_URL, METADATA_KEY, MOMENT_FORM, MOMENT_WORDS, OwnerKind,
-    QUALIFIED_NAME, TOKEN_TEXT,
+    CLAIM_FORM, CLIENT_TEXT, COLOUR_FORM, DURATION_FORM, EMAIL_FORM, ISSUER_URL, LOGO_FORM,
+    LOGOUT_URI_FORM, METADATA_KEY, MOMENT_FORM, MOMENT_WORDS, ORIGIN_FORM, OwnerKind,
+    QUALIFIED_NAME, REDIRECT_URI_FORM, SUBJECT_FORM, TOKEN_TEXT, USERNAME_FORM,
 };
 
 /// The patterns of our schemas and what they ask for.
-const PATTERNS: [(&str, &str); 16] = [
+const PATTERNS: [(&str, &str); 17] = [
     (
         r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         "lower-case letters, digits and '-', beginning and ending with a letter or digit",
@@ -53,6 +54,10 @@ const PATTERNS: [(&str, &str); 16] = [
     (
         r"^(Opaque|servicebinding\.io/[A-Za-z0-9]([-A-Za-z0-9_.]{0,60}[A-Za-z0-9])?)$",
         "Opaque or servicebinding.io/<type>: other types belong to other controllers",
+    ),
+    (
+        CLAIM_FORM,
+        "the name of a claim: letters, digits, '_', '.', ':', '/' and '-', beginning with a letter or '_'",
     ),
     (MOMENT_FORM, "an RFC 3339 time such as 2027-01-31T12:00:00Z"),
     (
@@ -101,7 +106,11 @@ pub(super) fn refused(pattern: &Pattern, text: &str) -> String {
         ),
     };
     let fits = |better: &String| better != text && pattern.matches(better);
-    if source == SCOPE && text.split_whitespace().nth(1).is_some() {
+    if source == REDIRECT_URI_FORM && text.contains('*') {
+        message.push_str(
+            "; write each URI as an item of its own, since people return only to exactly these",
+        );
+    } else if source == SCOPE && text.split_whitespace().nth(1).is_some() {
         message.push_str("; write each value as an item of its own");
     } else if let Some(hint) = bare_number(text).filter(|_| source == DURATION_FORM) {
         let _ = write!(message, "; write {hint}");
@@ -134,6 +143,31 @@ fn instead(pattern: &str, text: &str) -> Option<String> {
                 format!("https://{url}")
             })
         }
+        REDIRECT_URI_FORM | LOGOUT_URI_FORM | LOGO_FORM => Some(uri_instead(text)),
+        ORIGIN_FORM => {
+            let uri = uri_instead(text);
+            let start = uri.find("://")? + 3;
+            let end = uri[start..].find(['/', '?']);
+            Some(uri[..end.map_or(uri.len(), |end| start + end)].to_owned())
+        }
+        EMAIL_FORM => {
+            let inside = text
+                .split_once('<')
+                .and_then(|(_, rest)| rest.split_once('>'));
+            let address = inside.map_or(text, |(address, _)| address);
+            Some(address.trim_start_matches("mailto:").to_owned())
+        }
+        USERNAME_FORM => Some(text.replace(' ', ".")),
+        SUBJECT_FORM => Some(text.to_lowercase()),
+        COLOUR_FORM => {
+            let digits = text.trim_start_matches('#');
+            let each_twice = || digits.chars().flat_map(|digit| [digit, digit]).collect();
+            let digits: String = match digits.len() {
+                3 => each_twice(),
+                _ => digits.to_owned(),
+            };
+            Some(format!("#{digits}"))
+        }
         _ => {
             let plain = text.replace(['_', ' '], "-");
             Some(if pattern.contains("A-Z") {
@@ -143,6 +177,22 @@ fn instead(pattern: &str, text: &str) -> Option<String> {
             })
         }
     }
+}
+
+/// Corrects what is usually wrong with a URI: no scheme, plain http on the web, a host in upper case, a fragment.
+fn uri_instead(text: &str) -> String {
+    let text = text.split('#').next().unwrap_or_default();
+    let (scheme, rest) = text.split_once("://").unwrap_or(("https", text));
+    let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let (scheme, host) = (scheme.to_lowercase(), host.to_lowercase());
+    let name = host.rsplit_once(':').map_or(&*host, |(name, _)| name);
+    let is_local = ["localhost", "127.0.0.1", "[::1]"].contains(&name);
+    let scheme = if scheme == "http" && !is_local {
+        "https"
+    } else {
+        &scheme
+    };
+    format!("{scheme}://{host}{path}")
 }
 
 /// Returns a hint for a key that begins or ends with a character that only looks like a space: YAML takes it for a part
