@@ -1,58 +1,106 @@
 //! The judgement of a token at a gateway, and what follows from it: metrics, the audit log, last use.
 //!
-//! Not here: the rules (`oauth::enforcement`), and the request of a gateway and the answer to it
-//! (`routes::check_token`).
+//! Not here: the rules (`oauth::enforcement`), the join of a person's token with the store, and the request of a gateway
+//! and the answer to it (`routes::check_token`).
 
 use jiff::Timestamp;
 
 use super::metrics::Checked;
 use super::request::{Call, ServingSnapshot};
+use super::token::ParsedToken;
 use crate::directory::tables::record::GatewayRecord;
 use crate::oauth::Refusal;
 use crate::oauth::bearer::Unusable;
 use crate::oauth::enforcement::{Denial, Passed, check};
 
-/// Judges the token that a caller sent through a gateway; `None` is a gateway that the Identity does not have. Returns
-/// what `tell` makes of a token that may pass.
+/// A token at a gateway, not yet judged.
+pub(super) struct Enforced<'a> {
+    call: &'a Call,
+    serving: &'a ServingSnapshot,
+    gateway: &'a GatewayRecord,
+    /// The token.
+    pub token: ParsedToken<'a>,
+}
+
+/// Reads the token that a caller sent through a gateway; `None` is a gateway that the Identity does not have.
 ///
 /// # Errors
 /// [`Refusal::Unavailable`] if the server cannot judge the token.
-pub(super) fn enforce<T>(
-    call: &Call,
-    serving: &ServingSnapshot,
-    gateway: Option<&GatewayRecord>,
-    sent: Result<&str, Unusable>,
-    now: Timestamp,
-    tell: impl FnOnce(&Passed<'_>, &GatewayRecord) -> T,
-) -> Result<Result<T, Denial>, Refusal> {
-    let snapshot = serving.snapshot();
-    let deny = |token_id: Option<&str>, denial: Denial| {
+pub(super) fn read<'a>(
+    call: &'a Call,
+    serving: &'a ServingSnapshot,
+    gateway: Option<&'a GatewayRecord>,
+    sent: Result<&'a str, Unusable>,
+) -> Result<Result<Enforced<'a>, Denial>, Refusal> {
+    let deny = |denial: Denial| {
         call.app.metrics().checked(Checked::Denied(denial));
-        if let Some(token_id) = token_id {
-            call.audit_denial(snapshot, token_id, denial.is_of_issued(), denial.as_str());
-        }
         Ok(Err(denial))
     };
     let Some(gateway) = gateway else {
-        return deny(None, Denial::UnknownGateway);
+        return deny(Denial::UnknownGateway);
     };
     let token = match sent {
         Ok(text) => serving.token(text)?.map_err(Denial::Inactive),
         Err(unusable) => Err(Denial::Unusable(unusable)),
     };
-    let token = match token {
-        Ok(token) => token,
-        Err(denial) => return deny(None, denial),
-    };
-    let (directory, identity) = (snapshot.directory(), snapshot.identity());
-    match check(directory, identity, gateway, &token.presented(), now) {
-        Ok(passed) => {
-            if let Some(issued) = passed.token.issued {
-                call.app.uses().note(directory, issued, now);
+    match token {
+        Ok(token) => Ok(Ok(Enforced {
+            call,
+            serving,
+            gateway,
+            token,
+        })),
+        Err(denial) => deny(denial),
+    }
+}
+
+impl<'a> Enforced<'a> {
+    /// Returns what the gateway requires.
+    pub fn gateway(&self) -> &'a GatewayRecord {
+        self.gateway
+    }
+
+    /// Judges the token by the directory alone. Returns what `tell` makes of a token that may pass.
+    ///
+    /// # Errors
+    /// [`Denial`].
+    pub fn judge<T>(
+        &self,
+        now: Timestamp,
+        tell: impl FnOnce(&Passed<'_>, &GatewayRecord) -> T,
+    ) -> Result<T, Denial> {
+        let snapshot = self.serving.snapshot();
+        let (directory, identity) = (snapshot.directory(), snapshot.identity());
+        let presented = self.token.presented();
+        let checked = check(directory, identity, self.gateway, &presented, now);
+        self.settle(checked, now, tell)
+    }
+
+    /// Carries out a judgement.
+    ///
+    /// # Errors
+    /// Its [`Denial`].
+    pub fn settle<T>(
+        &self,
+        checked: Result<Passed<'_>, Denial>,
+        now: Timestamp,
+        tell: impl FnOnce(&Passed<'_>, &GatewayRecord) -> T,
+    ) -> Result<T, Denial> {
+        let (call, snapshot) = (self.call, self.serving.snapshot());
+        match checked {
+            Ok(passed) => {
+                if let Some(issued) = passed.token.issued {
+                    call.app.uses().note(snapshot.directory(), issued, now);
+                }
+                call.app.metrics().checked(Checked::Passed);
+                Ok(tell(&passed, self.gateway))
             }
-            call.app.metrics().checked(Checked::Passed);
-            Ok(Ok(tell(&passed, gateway)))
+            Err(denial) => {
+                call.app.metrics().checked(Checked::Denied(denial));
+                let (id, is_issued) = (self.token.id(), denial.is_of_issued());
+                call.audit_denial(snapshot, id, is_issued, denial.as_str());
+                Err(denial)
+            }
         }
-        Err(denial) => deny(Some(token.id()), denial),
     }
 }

@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use strum::{IntoStaticStr, VariantArray};
 
+use super::people::metrics::PeopleMetrics;
 use crate::directory::Sizes;
 use crate::directory::counts::census::{Census, TokenState, WITHIN};
 use crate::oauth::access_token::Inactive;
@@ -211,6 +212,7 @@ pub struct Metrics {
     events: Events,
     state: SampledGauges,
     store: Store,
+    people: PeopleMetrics,
     catalog: Catalog,
 }
 
@@ -263,6 +265,7 @@ impl Default for Metrics {
             events: Events::register(&mut catalog),
             state: SampledGauges::register(&mut catalog),
             store: Store::register(&mut catalog),
+            people: PeopleMetrics::register(&mut catalog),
             catalog,
         }
     }
@@ -464,6 +467,11 @@ impl Metrics {
     /// Counts a failed operation of the store.
     pub fn store_failed(&self, fault: Fault) {
         self.store.errors.inc(fault);
+    }
+
+    /// Returns the metrics of people.
+    pub const fn people(&self) -> &PeopleMetrics {
+        &self.people
     }
 
     /// Returns the description of each metric.

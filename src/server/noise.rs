@@ -1,8 +1,8 @@
 //! Decides which refusals the audit log shows one by one and which it only counts, so that the number of lines a second
 //! is bounded, whatever callers do.
 //!
-//! Failed authentications, denials at gateways, and refusals of authenticated clients have separate allowances, so that
-//! strangers cannot hide what clients do. Refusals that are left out are reported as sums.
+//! Failed authentications, failed sign-ins, denials at gateways, and refusals of authenticated clients have separate
+//! allowances, so that strangers cannot hide what clients do. Refusals that are left out are reported as sums.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,6 +20,7 @@ pub(super) struct Noise {
     failures: Throttle,
     denials: Throttle,
     refusals: Throttle,
+    sign_ins: Throttle,
     suppressed: Mutex<Suppressed>,
     started: Instant,
     metrics: Arc<Metrics>,
@@ -31,6 +32,7 @@ impl Noise {
             failures: Throttle::default(),
             denials: Throttle::default(),
             refusals: Throttle::default(),
+            sign_ins: Throttle::default(),
             suppressed: Mutex::default(),
             started: Instant::now(),
             metrics,
@@ -58,6 +60,11 @@ impl Noise {
     /// Counts a refused or failed request of an authenticated client. Returns whether to write it.
     pub fn refusal(&self, peer: Option<IpAddr>, client_id: &str) -> bool {
         self.may(&self.refusals, peer, client_id, Some(client_id))
+    }
+
+    /// Counts a failed sign-in by this name. Returns whether to write it.
+    pub fn sign_in(&self, peer: Option<IpAddr>, name: &str) -> bool {
+        self.may(&self.sign_ins, peer, name, None)
     }
 
     fn may(

@@ -1,7 +1,7 @@
 //! A request on its way through the server, and the checks that all endpoints share.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::Guard;
 use axum::body::Body;
@@ -17,14 +17,15 @@ use jiff::Timestamp;
 
 use super::metrics::Shed;
 use super::origin::origin;
-use super::places::Caller;
+use super::places;
 use super::snapshot::{Site, Snapshot};
 use super::state::State;
 use super::token::{ParsedToken, is_jwt};
 use super::turns::Taken;
-use crate::directory::AcceptedClient;
+use crate::directory::{AcceptedClient, AuthenticatedClient};
+use crate::lock::lock;
 use crate::oauth::access_token::Inactive;
-use crate::oauth::client_auth::{self, Method};
+use crate::oauth::client_auth::{self, Caller, Method};
 use crate::oauth::form::{check_query, is_form};
 use crate::oauth::{Endpoint, Form, OAuthError, Refusal};
 use crate::telemetry::Unverified;
@@ -36,7 +37,7 @@ pub(super) struct Arrival {
     pub app: State,
     pub peer: Option<IpAddr>,
     /// The caller whose share of the server the request takes.
-    pub caller: Option<Caller>,
+    pub caller: Option<places::Caller>,
 }
 
 /// A request at its endpoint.
@@ -44,12 +45,18 @@ pub(super) struct Call {
     pub app: State,
     pub endpoint: Endpoint,
     pub peer: Option<IpAddr>,
-    caller: Option<Caller>,
+    caller: Option<places::Caller>,
     /// Over HTTP/2.
     turn: Option<Arc<Taken>>,
     pub head: Parts,
-    body: Body,
+    /// In a lock only so that tasks can share the rest of the request.
+    body: Mutex<Body>,
+    /// Where the client of the request is noted, if a web page may have sent it.
+    client: Option<RequestClient>,
 }
+
+/// The client that a request turns out to be of: only pages of its origins may read the answer, a refusal too.
+pub(super) type RequestClient = Arc<OnceLock<Box<str>>>;
 
 /// The turn of a request that waits for something outside this server.
 #[must_use = "the request needs a turn for its answer"]
@@ -71,6 +78,12 @@ impl ServingSnapshot {
     /// Returns the snapshot.
     pub fn snapshot(&self) -> &Snapshot {
         &self.0
+    }
+
+    /// Returns the snapshot in a form that a request may hold while it waits for the store.
+    #[must_use]
+    pub fn held(self) -> Self {
+        Self(Guard::from_inner(Guard::into_inner(self.0)))
     }
 
     /// Returns the site of the snapshot.
@@ -103,7 +116,22 @@ impl Call {
             caller: arrival.caller,
             endpoint,
             head,
-            body,
+            body: Mutex::new(body),
+            client: None,
+        }
+    }
+
+    /// Returns the request with a place for its client.
+    #[must_use]
+    pub fn noting(self, client: Option<RequestClient>) -> Self {
+        Self { client, ..self }
+    }
+
+    /// Notes the client that the request is of.
+    pub fn is_of(&self, client_id: &str) {
+        if let Some(client) = &self.client {
+            // The first one counts.
+            let _ = client.set(client_id.into());
         }
     }
 
@@ -139,7 +167,7 @@ impl Call {
             return Err(Refusal::TooLarge);
         }
         let (most, deadline) = (limits.body, limits.body_deadline);
-        let body = std::mem::take(&mut self.body);
+        let body = std::mem::take(&mut *lock(&self.body));
         let mut reading = std::pin::pin!(collect(body, most));
         // Most bodies arrive together with their heads.
         if let Some(collected) = reading.as_mut().now_or_never() {
@@ -199,38 +227,86 @@ impl Call {
     ) -> Result<(AcceptedClient<'s>, Method), Refusal> {
         let snapshot = serving.snapshot();
         let (directory, identity) = (snapshot.directory(), snapshot.identity());
-        let failure =
-            match client_auth::authenticate(directory, identity, self.authorization(), form, now) {
-                Ok((proved, method)) => {
-                    let issued = (proved.credential, proved.entry);
-                    self.app.uses().note(directory, issued, now);
-                    return Ok((proved.client, method));
+        let authenticated =
+            client_auth::authenticate(directory, identity, self.authorization(), form, now);
+        match authenticated {
+            Ok((proved, method)) => {
+                self.proved(snapshot, &proved, now);
+                Ok((proved.client, method))
+            }
+            Err(failure) => Err(self.failed(snapshot, &failure)),
+        }
+    }
+
+    /// Identifies the client of a form request to an endpoint that takes public clients, if the Identity has any.
+    ///
+    /// # Errors
+    /// As [`Call::authenticate`].
+    pub fn identify<'s>(
+        &self,
+        serving: &'s ServingSnapshot,
+        form: &Form<'_>,
+        now: Timestamp,
+    ) -> Result<(AcceptedClient<'s>, Method), Refusal> {
+        if serving.site()?.people.is_none() {
+            return self.authenticate(serving, form, now);
+        }
+        let snapshot = serving.snapshot();
+        let (directory, identity) = (snapshot.directory(), snapshot.identity());
+        let is_public = |client: &AcceptedClient<'_>| {
+            let client_id = &client.client.record.client_id;
+            let registered = snapshot.registry().client(client_id);
+            registered.is_some_and(|registered| registered.client.is_public)
+        };
+        let authorization = self.authorization();
+        let caller =
+            client_auth::identify(directory, identity, authorization, form, now, is_public);
+        match caller {
+            Ok(caller) => {
+                if let Caller::Confidential(proved, _) = &caller {
+                    self.proved(snapshot, proved, now);
                 }
-                Err(failure) => failure,
-            };
+                self.is_of(&caller.client().client.record.client_id);
+                Ok((*caller.client(), caller.method()))
+            }
+            Err(failure) => Err(self.failed(snapshot, &failure)),
+        }
+    }
+
+    /// Notes that a client has proved who it is.
+    fn proved(&self, snapshot: &Snapshot, proved: &AuthenticatedClient<'_>, now: Timestamp) {
+        let issued = (proved.credential, proved.entry);
+        self.app.uses().note(snapshot.directory(), issued, now);
+        self.is_of(&proved.client.client.record.client_id);
+    }
+
+    /// Counts a failed authentication, and writes it to the audit log unless there were too many.
+    fn failed(&self, snapshot: &Snapshot, failure: &client_auth::Failure) -> Refusal {
         self.app.metrics().auth_failed(failure.reason);
         let claimed = failure.claimed.as_ref();
-        let name = claimed.map_or("", |claimed| claimed.sent.expose());
-        let is_written = self
-            .app
-            .noise()
-            .failure(self.peer, name)
-            .map_err(Refusal::TooManyFailures)?;
-        if is_written {
-            let claimed = claimed.map(|claimed| audit::Claimed {
-                sent: Unverified::new(name),
-                is_client: claimed.is_client,
-            });
-            let refusal = audit::Refused {
-                action: self.endpoint.name(),
-                reason: failure.reason.as_str(),
-                client_id: None,
-                claimed,
-                token_id: None,
-            };
-            audit::refused(&self.origin(snapshot), &refusal);
+        if let Some(claimed) = claimed.filter(|claimed| claimed.is_client) {
+            self.is_of(claimed.sent.expose());
         }
-        Err(failure.error.into())
+        let name = claimed.map_or("", |claimed| claimed.sent.expose());
+        match self.app.noise().failure(self.peer, name) {
+            Err(wait) => return Refusal::TooManyFailures(wait),
+            Ok(false) => {}
+            Ok(true) => {
+                let claimed = claimed.map(|claimed| audit::Claimed {
+                    sent: Unverified::new(name),
+                    is_client: claimed.is_client,
+                });
+                let refusal = audit::Refused {
+                    action: self.endpoint.name(),
+                    reason: failure.reason.as_str(),
+                    client_id: None,
+                    claimed,
+                    token_id: None,
+                };
+                audit::refused(&self.origin(snapshot), &refusal);
+            }
+        }
+        failure.error.into()
     }
 
     /// Writes the refusal of an authenticated client's request to the audit log, unless the client has had too many.

@@ -15,10 +15,12 @@ use tracing::Instrument as _;
 
 use super::origin::{request_id, traceparent};
 use super::request::{Arrival, Call};
+use super::routes::people;
 use super::snapshot::{ServedDocument, Site};
 use super::state::State;
-use super::{reply, routes};
+use super::{cross_origin as pages, reply, routes};
 use crate::oauth::Refusal;
+use crate::oauth::cors::Sharing;
 use crate::oauth::endpoint::{Endpoint, EndpointPath, Methods};
 use crate::telemetry::traces;
 
@@ -42,24 +44,28 @@ impl Routes {
 }
 
 fn router(path: &str) -> Router {
-    // No Identity serves people yet.
-    Endpoint::served(false).fold(Router::new(), |routes, endpoint| {
-        let handler = handler(endpoint);
-        let own = endpoint.path(path);
-        match endpoint.place() {
-            EndpointPath::BelowIssuer(_) | EndpointPath::BeforeIssuer(_) => {
-                routes.route(&own, handler)
+    // Without people, those endpoints answer as if they did not exist.
+    Endpoint::ALL
+        .iter()
+        .copied()
+        .fold(Router::new(), |routes, endpoint| {
+            let handler = handler(endpoint);
+            let own = endpoint.path(path);
+            match endpoint.place() {
+                EndpointPath::BelowIssuer(_) | EndpointPath::BeforeIssuer(_) => {
+                    routes.route(&own, handler)
+                }
+                EndpointPath::Subtree(_) => [format!("{own}/{{*rest}}"), format!("{own}/"), own]
+                    .iter()
+                    .fold(routes, |routes, path| routes.route(path, handler.clone())),
+                EndpointPath::Elsewhere => routes.fallback_service(handler),
             }
-            EndpointPath::Subtree(_) => [format!("{own}/{{*rest}}"), format!("{own}/"), own]
-                .iter()
-                .fold(routes, |routes, path| routes.route(path, handler.clone())),
-            EndpointPath::Elsewhere => routes.fallback_service(handler),
-        }
-    })
+        })
 }
 
 /// Returns the handler of an endpoint.
 fn handler(endpoint: Endpoint) -> MethodRouter {
+    use routes::people::{authorize, consent, end_session, enrolment, par, sign_in, userinfo};
     use routes::{check_token, health, introspect, revocation, token};
     match endpoint {
         Endpoint::OpenIdConfiguration => document(endpoint, |site| &site.openid),
@@ -70,14 +76,14 @@ fn handler(endpoint: Endpoint) -> MethodRouter {
         Endpoint::Revocation => on(endpoint, revocation::handle),
         Endpoint::CheckToken => on(endpoint, check_token::handle),
         Endpoint::Health => on(endpoint, health::handle),
-        Endpoint::Authorize
-        | Endpoint::PushedRequest
-        | Endpoint::UserInfo
-        | Endpoint::EndSession
-        | Endpoint::SignIn
-        | Endpoint::Consent
-        | Endpoint::Enrolment
-        | Endpoint::Other => on(endpoint, |_| async { Ok(reply::not_found()) }),
+        Endpoint::Authorize => on(endpoint, authorize::handle),
+        Endpoint::SignIn => on(endpoint, sign_in::handle),
+        Endpoint::Consent => on(endpoint, consent::handle),
+        Endpoint::Enrolment => on(endpoint, enrolment::handle),
+        Endpoint::EndSession => on(endpoint, end_session::handle),
+        Endpoint::PushedRequest => on(endpoint, par::handle),
+        Endpoint::UserInfo => on(endpoint, userinfo::handle),
+        Endpoint::Other => on(endpoint, |_| async { Ok(reply::not_found()) }),
     }
 }
 
@@ -85,6 +91,22 @@ fn document(endpoint: Endpoint, choose: fn(&Site) -> &ServedDocument) -> MethodR
     on(endpoint, move |call| {
         ready(routes::document::handle(&call, choose))
     })
+}
+
+/// Returns which pages of others may read the answers of an endpoint. Public documents say so themselves.
+const fn sharing(endpoint: Endpoint) -> Sharing {
+    match endpoint {
+        Endpoint::Token | Endpoint::Revocation | Endpoint::PushedRequest | Endpoint::UserInfo => {
+            Sharing::Registered
+        }
+        _ => Sharing::None,
+    }
+}
+
+/// Returns whether the Identity has people, and so clients with pages.
+fn is_served_to_pages(app: &State) -> bool {
+    let snapshot = app.publisher().current();
+    snapshot.site().is_some_and(|site| site.people.is_some())
 }
 
 /// Checks what every endpoint checks. Returns the answer if the request needs no handler.
@@ -96,6 +118,11 @@ fn check(app: &State, endpoint: Endpoint, request: &Request) -> Result<Option<Re
         | (Methods::Post, &Method::POST)
         | (Methods::Page | Methods::ReadOrPost, &Method::GET | &Method::POST) => {}
         (Methods::Read, &Method::OPTIONS) => return Ok(Some(reply::preflight(allowed))),
+        (Methods::Post | Methods::ReadOrPost, &Method::OPTIONS)
+            if sharing(endpoint) == Sharing::Registered && is_served_to_pages(app) =>
+        {
+            return Ok(Some(pages::preflight(app, request.headers())));
+        }
         _ => return Err(Refusal::MethodNotAllowed(allowed)),
     }
     let uri = request.uri();
@@ -123,6 +150,7 @@ where
             };
             let started = Instant::now();
             let app = arrival.app.clone();
+            let reader = pages::Reader::of(sharing(endpoint), &app, request.headers());
             // A copy: HTTP/2's table keeps the header fields of answers, and a shared value would keep the whole read
             // buffer alive.
             let id = request_id(request.headers()).map(HeaderValue::as_bytes);
@@ -133,10 +161,16 @@ where
             });
             let answer = match check(&app, endpoint, &request) {
                 Ok(None) => {
-                    let answer = handler(Call::new(arrival, endpoint, request));
+                    let call = Call::new(arrival, endpoint, request);
+                    let answer = handler(call.noting(reader.client()));
                     answer.instrument(span.clone()).await
                 }
                 Ok(Some(answer)) => Ok(answer),
+                Err(refusal) if endpoint.methods() == Methods::Page => {
+                    let snapshot = app.publisher().current();
+                    let page = people::refused(request.headers(), refusal, snapshot.site());
+                    Ok(page.unwrap_or_else(reply::not_found))
+                }
                 Err(refusal) => Err(refusal),
             };
             let snapshot = app.publisher().current();
@@ -153,6 +187,7 @@ where
             if let Some(id) = id {
                 headers.insert("x-request-id", id);
             }
+            reader.allow(&snapshot, headers);
             let status = response.status().as_u16();
             traces::answered(&span, status);
             app.metrics().answered(endpoint, status, started.elapsed());

@@ -18,11 +18,15 @@ use tokio::sync::Notify;
 use super::early_revocations::{EarlyRevocation, EarlyRevocations, NotRemembered, Seen};
 use super::gateway::{self, ServedGateway};
 use super::metrics::KeyPhaseLabel;
+use super::people::registry::Registry;
+use super::people::site::PeopleSite;
 use crate::directory::tables::record::IdentityRecord;
 use crate::directory::{Change, Cidr, Directory, ObjectKey, Settings};
 use crate::keys::{Algorithm, KeyRing, KeySet};
 use crate::lock::lock;
+use crate::oauth::acr::Acr;
 use crate::oauth::{discovery, endpoint};
+use crate::pages::Language;
 use crate::resources::WhenExceeded;
 use crate::tokens::Hex;
 
@@ -57,6 +61,16 @@ impl Snapshot {
         self.site.as_deref()
     }
 
+    /// Returns the same, to be kept during a request that waits for the store.
+    pub(super) fn shared_site(&self) -> Option<Arc<Site>> {
+        self.site.clone()
+    }
+
+    /// Returns what resources say about people.
+    pub const fn registry(&self) -> Registry<'_> {
+        Registry::new(&self.directory, &self.identity)
+    }
+
     /// Returns whether some key has been able to sign since the server started. The server stays ready when later no
     /// key can sign, because the last one is distrusted or retired and the next is not there yet: leaving the Service
     /// would end introspection too.
@@ -82,6 +96,8 @@ pub struct Site {
     /// The `WWW-Authenticate` value for a gateway that does not exist.
     pub(super) no_gateway: HeaderValue,
     pub(super) is_https: bool,
+    /// What follows for people; `None` if no people sign in.
+    pub(super) people: Option<Arc<PeopleSite>>,
     pub(super) trusted_proxies: Vec<Cidr>,
     /// How long a connection may be quiet between requests; `None` for the server's default.
     pub(super) idle_timeout: Option<Duration>,
@@ -131,7 +147,15 @@ impl Site {
         let default_algorithm = ring.default_algorithm(&algorithms);
         let signs = |it: &Algorithm| algorithms.contains(it) || default_algorithm == Some(*it);
         let can_sign = ring.algorithms().filter(signs);
-        let documents = discovery::documents(issuer, can_sign, None).map_err(|_| BadSite)?;
+        let people = PeopleSite::new(identity).map(Arc::new);
+        let ui_locales = Language::ALL.map(Language::tag);
+        let acr_values = [Acr::Pwd.as_str(), Acr::Pwd.uri()];
+        let told = people.is_some().then_some(discovery::People {
+            ui_locales: &ui_locales,
+            acr_values: &acr_values,
+            signs_userinfo: true,
+        });
+        let documents = discovery::documents(issuer, can_sign, told).map_err(|_| BadSite)?;
         let challenge = format!(r#"Basic realm="{issuer}", charset="UTF-8""#);
         let gateways = identity.gateways.iter().map(|(name, gateway)| {
             let gateway = ServedGateway::new(issuer, gateway).map_err(|_| BadSite)?;
@@ -151,6 +175,7 @@ impl Site {
             max_staleness: identity.max_staleness,
             when_stale: identity.when_stale,
             issuer: Arc::clone(issuer),
+            people,
             default_algorithm,
             algorithms,
             ring: Arc::clone(ring),
@@ -165,6 +190,7 @@ impl Site {
     /// Returns whether [`Site::new`] would create the same site again.
     fn is_of(&self, identity: &IdentityRecord, ring: &Arc<KeyRing>) -> bool {
         Arc::ptr_eq(&self.ring, ring)
+            && PeopleSite::is_same(self.people.as_deref(), identity)
             && self.issuer == identity.issuer
             && self.max_staleness == identity.max_staleness
             && self.when_stale == identity.when_stale

@@ -3,17 +3,20 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::ServerLimits;
 use super::admission::Admission;
 use super::latest_census::LatestCensus;
 use super::metrics::{Metrics, Scrape};
 use super::noise::Noise;
+use super::people::People;
 use super::revocations::Revocations;
 use super::revoker::{Recorded, RevokeError, Revoker};
 use super::snapshot::Publisher;
@@ -21,7 +24,7 @@ use super::status::{NotReady, Status};
 use super::uses::Uses;
 use crate::directory::{ObjectKey, Settings};
 use crate::telemetry::logs;
-use crate::tokens::TokenId;
+use crate::tokens::{MacKey, TokenId};
 
 /// The settings of a server, fixed for its lifetime.
 #[derive(Clone, Debug)]
@@ -73,6 +76,8 @@ struct Inner {
     admission: Admission,
     noise: Noise,
     census: LatestCensus,
+    people: ArcSwapOption<People>,
+    macs: watch::Sender<Option<Arc<MacKey>>>,
 }
 
 impl State {
@@ -104,6 +109,8 @@ impl State {
             allowed_health_hosts: config.allowed_health_hosts,
             noise,
             census: LatestCensus::default(),
+            people: ArcSwapOption::empty(),
+            macs: watch::Sender::new(None),
         })))
     }
 
@@ -120,6 +127,26 @@ impl State {
     /// Returns the status, which sources update.
     pub fn status(&self) -> &Status {
         &self.0.status
+    }
+
+    /// Serves people from now on, or no longer. Machine clients are served in any case.
+    pub fn set_people(&self, people: Option<Arc<People>>) {
+        self.0.people.store(people);
+    }
+
+    /// Records the mac key, from which the keys for people are derived.
+    pub fn set_mac(&self, mac: Arc<MacKey>) {
+        self.0.macs.send_replace(Some(mac));
+    }
+
+    /// Follows the mac key.
+    pub(super) fn macs(&self) -> watch::Receiver<Option<Arc<MacKey>>> {
+        self.0.macs.subscribe()
+    }
+
+    /// Returns what people need; `None` until their store is open.
+    pub fn people(&self) -> Option<Arc<People>> {
+        self.0.people.load_full()
     }
 
     /// Returns its metrics.

@@ -20,16 +20,17 @@ pub async fn backup(path: &Path, to: &Path) -> Result<Report, StoreError> {
         .create_new(true)
         .mode(0o600)
         .open(to)
-        .map_err(|source| fault(to, source))?;
+        .map_err(|source| StoreError::file(to, source))?;
     let unfinished = Unfinished(Some(to.to_owned()));
     copy::write(path, to).await?;
-    file.sync_all().map_err(|source| fault(to, source))?;
+    file.sync_all()
+        .map_err(|source| StoreError::file(to, source))?;
     let report = verify(to).await?;
     // The name in its folder must be as durable as the file.
     let folder = to.parent().filter(|folder| *folder != Path::new(""));
     let folder = std::fs::File::open(folder.unwrap_or(Path::new(".")));
     let synced = folder.and_then(|folder| folder.sync_all());
-    synced.map_err(|source| fault(to, source))?;
+    synced.map_err(|source| StoreError::file(to, source))?;
     unfinished.keep();
     Ok(report)
 }
@@ -39,20 +40,16 @@ pub async fn backup(path: &Path, to: &Path) -> Result<Report, StoreError> {
 /// # Errors
 /// The file is not a store, a newer release wrote it, it is damaged, or it cannot be read.
 pub async fn verify(path: &Path) -> Result<Report, StoreError> {
-    let found = std::fs::metadata(path).map_err(|source| fault(path, source))?;
+    let found = std::fs::metadata(path).map_err(|source| StoreError::file(path, source))?;
     if !found.is_file() {
-        return Err(fault(path, std::io::Error::other("not a regular file")));
+        return Err(StoreError::file(
+            path,
+            std::io::Error::other("not a regular file"),
+        ));
     }
     let mut report = copy::check(path).await?;
     report.bytes = found.len();
     Ok(report)
-}
-
-fn fault(path: &Path, source: std::io::Error) -> StoreError {
-    StoreError::File {
-        path: path.to_owned(),
-        source,
-    }
 }
 
 /// A file that is deleted unless it is finished.
@@ -81,20 +78,15 @@ mod tests {
     use jiff::Timestamp;
     use sqlx::{ConnectOptions as _, Connection as _};
 
-    use super::super::{Holder, Store};
+    use super::super::Store;
+    use super::super::contract::world::holder;
     use super::*;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
     async fn made(path: &Path) -> Store {
         let store = Store::open(path, Duration::ZERO).await.unwrap();
-        let holder = Holder {
-            issuer: "https://a".to_owned(),
-            namespace: "platform".to_owned(),
-            name: "main".to_owned(),
-            uid: "1".to_owned(),
-        };
-        store.bind(&holder, NOW).await.unwrap();
+        store.bind(&holder("https://a"), NOW).await.unwrap();
         store
     }
 

@@ -1,6 +1,6 @@
 //! Why a store cannot be used.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Why a store cannot be used. Nothing of the failed transaction was written, unless the reply to its commit was
@@ -219,6 +219,14 @@ impl Fault {
 }
 
 impl StoreError {
+    /// Returns the error for a file that cannot be opened or created.
+    pub(super) fn file(path: &Path, source: std::io::Error) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     /// Returns the kind of fault to count.
     pub fn fault(&self) -> Fault {
         match self {

@@ -9,6 +9,7 @@ use tracing::info;
 
 use super::StoreError;
 use super::postgres::{self, Postgres, Settings};
+use super::row::{Row, Value};
 use super::sqlite::Sqlite;
 use super::statement::Statement;
 use super::tx::{Mode, Outcome, Tx};
@@ -120,6 +121,28 @@ impl Store {
         self.run(Mode::Single, move |tx| save(work(tx))).await
     }
 
+    /// Executes a statement that changes rows, and returns those that it returns.
+    pub(super) async fn execute(
+        &self,
+        statement: Statement,
+        values: impl Into<Vec<Value>>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let values = values.into();
+        self.write_single(move |tx| Box::pin(tx.execute(statement, values)))
+            .await
+    }
+
+    /// Executes a statement that only reads, and returns its only row.
+    pub(super) async fn find(
+        &self,
+        statement: Statement,
+        values: impl Into<Vec<Value>>,
+    ) -> Result<Option<Row>, StoreError> {
+        let values = values.into();
+        self.read(move |tx| Box::pin(async move { Ok(tx.execute(statement, values).await?.pop()) }))
+            .await
+    }
+
     /// Runs `work` in a transaction, and saves or cancels it as `work` says. The work only executes statements:
     /// hashing, signing and requests come before or after.
     ///
@@ -197,14 +220,8 @@ impl Store {
             return Ok(Duration::ZERO);
         }
         let before = now();
-        let theirs = self
-            .read(|tx| {
-                Box::pin(async move {
-                    let row = tx.row(Statement::CLOCK_READ, []).await?;
-                    row.map(|row| row.time(0)).transpose()
-                })
-            })
-            .await?;
+        let row = self.find(Statement::CLOCK_READ, []).await?;
+        let theirs = row.map(|row| row.time(0)).transpose()?;
         Ok(distance(before, theirs.unwrap_or(before), now()))
     }
 
@@ -213,13 +230,8 @@ impl Store {
     /// # Errors
     /// Why it is not.
     pub async fn probe(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.write_single(move |tx| {
-            Box::pin(async move {
-                let values = [now.to_string().as_str().into()];
-                tx.run(Statement::STORE_PROBE, values).await
-            })
-        })
-        .await
+        let values = [now.to_string().as_str().into()];
+        self.execute(Statement::STORE_PROBE, values).await.map(drop)
     }
 
     /// Returns the size of the file and its write-ahead log in bytes; 0 for other stores.

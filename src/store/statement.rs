@@ -83,6 +83,11 @@ statements! {
     SESSIONS_OF = concat!("SELECT ", session!(), " FROM ~session AS s JOIN ~account AS a ON a.id = s.account \
         WHERE s.account = $1 AND s.ended_at IS NULL ORDER BY s.created_at, s.id");
     SESSION_TOUCH = "UPDATE ~session SET used_at = $2 WHERE id = $1 AND used_at < $2 AND ended_at IS NULL";
+    // A sign-in of the same person in the same browser: the session begins again under its ID.
+    SESSION_RENEW = "UPDATE ~session SET hash = $2, created_at = $3, used_at = $3, authenticated_at = $3, methods = $4, \
+        expires_at = $5 WHERE id = $1 AND account = $6 AND epoch = $7 AND ended_at IS NULL \
+        AND EXISTS (SELECT 1 FROM ~account AS a WHERE a.id = $6 AND a.epoch = $7) RETURNING id";
+    SESSION_CLIENTS = "SELECT DISTINCT g.client, g.client_uid FROM ~grants AS g WHERE g.session = $1";
     SESSION_END = "UPDATE ~session SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL RETURNING id";
     // Ends all but $3 sessions of a person besides the session $4.
     SESSION_SURPLUS = "UPDATE ~session SET ended_at = $2 WHERE account = $1 AND ended_at IS NULL AND id <> $4 \

@@ -173,6 +173,49 @@ pub fn refused(origin: &Origin<'_>, refusal: &Refused<'_>) {
     );
 }
 
+/// Something that a person did, or that was done with what a person allowed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Event<'a> {
+    /// What happened, such as `signed_in`.
+    pub event: &'static str,
+    /// The reason, from a closed list.
+    pub reason: Option<&'static str>,
+    /// The client, if one is concerned.
+    pub client_id: Option<&'a str>,
+    /// The person.
+    pub subject: Option<&'a str>,
+    /// The ID of the session.
+    pub session: Option<&'a str>,
+    /// The ID of the grant.
+    pub grant: Option<&'a str>,
+    /// The public ID of the token.
+    pub token_id: Option<&'a str>,
+    /// The scopes.
+    pub scope: Option<&'a str>,
+    /// The name that was typed, and whether it belongs to a person. It may be a password in the wrong field, so it is
+    /// never shown.
+    pub claimed: Option<(Unverified<'a>, bool)>,
+}
+
+/// Records an event of a person.
+pub fn of_person(origin: &Origin<'_>, it: &Event<'_>) {
+    event_of_request!(
+        info,
+        origin,
+        event = it.event,
+        reason = it.reason,
+        client_id = it.client_id,
+        subject = it.subject,
+        session_id = it.session,
+        grant_id = it.grant,
+        token_id = it.token_id,
+        scope = it.scope,
+        unverified_name_hash = it.claimed.and_then(|(name, _)| name.hash()),
+        unverified_name_length = it.claimed.map(|(name, _)| name.length()),
+        is_person = it.claimed.map(|(_, is_person)| is_person),
+    );
+}
+
 /// Refusals that were not written one by one, since there were too many.
 #[derive(Clone, Copy, Debug)]
 pub struct Suppressed<'a> {

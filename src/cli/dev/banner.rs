@@ -1,4 +1,5 @@
-//! The text that dev mode prints when it is ready: the addresses, the clients, and a command to paste for each.
+//! The text that dev mode prints when it is ready: the addresses, the clients, a command to paste for each, and the links
+//! for people.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,9 +10,11 @@ use crate::characters::shell_word;
 use crate::directory::problem::suggest::one_line;
 use crate::directory::tables::record::IdentityRecord;
 use crate::directory::{Directory, Object, ObjectKey, Served};
+use crate::oauth::Endpoint;
 use crate::resources::{GrantType, LABEL_CLIENT};
 
-/// Returns the whole text. It contains no secret: the commands read the state files.
+/// Returns the whole text. It contains no secret of a client: the commands read the state files. The links of people
+/// work once, and only until they are used.
 pub(super) fn text(world: &World, health: &str) -> String {
     let directory = world.directory();
     let mut out = String::new();
@@ -26,6 +29,7 @@ pub(super) fn text(world: &World, health: &str) -> String {
             issuer(&mut out, world, identity, health);
             clients(&mut out, world, &directory, identity);
             service_tokens(&mut out, world, &directory, identity);
+            people(&mut out, world, identity);
         }
         Err(_) => {
             let _ = writeln!(out, "\nNothing is served yet:");
@@ -175,6 +179,24 @@ fn service_tokens(
             });
             command(out, line);
         }
+    }
+}
+
+/// Writes where people sign in, and the links with which they set their passwords.
+fn people(out: &mut String, world: &World, identity: Served<'_, IdentityRecord>) {
+    if !world.has_people() {
+        return;
+    }
+    let sign_in = Endpoint::SignIn.url(&identity.record.issuer);
+    let _ = writeln!(out, "\nPeople\n  sign in    {sign_in}");
+    for link in world.links() {
+        let (username, file) = (one_line(&link.username), link.file.display().to_string());
+        let _ = writeln!(
+            out,
+            "  {username} sets a password once, also in {}:",
+            one_line(&file)
+        );
+        let _ = writeln!(out, "    {}", link.url);
     }
 }
 

@@ -5,6 +5,7 @@ mod args;
 mod banner;
 mod credentials;
 mod origin;
+mod people;
 mod problems;
 mod world;
 
@@ -72,5 +73,6 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     tracing::info!("stopping: requests in progress are answered first");
     shutdown.cancel();
     serving.await.context("the server failed")??;
+    world.close().await;
     Ok(())
 }

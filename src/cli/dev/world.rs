@@ -23,6 +23,7 @@ use super::super::terminal::MessageLines;
 use super::args::Args;
 use super::credentials::{CredentialPublisher, Versioned};
 use super::origin::PublicUrl;
+use super::people::{self, Link, People};
 use super::problems::{Failing, Told};
 use crate::directory::issued::usage;
 use crate::directory::{Change, Directory, ObjectKey, Problem, Settings};
@@ -42,7 +43,7 @@ use crate::source::files::Folder;
 use crate::source::live::{Event, Update};
 use crate::source::watch;
 use crate::state_file::Chosen;
-use crate::tokens::{SystemEntropy, TokenId};
+use crate::tokens::{MacKey, SystemEntropy, TokenId};
 
 /// The pause before a retry.
 const RETRY: Duration = Duration::from_millis(500);
@@ -66,6 +67,12 @@ pub(super) struct World {
     /// The issuer in the manifest.
     written_issuer: Option<String>,
     serving: CredentialPublisher,
+    /// The mac key of the served Identity.
+    mac: Option<Arc<MacKey>>,
+    /// The people of the Identity, if it has any.
+    people: Option<People>,
+    /// The links with which people set their passwords.
+    links: Vec<Link>,
     /// The version of the Secret that the mac key was read from.
     mac_version: String,
     /// The version of the Secret that the signing keys were read from.
@@ -153,6 +160,9 @@ impl World {
             site,
             written_issuer: None,
             serving,
+            mac: None,
+            people: None,
+            links: Vec::new(),
             mac_version: String::new(),
             signing_version: String::new(),
             files,
@@ -177,7 +187,41 @@ impl World {
         self.controller.lead();
         tokio::spawn(Arc::clone(&self.controller).run(self.stop.clone()));
         self.first_secrets().await;
+        let (files, identity) = (&self.files, &self.identity);
+        self.people = people::open(&self.app, files, identity, self.mac.clone(), now()).await?;
+        self.renew_links().await;
         Ok(())
+    }
+
+    /// Issues the links that people wait for.
+    async fn renew_links(&mut self) {
+        let Some(people) = &self.people else {
+            return;
+        };
+        match people.links(&self.directory(), &self.files, now()).await {
+            Ok(links) => self.links = links,
+            Err(error) => tracing::warn!(
+                error = format!("{error:#}"),
+                "cannot issue enrollment links"
+            ),
+        }
+    }
+
+    /// Returns the links with which people set their passwords.
+    pub(super) fn links(&self) -> &[Link] {
+        &self.links
+    }
+
+    /// Returns whether people sign in.
+    pub(super) const fn has_people(&self) -> bool {
+        self.people.is_some()
+    }
+
+    /// Closes the store of people.
+    pub(super) async fn close(self) {
+        if let Some(people) = self.people {
+            people.close(&self.app).await;
+        }
     }
 
     /// Follows manifests, Credentials and the state folder while it is polled. A failed read or write, for example on a
@@ -258,6 +302,7 @@ impl World {
         let source = &self.source;
         let places = |kind, key: &ObjectKey, problem: &Problem| source.place(kind, key, problem);
         self.told.tell(update, &directory, &places, now());
+        self.renew_links().await;
     }
 
     /// Returns the change of an event, after updating the files that the controller reads.
@@ -332,7 +377,11 @@ impl World {
         let keys = self.made_keys(&key_secrets::asked(served.record)).await;
         let keys = keys.context("cannot create the Identity's keys")?;
         match (keys.mac, keys.signing) {
-            (Ok(mac), Ok(_)) => self.serving.set_mac(mac),
+            (Ok(mac), Ok(_)) => {
+                self.app.set_mac(Arc::clone(&mac));
+                self.mac = Some(Arc::clone(&mac));
+                self.serving.set_mac(mac);
+            }
             (Err(problem), _) | (_, Err(problem)) => bail!("{}", problem.message),
         }
         let version = self

@@ -162,7 +162,9 @@ impl KeyReloader {
         let mac = self.place.read(MAC).await?;
         if let Some(bytes) = mac.filter(|bytes| self.mac_seen.as_ref() != Some(bytes)) {
             let mac = MacKey::from_bytes(&bytes).context(MAC)?;
-            self.mac.send_replace(Some(Arc::new(mac)));
+            let mac = Arc::new(mac);
+            self.app.set_mac(Arc::clone(&mac));
+            self.mac.send_replace(Some(mac));
             self.mac_seen = Some(bytes);
             tracing::info!("mac key loaded");
         }

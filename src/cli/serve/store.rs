@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::super::clock::now;
 use crate::directory::ObjectKey;
-use crate::server::{App, Metrics};
+use crate::server::{self, App, Metrics};
 use crate::store::{Holder, Store, StoreError};
 
 /// How long to wait until another process releases the store: longer than a pod may take to end.
@@ -50,9 +50,11 @@ pub(super) async fn keep(
         opened = opening => opened,
         () = stop.cancelled() => return Ok(()),
     };
-    let store = opened.inspect_err(|error| metrics.store_failed(error.fault()))?;
+    let (store, issuer) = opened.inspect_err(|error| metrics.store_failed(error.fault()))?;
     app.status().store_open();
     info!(bytes = store.size(), "store open");
+    let people = server::serve_people((*app).clone(), store.clone(), issuer);
+    let people = tokio::spawn(people);
     let mut is_known_to_fail = false;
     while !stop.is_cancelled() {
         let written = store.probe(now()).await;
@@ -71,6 +73,8 @@ pub(super) async fn keep(
         is_known_to_fail = false;
         stop.run_until_cancelled(tokio::time::sleep(PROBE)).await;
     }
+    people.abort();
+    app.set_people(None);
     if let Err(error) = store.close().await {
         warn!(%error, "cannot close the store: its write-ahead log is replayed at the next start");
     }
@@ -81,11 +85,11 @@ async fn open(
     Location(path): Location,
     identity: &ObjectKey,
     app: &App,
-) -> Result<Store, StoreError> {
+) -> Result<(Store, String), StoreError> {
     let store = Store::open(&path, PATIENCE).await?;
     let holder = holder(identity, app).await;
     store.bind(&holder, now()).await?;
-    Ok(store)
+    Ok((store, holder.issuer))
 }
 
 /// Waits until the Identity is known and returns it.

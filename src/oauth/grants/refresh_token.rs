@@ -40,11 +40,11 @@ pub fn ends_with<'r>(
     chosen: Option<RefreshTokenEnd>,
     redirect_uris: impl IntoIterator<Item = &'r str>,
 ) -> EndsWith {
+    let is_native = || redirect_uris.into_iter().all(redirect_uri::is_native);
     match chosen {
-        Some(RefreshTokenEnd::Session) => EndsWith::Session,
         Some(RefreshTokenEnd::Grant) => EndsWith::Grant,
-        None if redirect_uris.into_iter().all(redirect_uri::is_native) => EndsWith::Grant,
-        None => EndsWith::Session,
+        None if is_native() => EndsWith::Grant,
+        Some(RefreshTokenEnd::Session) | None => EndsWith::Session,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::directory::{
 };
 use crate::oauth::authorize::claims::ClaimsRequest;
 use crate::oauth::id_token::tests::{ISSUER, sign_in};
+use crate::oauth::sign_in::SignIn;
 use crate::oauth::{ErrorCode, Form, OAuthError};
 use crate::people::account::AccountId;
 use crate::people::grant::{Client as GrantClient, EndsWith, Grant};
@@ -95,6 +96,30 @@ fn grant(scopes: &str, resources: &str) -> Grant {
         expires_at: now() + SignedDuration::from_hours(1),
         ..testing::grant()
     }
+}
+
+/// A later sign-in in the same session changes no grant.
+#[test]
+fn the_sign_in_of_a_grant_is_the_one_in_which_it_was_allowed() {
+    let mut grant = grant("openid", "");
+    grant.authenticated_at = now() - SignedDuration::from_mins(7);
+    grant.acr = "https://symbolon.dev/acr/mfa".to_owned();
+    grant.methods = "pwd otp mfa".to_owned();
+    let SignIn {
+        session,
+        at,
+        acr,
+        methods,
+    } = SignIn::from(&grant);
+    assert_eq!(
+        (session, at, acr, methods),
+        (
+            grant.session,
+            grant.authenticated_at,
+            Some(&*grant.acr),
+            &*grant.methods
+        )
+    );
 }
 
 /// Every scope that the directory grants to the client, and the standard ones.

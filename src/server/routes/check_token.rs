@@ -10,10 +10,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use jiff::Timestamp;
 
+use super::people::{self, active, claims_of, standing};
 use crate::directory::tables::record::GatewayRecord;
-use crate::oauth::enforcement::{Denial, Passed};
+use crate::oauth::enforcement::{Denial, Passed, admit};
+use crate::oauth::person_token::PersonToken;
 use crate::oauth::{Endpoint, Refusal, bearer};
-use crate::server::enforcement::enforce;
+use crate::server::enforcement::{Enforced, read};
 use crate::server::gateway::{
     self, CLIENT_ID, IDENTITY, KEYS, KIND, SCOPE, SUBJECT, ServedGateway, TO_REMOVE,
 };
@@ -21,21 +23,31 @@ use crate::server::metrics::Checked;
 use crate::server::reply;
 use crate::server::request::{Call, ServingSnapshot, values};
 use crate::server::snapshot::Site;
+use crate::server::token::ParsedToken;
+use crate::tokens::PersonClaims;
 
 /// The number of headers of a 200, including those that every answer has.
 const HEADERS: usize = 10;
 
 pub async fn handle(call: Call) -> Result<Response, Refusal> {
     let now = crate::server::now();
-    let answer = call
-        .serving(now)
-        .and_then(|serving| answer(&call, &serving, now));
+    let answer = match call.serving(now) {
+        Ok(serving) => answer(&call, serving, now).await,
+        Err(refusal) => Err(refusal),
+    };
     // While the server cannot judge tokens, no request may pass.
     Ok(answer.unwrap_or_else(|_| unavailable(&call)))
 }
 
 /// [`Refusal::Unavailable`] if the server cannot judge the token.
-fn answer(call: &Call, serving: &ServingSnapshot, now: Timestamp) -> Result<Response, Refusal> {
+async fn answer(
+    call: &Call,
+    serving: ServingSnapshot,
+    now: Timestamp,
+) -> Result<Response, Refusal> {
+    let has_people = serving.site()?.people.is_some();
+    // Only a person's token makes the request wait for the store.
+    let serving = if has_people { serving.held() } else { serving };
     let site = serving.site()?;
     let gateway = site
         .gateways
@@ -44,8 +56,39 @@ fn answer(call: &Call, serving: &ServingSnapshot, now: Timestamp) -> Result<Resp
     let headers = &call.head.headers;
     let api_keys = KEYS.into_iter().flat_map(|name| values(headers, name));
     let sent = bearer::extract(call.authorization(), api_keys);
-    let verdict = enforce(call, serving, record, sent, now, pass)?;
+    let verdict = match read(call, &serving, record, sent)? {
+        Ok(enforced) if has_people => match claims_of(&enforced.token) {
+            Some(claims) => of_person(call, &serving, &enforced, &claims, now).await?,
+            None => enforced.judge(now, pass),
+        },
+        Ok(enforced) => enforced.judge(now, pass),
+        Err(denial) => Err(denial),
+    };
     Ok(verdict.unwrap_or_else(|denial| denied(site, gateway, denial)))
+}
+
+/// Judges a person's token with its grant.
+async fn of_person(
+    call: &Call,
+    serving: &ServingSnapshot,
+    enforced: &Enforced<'_>,
+    claims: &PersonClaims,
+    now: Timestamp,
+) -> Result<Result<Response, Denial>, Refusal> {
+    let ParsedToken::Jwt(jwt) = &enforced.token else {
+        return Ok(enforced.judge(now, pass));
+    };
+    let people = people::people(call)?;
+    let standing = standing(call, &people, claims).await;
+    let standing = standing.map_err(|error| people::unavailable(call, &error))?;
+    let presented = PersonToken {
+        token: &jwt.claims,
+        person: claims,
+    };
+    let found = active(serving.snapshot(), presented, standing.as_ref(), now);
+    let checked = found.map_err(Denial::Inactive);
+    let checked = checked.and_then(|found| admit(found.token, enforced.gateway()));
+    Ok(enforced.settle(checked, now, pass))
 }
 
 /// Returns the path segment after `checktoken/`.

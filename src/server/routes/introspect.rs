@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 
+use super::people;
 use crate::oauth::access_token::Inactive;
 use crate::oauth::introspection::{INACTIVE, introspect};
 use crate::oauth::{ErrorCode, Form, OAuthError, Refusal};
@@ -13,15 +14,18 @@ use crate::server::request::Call;
 
 pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     let body = call.form_body().await?;
-    answer(&call, &body, crate::server::now())
+    answer(&call, &body, crate::server::now()).await
 }
 
-fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal> {
+async fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal> {
     let form = Form::parse(body)?;
     let serving = call.serving(now)?;
+    let has_people = serving.site()?.people.is_some();
+    // Only a person's token makes the request wait for the store.
+    let serving = if has_people { serving.held() } else { serving };
     let (caller, _) = call.authenticate(&serving, &form, now)?;
     // The token's form tells its kind, so `token_type_hint` is ignored (RFC 7662 section 2.1).
-    let token = form.require("token", "token is missing")?;
+    let text = form.require("token", "token is missing")?;
     let snapshot = serving.snapshot();
     let inactive = |reason: Inactive, id: Option<&str>| {
         call.app
@@ -33,10 +37,20 @@ fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal>
         }
         reply::json(StatusCode::OK, INACTIVE)
     };
-    let token = match serving.token(token)? {
+    let token = match serving.token(text)? {
         Ok(token) => token,
         Err(reason) => return Ok(inactive(reason, None)),
     };
+    if has_people && people::introspection::is_of_person(&token, text, &serving) {
+        let told = people::introspection::answer(call, &serving, &caller, &token, text, now);
+        return Ok(match told.await? {
+            Ok(response) => {
+                call.app.metrics().introspected(Introspected::Active);
+                response
+            }
+            Err(reason) => inactive(reason, Some(token.id())),
+        });
+    }
     let presented = token.presented();
     match introspect(snapshot.directory(), &caller, &presented, now) {
         Ok(active) => {

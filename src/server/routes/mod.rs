@@ -4,5 +4,6 @@ pub mod check_token;
 pub mod document;
 pub mod health;
 pub mod introspect;
+pub mod people;
 pub mod revocation;
 pub mod token;

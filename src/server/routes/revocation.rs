@@ -8,6 +8,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 use tracing::Instrument as _;
 
+use super::people;
 use crate::directory::ObjectKey;
 use crate::oauth::revocation::{self, Decision};
 use crate::oauth::{Form, Refusal};
@@ -19,19 +20,43 @@ use crate::server::{Recorded, record_early, reply};
 use crate::telemetry::audit;
 
 pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
-    let decision = match call.form_body().await {
-        Ok(body) => decide(&call, &body, crate::server::now()),
-        Err(refusal) => Err(refusal),
+    let body = match call.form_body().await {
+        Ok(body) => body,
+        Err(refusal) => return Err(refused(&call, refusal)),
     };
-    match decision {
+    let now = crate::server::now();
+    if let Some(answer) = of_person(&call, &body, now).await {
+        return answer;
+    }
+    match decide(&call, &body, now) {
         Ok(Decided::Record(revocation)) => record(call, revocation).await,
         Ok(Decided::Remember(early)) => remember(&call, early).map(|()| nothing(&call)),
         Ok(Decided::Nothing) => Ok(nothing(&call)),
-        Err(refusal) => {
-            call.app.metrics().revoked(RevocationOutcome::Refused);
-            Err(refusal)
-        }
+        Err(refusal) => Err(refused(&call, refusal)),
     }
+}
+
+fn refused(call: &Call, refusal: Refusal) -> Refusal {
+    call.app.metrics().revoked(RevocationOutcome::Refused);
+    refusal
+}
+
+/// Revokes a person's token; `None` if the request is about another one.
+async fn of_person(call: &Call, body: &[u8], now: Timestamp) -> Option<Result<Response, Refusal>> {
+    let form = Form::parse(body).ok()?;
+    let serving = call.serving(now).ok()?;
+    serving.site().ok()?.people.as_ref()?;
+    let serving = serving.held();
+    let text = form.get("token")?;
+    let token = serving.token(text).ok()?.ok()?;
+    if !people::introspection::is_of_person(&token, text, &serving) {
+        return None;
+    }
+    let (caller, _) = match call.identify(&serving, &form, now) {
+        Ok(caller) => caller,
+        Err(refusal) => return Some(Err(refused(call, refusal))),
+    };
+    Some(people::revocation::revoke(call, &serving, &caller, &token, text, now).await)
 }
 
 /// What to do, copied from the snapshot: the snapshot is not held during a write.
@@ -75,7 +100,7 @@ fn unavailable(call: &Call) -> Refusal {
 fn decide(call: &Call, body: &[u8], now: Timestamp) -> Result<Decided, Refusal> {
     let form = Form::parse(body)?;
     let serving = call.serving(now)?;
-    let (caller, _) = call.authenticate(&serving, &form, now)?;
+    let (caller, _) = call.identify(&serving, &form, now)?;
     let token = form.require("token", "token is missing")?;
     let snapshot = serving.snapshot();
     let token = match serving.token(token)? {

@@ -4,9 +4,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 
+use super::people;
 use crate::directory::AcceptedClient;
 use crate::oauth::client_auth::Method;
-use crate::oauth::grants::{SupportedGrant, UNSUPPORTED, client_credentials};
+use crate::oauth::grants::{SupportedGrant, client_credentials};
 use crate::oauth::{ErrorCode, Form, OAuthError, Refusal};
 use crate::server::reply;
 use crate::server::request::{Call, ServingSnapshot};
@@ -15,14 +16,24 @@ use crate::tokens::SystemEntropy;
 
 pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     let body = call.form_body().await?;
-    answer(&call, &body, crate::server::now())
-}
-
-fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal> {
-    let form = Form::parse(body)?;
-    let serving = call.serving(now)?;
-    let (client, method) = call.authenticate(&serving, &form, now)?;
-    grant(call, &serving, &client, method, &form, now).inspect_err(|refusal| {
+    let now = crate::server::now();
+    let form = Form::parse(&body)?;
+    let mut serving = call.serving(now)?;
+    let has_people = serving.site()?.people.is_some();
+    if has_people && form.get("grant_type") != Some(SupportedGrant::ClientCredentials.as_str()) {
+        serving = serving.held();
+    }
+    let (client, method) = call.identify(&serving, &form, now)?;
+    let granted = match SupportedGrant::requested(&form, has_people) {
+        Ok(SupportedGrant::ClientCredentials) => {
+            issue(&call, &serving, &client, method, &form, now)
+        }
+        Ok(grant) => {
+            people::token::issue(&call, &serving, &client, method, grant, &form, now).await
+        }
+        Err(error) => Err(error.into()),
+    };
+    granted.inspect_err(|refusal| {
         if let Refusal::Protocol(error) = refusal {
             call.app.metrics().refused(error.code);
             let client_id = &client.client.record.client_id;
@@ -31,7 +42,8 @@ fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal>
     })
 }
 
-fn grant(
+/// Issues a token to a client for itself.
+fn issue(
     call: &Call,
     serving: &ServingSnapshot,
     client: &AcceptedClient<'_>,
@@ -40,15 +52,16 @@ fn grant(
     now: Timestamp,
 ) -> Result<Response, Refusal> {
     let snapshot = serving.snapshot();
-    let grant = SupportedGrant::requested(form, false)?;
-    let issue = match grant {
-        SupportedGrant::ClientCredentials => {
-            client_credentials::decide(snapshot.directory(), client, form, now, &mut SystemEntropy)?
-        }
-        SupportedGrant::AuthorizationCode | SupportedGrant::RefreshToken => {
-            return Err(UNSUPPORTED.into());
-        }
-    };
+    if method == Method::None {
+        // RFC 6749 section 4.4: only confidential clients.
+        return Err(OAuthError::new(
+            ErrorCode::UnauthorizedClient,
+            "a public client may not use client_credentials",
+        )
+        .into());
+    }
+    let issue =
+        client_credentials::decide(snapshot.directory(), client, form, now, &mut SystemEntropy)?;
     // A missing key is a temporary fault: the operator creates keys.
     let no_key = || {
         OAuthError::new(
@@ -61,6 +74,7 @@ fn grant(
     let claims = issue.claims.to_json().map_err(|_| no_key())?;
     let signed = snapshot.ring().sign(algorithm, issue.typ, &claims);
     let token = signed.map_err(|_| no_key())?;
+    let grant = SupportedGrant::ClientCredentials;
     call.app.metrics().issued(grant, algorithm);
     audit::issued(
         &call.origin(snapshot),

@@ -10,6 +10,7 @@ mod introspection;
 mod keys;
 mod kinds;
 mod noise;
+mod people;
 mod proxies;
 mod revocation;
 mod strangers;

@@ -108,17 +108,11 @@ impl Store {
         &self,
         owner: &str,
     ) -> Result<Option<(Account, Option<String>)>, StoreError> {
-        let owner = owner.to_owned();
-        self.read(move |tx| {
-            Box::pin(async move {
-                let values = [(&owner).into()];
-                let Some(row) = tx.row(Statement::CREDENTIALS_READ, values).await? else {
-                    return Ok(None);
-                };
-                Ok(Some((account(&row)?, row.text_or_null(5)?)))
-            })
-        })
-        .await
+        let found = self.find(Statement::CREDENTIALS_READ, [owner.into()]);
+        let Some(row) = found.await? else {
+            return Ok(None);
+        };
+        Ok(Some((account(&row)?, row.text_or_null(5)?)))
     }
 
     /// Changes a password, given its hash, and ends every session and grant of the account.
@@ -136,6 +130,22 @@ impl Store {
                 tx.set_password(id, &hash, now).await?;
                 Ok(Outcome::Save(()))
             })
+        })
+        .await
+    }
+
+    /// Replaces the hash of the same password, and ends nothing.
+    ///
+    /// # Errors
+    /// A fault of the database.
+    pub async fn renew_password(
+        &self,
+        id: AccountId,
+        hash: String,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write_single(move |tx| {
+            Box::pin(async move { tx.record_password(id, &hash, now).await })
         })
         .await
     }

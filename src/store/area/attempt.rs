@@ -7,10 +7,8 @@ use jiff::Timestamp;
 use super::super::row::Value;
 use super::super::statement::Statement;
 use super::super::{Outcome, Store, StoreError, Tx};
+use crate::people::attempt::Subject;
 use crate::people::guessing::{Gate, Reservation};
-
-/// A subject that attempts are counted for, given as a hash of its kind and name.
-pub type Subject = [u8; 32];
 
 /// Returns the microseconds of a duration.
 fn length(duration: Duration) -> i64 {
@@ -103,17 +101,10 @@ impl Store {
             Value::Ints(at.iter().map(|gate| of(gate).as_microsecond()).collect())
         };
         let (least, most) = (times(|gate| gate.floor), times(|gate| gate.ceiling));
-        let reserved = self
-            .write_single(move |tx| {
-                Box::pin(async move {
-                    let values = [subjects, least, steps, most];
-                    let rows = tx.rows(Statement::ATTEMPTS_RESERVE, values).await?;
-                    rows.iter()
-                        .map(|row| row.bytes(0))
-                        .collect::<Result<Vec<_>, _>>()
-                })
-            })
-            .await?;
+        let values = [subjects, least, steps, most];
+        let rows = self.execute(Statement::ATTEMPTS_RESERVE, values).await?;
+        let reserved: Result<Vec<_>, _> = rows.iter().map(|row| row.bytes(0)).collect();
+        let reserved = reserved?;
         if reserved.len() == gates.len() {
             return Ok(true);
         }
@@ -144,13 +135,8 @@ impl Store {
     /// # Errors
     /// A fault of the database.
     pub async fn attempts(&self, subject: Subject) -> Result<Option<Timestamp>, StoreError> {
-        self.read(move |tx| {
-            Box::pin(async move {
-                let row = tx.row(Statement::ATTEMPT_READ, [(&subject).into()]).await?;
-                row.map(|row| row.time(0)).transpose()
-            })
-        })
-        .await
+        let row = self.find(Statement::ATTEMPT_READ, [(&subject).into()]);
+        row.await?.map(|row| row.time(0)).transpose()
     }
 
     /// Opens the gate of a subject. Returns whether anything was stored.
@@ -158,14 +144,7 @@ impl Store {
     /// # Errors
     /// A fault of the database.
     pub async fn clear_attempts(&self, subject: Subject) -> Result<bool, StoreError> {
-        self.write_single(move |tx| {
-            Box::pin(async move {
-                let row = tx
-                    .row(Statement::ATTEMPT_CLEAR, [(&subject).into()])
-                    .await?;
-                Ok(row.is_some())
-            })
-        })
-        .await
+        let cleared = self.execute(Statement::ATTEMPT_CLEAR, [(&subject).into()]);
+        Ok(!cleared.await?.is_empty())
     }
 }

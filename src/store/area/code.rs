@@ -168,14 +168,8 @@ impl Store {
     ) -> Result<bool, StoreError> {
         if self.is_postgres() {
             let values = issue_values(&authorized, now);
-            return self
-                .write_single(move |tx| {
-                    Box::pin(async move {
-                        let issued = tx.execute(Statement::CODE_ISSUE, values).await?;
-                        Ok(!issued.is_empty())
-                    })
-                })
-                .await;
+            let issued = self.execute(Statement::CODE_ISSUE, values).await?;
+            return Ok(!issued.is_empty());
         }
         self.write(move |tx| {
             Box::pin(async move {
@@ -257,14 +251,8 @@ impl Store {
     ) -> Result<bool, StoreError> {
         if self.is_postgres() {
             let values = take_values(&code, &issue, now);
-            return self
-                .write_single(move |tx| {
-                    Box::pin(async move {
-                        let taken = tx.execute(Statement::CODE_TAKE, values).await?;
-                        Ok(!taken.is_empty())
-                    })
-                })
-                .await;
+            let taken = self.execute(Statement::CODE_TAKE, values).await?;
+            return Ok(!taken.is_empty());
         }
         self.write(move |tx| {
             Box::pin(async move {

@@ -67,12 +67,7 @@ impl Store {
     /// # Errors
     /// A fault of the database.
     pub async fn is_enrolment_used(&self, link: [u8; 32]) -> Result<bool, StoreError> {
-        self.read(move |tx| {
-            Box::pin(async move {
-                let values = [(&link).into()];
-                Ok(tx.row(Statement::ENROLMENT_READ, values).await?.is_some())
-            })
-        })
-        .await
+        let found = self.find(Statement::ENROLMENT_READ, [(&link).into()]);
+        Ok(found.await?.is_some())
     }
 }

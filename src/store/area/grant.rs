@@ -93,13 +93,8 @@ impl Store {
     /// # Errors
     /// A fault of the database.
     pub async fn grant(&self, id: TokenId) -> Result<Option<GrantStanding>, StoreError> {
-        self.read(move |tx| {
-            Box::pin(async move {
-                let row = tx.row(Statement::GRANT_READ, [id.into()]).await?;
-                row.as_ref().map(standing).transpose()
-            })
-        })
-        .await
+        let row = self.find(Statement::GRANT_READ, [id.into()]).await?;
+        row.as_ref().map(standing).transpose()
     }
 
     /// Revokes a grant, with everything that was issued from it. Returns whether it was not revoked before.

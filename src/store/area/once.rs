@@ -17,12 +17,8 @@ impl Store {
         expires_at: Timestamp,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.write_single(move |tx| {
-            Box::pin(async move {
-                let values = [(&value).into(), expires_at.into(), now.into()];
-                Ok(tx.row(Statement::ONCE_ADD, values).await?.is_some())
-            })
-        })
-        .await
+        let values = [(&value).into(), expires_at.into(), now.into()];
+        let accepted = self.execute(Statement::ONCE_ADD, values).await?;
+        Ok(!accepted.is_empty())
     }
 }

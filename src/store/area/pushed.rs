@@ -48,23 +48,19 @@ impl Store {
         most: u32,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.write_single(move |tx| {
-            Box::pin(async move {
-                let values: [Value; 9] = [
-                    pushed.id.into(),
-                    pushed.hash.into(),
-                    (&pushed.client).into(),
-                    (&pushed.request).into(),
-                    pushed.expires_at.into(),
-                    later(pushed.expires_at, SHOWN_FOR).into(),
-                    now.into(),
-                    i64::from(most).into(),
-                    open_since(now).into(),
-                ];
-                Ok(tx.row(Statement::PAR_ADD, values).await?.is_some())
-            })
-        })
-        .await
+        let values: [Value; 9] = [
+            pushed.id.into(),
+            pushed.hash.into(),
+            (&pushed.client).into(),
+            (&pushed.request).into(),
+            pushed.expires_at.into(),
+            later(pushed.expires_at, SHOWN_FOR).into(),
+            now.into(),
+            i64::from(most).into(),
+            open_since(now).into(),
+        ];
+        let added = self.execute(Statement::PAR_ADD, values).await?;
+        Ok(!added.is_empty())
     }
 
     /// Judges a presented reference of `client`, and records its first presentation. Returns the request if it is
@@ -79,17 +75,10 @@ impl Store {
         client: &str,
         now: Timestamp,
     ) -> Result<Option<Pushed>, StoreError> {
-        let found = self
-            .read(move |tx| {
-                Box::pin(async move {
-                    let Some(row) = tx.row(Statement::PAR_READ, [id.into()]).await? else {
-                        return Ok(None);
-                    };
-                    pushed_at(&row, 0).map(Some)
-                })
-            })
-            .await?;
-        let Some(pushed) = found else { return Ok(None) };
+        let Some(row) = self.find(Statement::PAR_READ, [id.into()]).await? else {
+            return Ok(None);
+        };
+        let pushed = pushed_at(&row, 0)?;
         let verdict = pushed::judge(&pushed, &reference, client, now);
         let is_valid = self.present(id, verdict, now).await?;
         Ok(is_valid.then_some(pushed))
@@ -104,13 +93,8 @@ impl Store {
     ) -> Result<bool, StoreError> {
         match verdict {
             PushedVerdict::First => {
-                self.write_single(move |tx| {
-                    Box::pin(async move {
-                        let values = [id.into(), now.into()];
-                        tx.run(Statement::PAR_PRESENT, values).await
-                    })
-                })
-                .await?;
+                let values = [id.into(), now.into()];
+                self.execute(Statement::PAR_PRESENT, values).await?;
                 Ok(true)
             }
             PushedVerdict::Again => Ok(true),

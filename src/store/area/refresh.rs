@@ -189,13 +189,9 @@ impl Store {
     }
 
     async fn touch_family(&self, id: TokenId, now: Timestamp) -> Result<(), StoreError> {
-        self.write_single(move |tx| {
-            Box::pin(async move {
-                let values = [id.into(), now.into()];
-                tx.run(Statement::REFRESH_TOUCH, values).await
-            })
-        })
-        .await
+        let values = [id.into(), now.into()];
+        let touched = self.execute(Statement::REFRESH_TOUCH, values);
+        touched.await.map(drop)
     }
 
     /// Ends a family and its grant. Returns whether the grant was not revoked before.

@@ -6,10 +6,11 @@ use super::super::row::{Row, Value};
 use super::super::statement::Statement;
 use super::super::{Outcome, Store, StoreError, Tx};
 use super::account::account;
-use super::attempt::{Subject, refunds};
+use super::attempt::refunds;
 use super::consent::{self, Consent};
 use super::pushed::pushed_at;
 use crate::people::account::{Account, AccountId};
+use crate::people::attempt::Subject;
 use crate::people::guessing::Gate;
 use crate::people::pushed::{self, Pushed};
 use crate::people::session::{self, MAX_SESSIONS, Session, SessionLimits, SessionVerdict};
@@ -65,8 +66,7 @@ fn found(row: &Row, client: &str) -> Result<Found, StoreError> {
     Ok(Found {
         session,
         consent: consent.transpose()?,
-        // The request of another client is as good as none.
-        pushed: pushed.filter(|pushed| pushed.client == client),
+        pushed,
     })
 }
 
@@ -144,14 +144,8 @@ impl Store {
             let (subjects, steps) = refunds(reserved);
             let mut values = Vec::from(values(&session));
             values.extend([OTHERS.into(), subjects, steps]);
-            return self
-                .write_single(move |tx| {
-                    Box::pin(async move {
-                        let begun = tx.execute(Statement::SESSION_BEGIN, values).await?;
-                        Ok(!begun.is_empty())
-                    })
-                })
-                .await;
+            let begun = self.execute(Statement::SESSION_BEGIN, values).await?;
+            return Ok(!begun.is_empty());
         }
         self.write(move |tx| {
             Box::pin(async move {
@@ -160,6 +154,53 @@ impl Store {
                 }
                 tx.refund(reserved).await?;
                 Ok(Outcome::Save(true))
+            })
+        })
+        .await
+    }
+
+    /// Begins a session of the same ID again, after another sign-in of its person: its cookie, times and methods are those
+    /// of `session`. Returns `false`, and changes nothing, if the session has ended or its account was revoked.
+    ///
+    /// # Errors
+    /// A fault of the database.
+    pub async fn renew_session(&self, session: Session) -> Result<bool, StoreError> {
+        self.write_single(move |tx| {
+            Box::pin(async move {
+                let values: [Value; 7] = [
+                    session.id.into(),
+                    session.hash.into(),
+                    session.authenticated_at.into(),
+                    (&session.methods).into(),
+                    session.expires_at.into(),
+                    session.account.into(),
+                    session.epoch.into(),
+                ];
+                Ok(tx.row(Statement::SESSION_RENEW, values).await?.is_some())
+            })
+        })
+        .await
+    }
+
+    /// Revokes a session and the grants that end with it. Returns the clients that had a grant in it, each with the uid
+    /// of its resource; `None` if it was revoked before.
+    ///
+    /// # Errors
+    /// A fault of the database.
+    pub async fn sign_out(
+        &self,
+        id: TokenId,
+        now: Timestamp,
+    ) -> Result<Option<Vec<(String, String)>>, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                if !tx.end_session(id, now).await? {
+                    return Ok(Outcome::Cancel(None));
+                }
+                let rows = tx.rows(Statement::SESSION_CLIENTS, [id.into()]).await?;
+                let clients = rows.iter().map(|row| Ok((row.text(0)?, row.text(1)?)));
+                let clients: Result<Vec<_>, StoreError> = clients.collect();
+                Ok(Outcome::Save(Some(clients?)))
             })
         })
         .await
@@ -186,15 +227,9 @@ impl Store {
             (&client).into(),
             pushed.map(|(id, _)| id).into(),
         ];
-        let row = self
-            .read(move |tx| {
-                Box::pin(async move {
-                    let row = tx.row(Statement::AUTHORIZE_READ, values).await?;
-                    row.map(|row| found(&row, &client)).transpose()
-                })
-            })
-            .await?;
-        let mut found = row.unwrap_or_default();
+        let row = self.find(Statement::AUTHORIZE_READ, values).await?;
+        let found = row.map(|row| found(&row, &client)).transpose()?;
+        let mut found = found.unwrap_or_default();
         if let (Some((_, cookie)), Some((row, account))) = (session, &found.session) {
             let verdict = session::judge(row, account, &cookie, limits, now);
             let is_valid = self.carry_out(row.id, verdict, now).await?;
@@ -203,7 +238,7 @@ impl Store {
             }
         }
         if let (Some((_, reference)), Some(row)) = (pushed, &found.pushed) {
-            let verdict = pushed::judge(row, &reference, &row.client, now);
+            let verdict = pushed::judge(row, &reference, &client, now);
             if !self.present(row.id, verdict, now).await? {
                 found.pushed = None;
             }
@@ -241,13 +276,8 @@ impl Store {
         match verdict {
             SessionVerdict::Valid { touch: false } => Ok(true),
             SessionVerdict::Valid { touch: true } => {
-                self.write_single(move |tx| {
-                    Box::pin(async move {
-                        let values = [id.into(), now.into()];
-                        tx.run(Statement::SESSION_TOUCH, values).await
-                    })
-                })
-                .await?;
+                let values = [id.into(), now.into()];
+                self.execute(Statement::SESSION_TOUCH, values).await?;
                 Ok(true)
             }
             SessionVerdict::Guessed | SessionVerdict::Ended | SessionVerdict::Lapsed => Ok(false),

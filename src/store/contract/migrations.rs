@@ -5,14 +5,6 @@ use futures::future::join_all;
 use super::super::{Store, StoreError};
 use super::world::{TABLES, World, few, new_schema, postgres_settings};
 
-async fn drop(store: &Store) {
-    let schema = store.qualifier().trim_end_matches('.').to_owned();
-    store
-        .all(&format!("DROP SCHEMA {schema} CASCADE"))
-        .await
-        .unwrap();
-}
-
 #[tokio::test]
 async fn replicas_that_start_together_migrate_once() {
     let (schema, _) = new_schema();
@@ -20,7 +12,7 @@ async fn replicas_that_start_together_migrate_once() {
     let stores: Vec<Store> = all.into_iter().map(Result::unwrap).collect();
     let sql = format!("SELECT count(*) FROM {schema}.migration");
     assert_eq!(stores[0].ask(&sql).await.unwrap().int(0).unwrap(), 1);
-    drop(&stores[0]).await;
+    stores[0].drop_schema().await;
 }
 
 /// The next release expands the schema first, and this one goes on. When it contracts, this one refuses.
@@ -39,7 +31,7 @@ async fn a_release_runs_on_an_expanded_schema_and_refuses_a_contracted_one() {
         matches!(refused, Some(StoreError::NewerSchema { found: 3, .. })),
         "{refused:?}"
     );
-    drop(&store).await;
+    store.drop_schema().await;
 }
 
 #[tokio::test]
@@ -55,7 +47,7 @@ async fn a_schema_with_another_migration_is_refused() {
         matches!(refused, Some(StoreError::OtherMigration { version: 1, .. })),
         "{refused:?}"
     );
-    drop(&store).await;
+    store.drop_schema().await;
 }
 
 #[tokio::test]
@@ -81,7 +73,7 @@ async fn both_engines_have_the_same_columns() {
         TABLES.len() + 1,
         "every table is compared"
     );
-    drop(&postgres).await;
+    postgres.drop_schema().await;
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ macro_rules! contract {
             async fn $name() {
                 let world = crate::store::contract::world::World::postgres().await;
                 super::$name(&world).await;
-                world.drop_schema().await;
+                world.store.drop_schema().await;
             })*
         }
     };

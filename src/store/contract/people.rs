@@ -11,7 +11,7 @@ use super::super::area::enrolment::Enrolment;
 use super::super::area::session::{Brought, Found};
 use super::super::{Holder, Outcome, StoreError};
 use super::contract;
-use super::world::{NOW, SHOP, World, at, new_id};
+use super::world::{NOW, SHOP, World, at, consent, holder, new_id};
 use crate::people::account::AccountId;
 use crate::people::grant::{Ended, EndsWith};
 use crate::people::guessing::Gate;
@@ -53,10 +53,8 @@ const LIMITS: SessionLimits = SessionLimits {
 
 async fn a_store_belongs_to_one_issuer(world: &World) {
     let holder = |issuer: &str, uid: &str| Holder {
-        issuer: issuer.to_owned(),
-        namespace: "platform".to_owned(),
-        name: "main".to_owned(),
         uid: uid.to_owned(),
+        ..holder(issuer)
     };
     let store = &world.store;
     for (issuer, uid, is_good) in [
@@ -258,12 +256,7 @@ async fn a_withdrawn_consent_ends_the_grants(world: &World) {
     assert!(issued.unwrap());
     let store = &world.store;
     for scopes in ["openid", "openid email"] {
-        let consent = Consent {
-            client: "shop".to_owned(),
-            client_uid: "1".to_owned(),
-            scopes: scopes.to_owned(),
-            given_at: at(NOW),
-        };
+        let consent = consent(scopes);
         store
             .give_consent(account.id, consent.clone())
             .await
@@ -329,8 +322,7 @@ async fn a_code_needs_the_consent_that_was_read(world: &World) {
         let consent = Consent {
             client: client.to_owned(),
             client_uid: uid.to_owned(),
-            scopes: scopes.to_owned(),
-            given_at: at(NOW),
+            ..consent(scopes)
         };
         store.give_consent(account.id, consent).await.unwrap();
         let before = world.dump().await;
@@ -352,14 +344,8 @@ async fn a_consent_is_given_with_the_code_or_not_at_all(world: &World) {
     let given = |scopes: &str| Agreement::Given(scopes.to_owned());
     for scopes in ["openid", "openid email"] {
         assert!(issue(world, &session, given(scopes)).await.1);
-        let consent = world.store.consent(account.id, "shop").await.unwrap();
-        let expected = Consent {
-            client: "shop".to_owned(),
-            client_uid: "1".to_owned(),
-            scopes: scopes.to_owned(),
-            given_at: at(NOW),
-        };
-        assert_eq!(consent, Some(expected));
+        let found = world.store.consent(account.id, "shop").await.unwrap();
+        assert_eq!(found, Some(consent(scopes)));
         assert!(issue(world, &session, recorded(scopes)).await.1);
     }
     world.store.end_session(session.id, at(NOW)).await.unwrap();
@@ -372,12 +358,7 @@ async fn a_withdrawal_that_races_codes_leaves_no_grant_alive(world: &World) {
     for _ in 0..20 {
         let account = world.person().await;
         let session = world.session(&account).await;
-        let consent = Consent {
-            client: "shop".to_owned(),
-            client_uid: "1".to_owned(),
-            scopes: "openid".to_owned(),
-            given_at: at(NOW),
-        };
+        let consent = consent("openid");
         world.store.give_consent(account.id, consent).await.unwrap();
         let codes = join_all((0..8).map(|_| issue(world, &session, recorded("openid"))));
         let withdrawal = world.store.withdraw_consent(account.id, "shop", at(NOW));
@@ -676,12 +657,7 @@ async fn an_authorization_request_finds_what_is_valid(world: &World) {
     let store = &world.store;
     let account = world.person().await;
     let session = world.session(&account).await;
-    let consent = Consent {
-        client: "shop".to_owned(),
-        client_uid: "1".to_owned(),
-        scopes: "openid".to_owned(),
-        given_at: at(NOW),
-    };
+    let consent = consent("openid");
     store
         .give_consent(account.id, consent.clone())
         .await

@@ -5,11 +5,11 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::super::area::code::Authorized;
-use super::super::area::consent::{Agreement, Consent};
+use super::super::area::consent::Agreement;
 use super::super::area::enrolment::Enrolment;
 use super::super::{Store, StoreError};
 use super::contract;
-use super::world::{Coded, NOW, POLICY, World, at, new_id, presented};
+use super::world::{Coded, NOW, POLICY, World, at, consent, new_id, presented};
 use crate::people::account::{Account, AccountId};
 use crate::people::grant::EndsWith;
 use crate::people::guessing::Gate;
@@ -255,15 +255,9 @@ async fn scene(store: &Store) -> Scene {
     let account = world.person().await;
     world.session(&account).await;
     let unused = world.code(EndsWith::Session).await;
-    let consent = Consent {
-        client: "shop".to_owned(),
-        client_uid: "1".to_owned(),
-        scopes: "openid".to_owned(),
-        given_at: at(NOW),
-    };
     world
         .store
-        .give_consent(unused.grant.account, consent)
+        .give_consent(unused.grant.account, consent("openid"))
         .await
         .unwrap();
     let (used, first) = world.family(EndsWith::Session).await;

@@ -168,5 +168,5 @@ async fn each_operation_takes_as_few_round_trips_as_promised() {
             assert_eq!(trips, [3, 2, 2, 2, 1, 1]);
         }
     }
-    world.drop_schema().await;
+    world.store.drop_schema().await;
 }

@@ -12,10 +12,10 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::super::area::code::{Authorized, Issue, Redeemed};
-use super::super::area::consent::Agreement;
+use super::super::area::consent::{Agreement, Consent};
 use super::super::area::refresh::Refreshed;
 use super::super::row::Row;
-use super::super::{ConnectionLimits, Outcome, Settings, Store, StoreError, Tx};
+use super::super::{ConnectionLimits, Holder, Outcome, Settings, Store, StoreError, Tx};
 use crate::people::account::{Account, AccountId};
 use crate::people::code::{Code, Use};
 use crate::people::grant::{Client, EndsWith, Grant, GrantStanding};
@@ -117,6 +117,7 @@ pub(super) fn new_id() -> TokenId {
 pub(super) type TestRedeemed = Redeemed<Grant, &'static str>;
 pub(super) type TestRefreshed = Refreshed<Grant, &'static str>;
 
+#[expect(clippy::unnecessary_wraps, reason = "what the store asks may refuse")]
 fn agree(standing: &GrantStanding) -> Result<Grant, &'static str> {
     Ok(standing.grant.clone())
 }
@@ -178,12 +179,6 @@ impl World {
             store: Store::connect(settings).await.unwrap(),
             folder: None,
         }
-    }
-
-    pub(super) async fn drop_schema(&self) {
-        let schema = self.store.qualifier().trim_end_matches('.');
-        let sql = format!("DROP SCHEMA {schema} CASCADE");
-        self.store.all(&sql).await.unwrap();
     }
 
     pub(super) async fn person(&self) -> Account {
@@ -398,7 +393,34 @@ pub(super) const TABLES: [&str; 11] = [
     "attempt",
 ];
 
+/// The Identity of a store in tests.
+pub(in crate::store) fn holder(issuer: &str) -> Holder {
+    Holder {
+        issuer: issuer.to_owned(),
+        namespace: "platform".to_owned(),
+        name: "main".to_owned(),
+        uid: "1".to_owned(),
+    }
+}
+
+/// A consent to these scopes for the client of all grants.
+pub(super) fn consent(scopes: &str) -> Consent {
+    Consent {
+        client: SHOP.id.to_owned(),
+        client_uid: SHOP.uid.to_owned(),
+        scopes: scopes.to_owned(),
+        given_at: at(NOW),
+    }
+}
+
 impl Store {
+    /// Drops the schema of a PostgreSQL store.
+    pub(in crate::store) async fn drop_schema(&self) {
+        let schema = self.qualifier().trim_end_matches('.');
+        let sql = format!("DROP SCHEMA {schema} CASCADE");
+        self.all(&sql).await.unwrap();
+    }
+
     /// Executes any SQL.
     pub(in crate::store) async fn all(&self, sql: &str) -> Result<Vec<Row>, StoreError> {
         let sql: Arc<str> = sql.into();

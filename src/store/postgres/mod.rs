@@ -115,7 +115,7 @@ impl Postgres {
     pub(super) async fn connect(settings: Settings) -> Result<Self, StoreError> {
         let url = settings.url().await?;
         let current = Current::new(&settings, url, None).await?;
-        let qualifier = format!("\"{}\".", settings.schema.0);
+        let qualifier = settings.schema.qualifier();
         Ok(Self {
             settings,
             current: Arc::new(ArcSwap::from_pointee(current)),

@@ -30,6 +30,13 @@ impl From<UnknownSchemaName> for StoreError {
     }
 }
 
+impl SchemaName {
+    /// Returns what precedes the name of a table in the schema.
+    pub(super) fn qualifier(&self) -> String {
+        format!("\"{}\".", self.0)
+    }
+}
+
 impl FromStr for SchemaName {
     type Err = UnknownSchemaName;
 
@@ -49,7 +56,7 @@ impl FromStr for SchemaName {
 /// table of migrations.
 pub(super) async fn migrate(client: &Client, schema: &SchemaName) -> Result<(), StoreError> {
     let name = &schema.0;
-    let qualifier = format!("\"{name}\".");
+    let qualifier = schema.qualifier();
     let table = format!("{qualifier}migration");
     let prepare = format!(
         "CREATE SCHEMA IF NOT EXISTS \"{name}\"; CREATE TABLE IF NOT EXISTS {table} (version BIGINT PRIMARY KEY, \
@@ -125,7 +132,7 @@ pub(super) async fn issuer(
     client: &Client,
     schema: &SchemaName,
 ) -> Result<Option<String>, StoreError> {
-    let table = format!("\"{}\".store", schema.0);
+    let table = format!("{}store", schema.qualifier());
     let sql = "SELECT to_regclass($1) IS NOT NULL";
     let exists: bool = client.query_one(sql, &[&table]).await?.try_get(0)?;
     if !exists {

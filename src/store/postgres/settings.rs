@@ -123,10 +123,9 @@ impl Settings {
     pub(super) async fn url(&self) -> Result<String, StoreError> {
         match &self.source {
             Source::Url(url) => Ok(url.to_string()),
-            Source::File(path) => read(path).await.map_err(|source| StoreError::File {
-                path: path.clone(),
-                source,
-            }),
+            Source::File(path) => read(path)
+                .await
+                .map_err(|source| StoreError::file(path, source)),
         }
     }
 }

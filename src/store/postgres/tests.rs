@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
-use super::super::contract::world::{few, new_schema_name, postgres_url, start_postgres};
+use super::super::contract::world::{few, holder, new_schema_name, postgres_url, start_postgres};
 use super::super::statement::Statement;
-use super::super::{Holder, Location, Outcome, Store};
+use super::super::{Location, Outcome, Store};
 use super::*;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -169,15 +169,6 @@ async fn tls_that_is_required_is_not_given_up() {
     }
 }
 
-fn holder(issuer: &str) -> Holder {
-    Holder {
-        issuer: issuer.to_owned(),
-        namespace: "platform".to_owned(),
-        name: "main".to_owned(),
-        uid: "1".to_owned(),
-    }
-}
-
 async fn bound(url: &str, schema: &str, issuer: &str) -> Store {
     let store = Store::connect(Settings::new(url, schema, few(1)).unwrap())
         .await
@@ -288,14 +279,6 @@ async fn written_at(store: &Store) -> String {
     store.ask(&sql).await.unwrap().text(0).unwrap()
 }
 
-async fn drop_schema(store: &Store) {
-    let schema = store.qualifier().trim_end_matches('.').to_owned();
-    store
-        .all(&format!("DROP SCHEMA {schema} CASCADE"))
-        .await
-        .unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_that_takes_too_long_is_ended_by_the_database() {
     let (store, patient) = limited(ConnectionLimits {
@@ -307,7 +290,7 @@ async fn a_statement_that_takes_too_long_is_ended_by_the_database() {
     let slow = store.all("SELECT CAST(pg_sleep(60) AS TEXT)").await;
     let words = slow.err().unwrap().to_string();
     assert!(words.contains("statement timeout"), "{words}");
-    drop_schema(&patient).await;
+    patient.drop_schema().await;
 }
 
 /// The program gives up, whether it waits for a statement or does not send the next one.
@@ -341,7 +324,7 @@ async fn an_abandoned_transaction_is_rolled_back_and_its_connection_is_not_used_
         }
     };
     assert_eq!(row.text(0).unwrap(), before);
-    drop_schema(&patient).await;
+    patient.drop_schema().await;
 }
 
 /// PostgreSQL answers such a COMMIT with a rollback, and no error.
@@ -358,7 +341,7 @@ async fn work_that_ignores_a_failed_statement_is_not_said_to_be_saved() {
     });
     assert!(matches!(saved.await, Err(StoreError::Misused(_))));
     assert_eq!(written_at(&patient).await, before);
-    drop_schema(&patient).await;
+    patient.drop_schema().await;
 }
 
 /// The database ends a transaction whose program hangs.
@@ -382,7 +365,7 @@ async fn a_transaction_that_waits_too_long_for_its_next_statement_is_ended_by_th
     });
     assert!(idle.await.is_err());
     assert_eq!(written_at(&patient).await, before);
-    drop_schema(&patient).await;
+    patient.drop_schema().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -396,5 +379,5 @@ async fn the_distance_to_the_database_s_clock_is_known() {
     let distance = store.clock_distance(|| far).await.unwrap();
     // The question was answered in a rounded second.
     assert!(distance >= Duration::from_secs(3599), "{distance:?}");
-    drop_schema(&patient).await;
+    patient.drop_schema().await;
 }

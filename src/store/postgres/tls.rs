@@ -9,7 +9,10 @@ use std::task::{Context, Poll};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature,
+    verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
@@ -71,31 +74,42 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError>
 
 /// Judges the server's certificate by what it must prove.
 #[derive(Debug)]
-enum Verifier {
-    /// It proves nothing, so the connection is only encrypted.
-    Nothing(Arc<CryptoProvider>),
-    Certificate(Arc<WebPkiServerVerifier>),
-    Host(Arc<WebPkiServerVerifier>),
+struct Verifier {
+    /// Judges the certificate. Without it, the certificate proves nothing, so the connection is only encrypted.
+    certificate: Option<Arc<WebPkiServerVerifier>>,
+    /// Whether the certificate must name the host.
+    names_host: bool,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Verifier {
     fn new(proof: &Proof, provider: Arc<CryptoProvider>) -> Result<Self, StoreError> {
-        let (Proof::Certificate(path) | Proof::Host(path)) = proof else {
-            return Ok(Self::Nothing(provider));
+        let algorithms = provider.signature_verification_algorithms;
+        let certificate = match proof {
+            Proof::Certificate(path) | Proof::Host(path) => Some(trusting(path, provider)?),
+            Proof::Nothing => None,
         };
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(path)? {
-            roots
-                .add(certificate)
-                .map_err(|error| unreadable(path, error))?;
-        }
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
-        let verifier = verifier.build().map_err(|error| unreadable(path, error))?;
-        Ok(match proof {
-            Proof::Host(_) => Self::Host(verifier),
-            _ => Self::Certificate(verifier),
+        Ok(Self {
+            certificate,
+            names_host: matches!(proof, Proof::Host(_)),
+            algorithms,
         })
     }
+}
+
+/// Returns what trusts the CAs in a file.
+fn trusting(
+    path: &Path,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, StoreError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots
+            .add(certificate)
+            .map_err(|error| unreadable(path, error))?;
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+    verifier.build().map_err(|error| unreadable(path, error))
 }
 
 impl ServerCertVerifier for Verifier {
@@ -107,20 +121,22 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let judge = |verifier: &WebPkiServerVerifier| {
-            verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        let Some(certificate) = &self.certificate else {
+            return Ok(ServerCertVerified::assertion());
         };
-        match self {
-            Self::Nothing(_) => Ok(ServerCertVerified::assertion()),
-            Self::Host(verifier) => judge(verifier),
+        let judged = certificate.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        match judged {
             // The name is judged last, after the chain and the times.
-            Self::Certificate(verifier) => match judge(verifier) {
-                Err(rustls::Error::InvalidCertificate(
-                    CertificateError::NotValidForName
-                    | CertificateError::NotValidForNameContext { .. },
-                )) => Ok(ServerCertVerified::assertion()),
-                judged => judged,
-            },
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if !self.names_host => Ok(ServerCertVerified::assertion()),
+            judged => judged,
         }
     }
 
@@ -130,17 +146,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        match self {
-            Self::Nothing(provider) => verify_tls12_signature(
-                message,
-                cert,
-                dss,
-                &provider.signature_verification_algorithms,
-            ),
-            Self::Certificate(verifier) | Self::Host(verifier) => {
-                verifier.verify_tls12_signature(message, cert, dss)
-            }
-        }
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -149,28 +155,11 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        match self {
-            Self::Nothing(provider) => verify_tls13_signature(
-                message,
-                cert,
-                dss,
-                &provider.signature_verification_algorithms,
-            ),
-            Self::Certificate(verifier) | Self::Host(verifier) => {
-                verifier.verify_tls13_signature(message, cert, dss)
-            }
-        }
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        match self {
-            Self::Nothing(provider) => provider
-                .signature_verification_algorithms
-                .supported_schemes(),
-            Self::Certificate(verifier) | Self::Host(verifier) => {
-                verifier.supported_verify_schemes()
-            }
-        }
+        self.algorithms.supported_schemes()
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::super::StoreError;
-use super::file::{ask, examine, failed, options};
+use super::file::{ask, check_owner, check_pages, damaged, examine, failed, options};
 
 /// What a store in a file contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +29,8 @@ pub(in crate::store) async fn write(path: &Path, to: &Path) -> Result<(), StoreE
     let mut connection = opened.map_err(|source| failed(path, source))?;
     examine(&mut connection, path).await?;
     let Some(name) = to.to_str() else {
-        return Err(StoreError::File {
-            path: to.to_owned(),
-            source: std::io::Error::other("its name is not UTF-8"),
-        });
+        let source = std::io::Error::other("its name is not UTF-8");
+        return Err(StoreError::file(to, source));
     };
     let copied = sqlx::query("VACUUM INTO $1")
         .bind(name)
@@ -48,11 +46,8 @@ pub(in crate::store) async fn check(path: &Path) -> Result<Report, StoreError> {
     let options = options().filename(path).read_only(true);
     let opened = options.connect().await;
     let mut connection = opened.map_err(|source| failed(path, source))?;
-    examine(&mut connection, path).await?;
-    let words: String = ask(&mut connection, path, "PRAGMA integrity_check(1)").await?;
-    if words != "ok" {
-        return Err(damaged(path, words));
-    }
+    check_pages(&mut connection, path, "PRAGMA integrity_check(1)").await?;
+    check_owner(&mut connection, path).await?;
     if let Some(words) = dangling(&mut connection, path).await? {
         return Err(damaged(path, words));
     }
@@ -84,11 +79,4 @@ async fn dangling(
     Ok(found.map(|(table, parent)| {
         format!("a row of the table {table} names a row of {parent} that does not exist")
     }))
-}
-
-fn damaged(path: &Path, words: String) -> StoreError {
-    StoreError::Corrupt {
-        path: path.to_owned(),
-        words,
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
@@ -54,10 +54,7 @@ pub(super) struct Opened {
 /// Why the store cannot be used; nothing was written then.
 pub(super) async fn open(path: &Path, patience: Duration) -> Result<Opened, StoreError> {
     let lock = lock(path, patience).await?;
-    let is_new = own_file(path).map_err(|source| StoreError::File {
-        path: path.to_owned(),
-        source,
-    })?;
+    let is_new = own_file(path).map_err(|source| StoreError::file(path, source))?;
     // SQLite applies this setting only to a file without tables; `vacuum` converts an older file.
     let options = options()
         .filename(path)
@@ -79,13 +76,28 @@ pub(super) async fn examine(
     connection: &mut SqliteConnection,
     path: &Path,
 ) -> Result<(), StoreError> {
-    let check: String = ask(connection, path, "PRAGMA quick_check(1)").await?;
-    if check != "ok" {
-        return Err(StoreError::Corrupt {
-            path: path.to_owned(),
-            words: check,
-        });
+    check_pages(connection, path, "PRAGMA quick_check(1)").await?;
+    check_owner(connection, path).await
+}
+
+/// Checks by a pragma that the pages are sound.
+pub(super) async fn check_pages(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    pragma: &'static str,
+) -> Result<(), StoreError> {
+    let words: String = ask(connection, path, pragma).await?;
+    if words == "ok" {
+        return Ok(());
     }
+    Err(damaged(path, words))
+}
+
+/// Checks that the file is ours, and not of a newer release.
+pub(super) async fn check_owner(
+    connection: &mut SqliteConnection,
+    path: &Path,
+) -> Result<(), StoreError> {
     let mark: i64 = ask(connection, path, "PRAGMA application_id").await?;
     let tables = "SELECT count(*) FROM sqlite_master WHERE name NOT LIKE '\\_sqlx%' ESCAPE '\\'";
     let tables: i64 = ask(connection, path, tables).await?;
@@ -163,14 +175,20 @@ pub(super) fn located(path: &Path, error: StoreError) -> StoreError {
     }
 }
 
+pub(super) fn damaged(path: &Path, words: String) -> StoreError {
+    StoreError::Corrupt {
+        path: path.to_owned(),
+        words,
+    }
+}
+
 pub(super) fn failed(path: &Path, source: sqlx::Error) -> StoreError {
-    let path = path.to_owned();
-    match Fault::of(&source) {
-        Fault::Corrupt => StoreError::Corrupt {
-            path,
-            words: source.to_string(),
-        },
-        _ => StoreError::Database { path, source },
+    if Fault::of(&source) == Fault::Corrupt {
+        return damaged(path, source.to_string());
+    }
+    StoreError::Database {
+        path: path.to_owned(),
+        source,
     }
 }
 
@@ -203,11 +221,9 @@ fn open_private(path: &Path) -> std::io::Result<File> {
 async fn lock(path: &Path, patience: Duration) -> Result<File, StoreError> {
     let mut name = path.to_owned().into_os_string();
     name.push(".lock");
-    let fault = |source| StoreError::File {
-        path: PathBuf::from(&name),
-        source,
-    };
-    let file = open_private(Path::new(&name)).map_err(fault)?;
+    let name = Path::new(&name);
+    let fault = |source| StoreError::file(name, source);
+    let file = open_private(name).map_err(fault)?;
     let began = Instant::now();
     let mut told = None;
     loop {

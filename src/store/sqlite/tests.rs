@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
+use super::super::contract::world::holder;
 use super::super::{Fault, Holder, Store};
 use super::*;
 
@@ -16,15 +17,6 @@ fn now() -> Timestamp {
     NOW.parse().unwrap()
 }
 
-fn holder(issuer: &str, uid: &str) -> Holder {
-    Holder {
-        issuer: issuer.to_owned(),
-        namespace: "platform".to_owned(),
-        name: "main".to_owned(),
-        uid: uid.to_owned(),
-    }
-}
-
 async fn open(path: &Path) -> Result<Store, StoreError> {
     Store::open(path, Duration::ZERO).await
 }
@@ -32,7 +24,7 @@ async fn open(path: &Path) -> Result<Store, StoreError> {
 /// Creates a store, binds it and closes it.
 async fn made(path: &Path) {
     let store = open(path).await.unwrap();
-    store.bind(&holder("https://a", "1"), now()).await.unwrap();
+    store.bind(&holder("https://a"), now()).await.unwrap();
     store.close().await.unwrap();
 }
 
@@ -57,7 +49,7 @@ async fn only_its_owner_can_read_the_store() {
         files.map(|file| mode(file.unwrap())).collect::<Vec<_>>()
     };
     let store = open(&path).await.unwrap();
-    store.bind(&holder("https://a", "1"), now()).await.unwrap();
+    store.bind(&holder("https://a"), now()).await.unwrap();
     // The file, its log, the log's index, and the lock.
     assert_eq!(modes(), [0o600; 4]);
     store.close().await.unwrap();
@@ -74,7 +66,10 @@ async fn data_remains_when_the_store_is_reopened() {
     made(&path).await;
     for uid in ["1", "2"] {
         let store = open(&path).await.unwrap();
-        let same_issuer = holder("https://a", uid);
+        let same_issuer = Holder {
+            uid: uid.to_owned(),
+            ..holder("https://a")
+        };
         store.bind(&same_issuer, now()).await.unwrap();
         store.probe(now()).await.unwrap();
         assert!(store.size() > 0);
@@ -127,7 +122,7 @@ async fn the_store_of_another_issuer_is_refused() {
     let path = folder.path().join("symbolon.db");
     made(&path).await;
     let store = open(&path).await.unwrap();
-    let refused = store.bind(&holder("https://b", "2"), now()).await;
+    let refused = store.bind(&holder("https://b"), now()).await;
     let words = refused.unwrap_err().to_string();
     assert!(
         words.contains("https://a") && words.contains("https://b"),

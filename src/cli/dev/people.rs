@@ -1,0 +1,201 @@
+//! People in dev mode: their store in the state folder, and the enrolment links, which in a cluster the operator issues.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aws_lc_rs::digest::{SHA256, digest};
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+
+use crate::directory::tables::record::{IdentityRecord, Object, UserRecord};
+use crate::directory::{Directory, ObjectKey, Served};
+use crate::oauth::Endpoint;
+use crate::people::enrolment::{self, Enrolled, EnrolmentState, MAX_LENGTH, MAX_LIFETIME, Refused};
+use crate::reconcile::files::Files;
+use crate::resources::StorageType;
+use crate::server::{self, App};
+use crate::state_file::FileMode;
+use crate::store::{Holder, Store};
+use crate::tokens::{Hex, MacKey};
+
+/// The folder of the stores in the state folder.
+const STORES: &str = "people";
+/// The folder of the enrolment links in the state folder.
+const LINKS: &str = "enrollment";
+/// How long to wait until another process releases the store. The state folder is locked, so none should have it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// People that are served.
+pub(super) struct People {
+    store: Store,
+    serving: JoinHandle<()>,
+    mac: Arc<MacKey>,
+    identity: ObjectKey,
+}
+
+/// A link for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    /// The username.
+    pub(super) username: String,
+    /// The URL that sets the password, once.
+    pub(super) url: String,
+    /// The file with the URL.
+    pub(super) file: PathBuf,
+}
+
+/// Returns whether an Identity has people.
+fn has_people(record: &IdentityRecord) -> bool {
+    record.storage != StorageType::None && record.has_passwords
+}
+
+/// Opens the store of an Identity with people, and serves them; `None` if it has none.
+///
+/// # Errors
+/// The store cannot be used.
+pub(super) async fn open(
+    app: &App,
+    files: &Files,
+    identity: &ObjectKey,
+    mac: Option<Arc<MacKey>>,
+    now: Timestamp,
+) -> anyhow::Result<Option<People>> {
+    let directory = app.publisher().current().directory().clone();
+    let Ok(served) = directory.served_identity(identity) else {
+        return Ok(None);
+    };
+    let Some(mac) = mac.filter(|_| has_people(served.record)) else {
+        return Ok(None);
+    };
+    let dir = files.dir();
+    dir.ensure(Path::new(STORES))?;
+    dir.ensure(Path::new(LINKS))?;
+    let holder = holder(served, identity);
+    // A store belongs to one issuer, and in dev mode the issuer changes with the address.
+    let hash = digest(&SHA256, holder.issuer.as_bytes());
+    let name = format!("{}.db", Hex(&hash.as_ref()[..6]));
+    let path = files.root().join(STORES).join(name);
+    let opened = Store::open(&path, PATIENCE).await;
+    let store = opened.with_context(|| format!("cannot use the store {}", path.display()))?;
+    store.bind(&holder, now).await?;
+    let serving = server::serve_people((**app).clone(), store.clone(), holder.issuer);
+    Ok(Some(People {
+        serving: tokio::spawn(serving),
+        store,
+        mac,
+        identity: identity.clone(),
+    }))
+}
+
+fn holder(served: Served<'_, IdentityRecord>, identity: &ObjectKey) -> Holder {
+    Holder {
+        issuer: served.record.issuer.to_string(),
+        namespace: identity.namespace.to_string(),
+        name: identity.name.to_string(),
+        uid: served.object.uid.to_string(),
+    }
+}
+
+impl People {
+    /// Closes the store.
+    pub(super) async fn close(self, app: &App) {
+        self.serving.abort();
+        app.set_people(None);
+        if let Err(error) = self.store.close().await {
+            tracing::warn!(%error, "cannot close the store: its write-ahead log is replayed at the next start");
+        }
+    }
+
+    /// Returns the links that people may still use, and writes each to a file that only its owner can read. A person
+    /// whose annotation asks for a link gets one until it is used.
+    ///
+    /// # Errors
+    /// The store or the state folder cannot be used.
+    pub(super) async fn links(
+        &self,
+        directory: &Directory,
+        files: &Files,
+        now: Timestamp,
+    ) -> anyhow::Result<Vec<Link>> {
+        let Ok(served) = directory.served_identity(&self.identity) else {
+            return Ok(Vec::new());
+        };
+        let page = Endpoint::Enrolment.url(&served.record.issuer);
+        let mut links = Vec::new();
+        for user in directory.users() {
+            let Some(record) = user.record() else {
+                continue;
+            };
+            let is_own = record.identity.as_ref() == Some(&self.identity);
+            if !is_own || record.disabled {
+                continue;
+            }
+            let file = Path::new(LINKS).join(format!("{}.url", user.key.name));
+            if let Some(link) = self.link(user, record, files, &file, now).await? {
+                let url = format!("{page}?link={link}");
+                let dir = files.dir();
+                dir.write(&file, format!("{url}\n").as_bytes(), FileMode::Private)?;
+                links.push(Link {
+                    username: record.username.to_string(),
+                    url,
+                    file: files.root().join(&file),
+                });
+            } else {
+                // It was used, or the annotation is gone.
+                let _ = files.dir().remove(&file);
+            }
+        }
+        Ok(links)
+    }
+
+    /// Returns the link of a person: the one in the file while it works, else a new one unless it was used.
+    async fn link(
+        &self,
+        user: &Object<UserRecord>,
+        record: &UserRecord,
+        files: &Files,
+        file: &Path,
+        now: Timestamp,
+    ) -> anyhow::Result<Option<String>> {
+        let Some(nonce) = record.enroll.as_deref() else {
+            return Ok(None);
+        };
+        let found = self.store.credentials(&user.uid).await?;
+        let state = EnrolmentState {
+            namespace: &self.identity.namespace,
+            identity: &self.identity.name,
+            nonce: Some(nonce),
+            valid_after: found.as_ref().map(|(account, _)| account.valid_after),
+        };
+        let written = files.dir().read(file, 4096)?;
+        let written = written.and_then(|content| String::from_utf8(content.bytes).ok());
+        let written = written.as_deref().and_then(|text| {
+            let (_, link) = text.trim().split_once("?link=")?;
+            (link.len() <= MAX_LENGTH).then_some(link)
+        });
+        if let Some(link) = written
+            && let Some(unverified) = enrolment::Unverified::parse(link)
+        {
+            match unverified.verify([&*self.mac], state, now) {
+                Ok(verified) if self.store.is_enrolment_used(verified.hash).await? => {
+                    return Ok(None);
+                }
+                Ok(_) => return Ok(Some(link.to_owned())),
+                Err(Refused::Superseded) => return Ok(None),
+                Err(_) => {}
+            }
+        } else if found.is_some_and(|(_, password)| password.is_some()) {
+            return Ok(None);
+        }
+        let person = Enrolled {
+            namespace: &self.identity.namespace,
+            identity: &self.identity.name,
+            uid: &user.uid,
+            nonce,
+        };
+        let link = enrolment::issue(&self.mac, person, MAX_LIFETIME, now)?;
+        Ok(Some(link.expose().to_owned()))
+    }
+}

@@ -1,0 +1,202 @@
+//! What is counted of people. A server without people has no such series.
+
+use prometheus_client::metrics::counter::Counter;
+use strum::IntoStaticStr;
+
+use super::sign_in::Wrong;
+use crate::oauth::userinfo;
+use crate::telemetry::{By, Catalog, label};
+
+/// How an attempt to sign in ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignInOutcome {
+    /// The person is signed in.
+    SignedIn,
+    /// It failed.
+    Wrong(Wrong),
+    /// There were too many attempts.
+    TooMany,
+    /// Too many passwords were being hashed.
+    Busy,
+}
+
+impl SignInOutcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignedIn => "signed_in",
+            Self::Wrong(why) => why.as_str(),
+            Self::TooMany => "too_many_attempts",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+/// How an authorization request ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthorizationOutcome {
+    /// With a code.
+    Code,
+    /// With this error for the client.
+    Refused(&'static str),
+    /// With a page of the server that leads to no client.
+    Page,
+}
+
+impl AuthorizationOutcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Refused(code) => code,
+            Self::Page => "page",
+        }
+    }
+}
+
+/// How the use of an enrolment link ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum EnrolmentOutcome {
+    /// The password is set.
+    Enrolled,
+    /// The link is not genuine, or was withdrawn.
+    Unknown,
+    /// It has expired, or is from before the account was revoked.
+    Expired,
+    /// It was used.
+    Used,
+}
+
+/// How a sign-out ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum SignOutOutcome {
+    /// The session has ended.
+    SignedOut,
+    /// The person is asked.
+    Asked,
+    /// The person stays signed in.
+    Refused,
+    /// There is no session.
+    Nothing,
+}
+
+/// How a userinfo request ends.
+#[derive(Clone, Copy, Debug)]
+pub enum UserInfoOutcome {
+    /// It is answered.
+    Answered,
+    /// It is denied.
+    Denied(userinfo::Denial),
+}
+
+impl UserInfoOutcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Denied(denial) => denial.as_str(),
+        }
+    }
+}
+
+/// How one try to tell a client of a sign-out ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum LogoutOutcome {
+    /// The client took the notice.
+    Told,
+    /// The client refused it.
+    Refused,
+    /// The client could not be reached, or failed.
+    Failed,
+}
+
+label! {
+    "outcome": SignInOutcome::as_str,
+    "outcome": AuthorizationOutcome::as_str,
+    "outcome": EnrolmentOutcome::into,
+    "outcome": SignOutOutcome::into,
+    "outcome": UserInfoOutcome::as_str,
+    "outcome": LogoutOutcome::into,
+}
+
+/// The metrics.
+pub struct PeopleMetrics {
+    sign_ins: By<SignInOutcome, Counter>,
+    authorizations: By<AuthorizationOutcome, Counter>,
+    enrolments: By<EnrolmentOutcome, Counter>,
+    sign_outs: By<SignOutOutcome, Counter>,
+    userinfo: By<UserInfoOutcome, Counter>,
+    logout_notices: By<LogoutOutcome, Counter>,
+    grants_ended: Counter,
+}
+
+impl PeopleMetrics {
+    /// Registers the metrics.
+    pub fn register(catalog: &mut Catalog) -> Self {
+        Self {
+            sign_ins: catalog.counters(
+                "sign_ins",
+                "Attempts to sign in with a password by outcome: signed_in, or the reason why not",
+            ),
+            authorizations: catalog.counters(
+                "authorizations",
+                "Authorization requests by how they ended: code, the OAuth error code sent to the client, or page for an error that cannot be sent to a client",
+            ),
+            enrolments: catalog.counters(
+                "enrollments",
+                "Uses of enrollment links by outcome: enrolled, or why the link does not work (opening a link that works is not counted)",
+            ),
+            sign_outs: catalog.counters(
+                "sign_outs",
+                "Requests to the end session endpoint by outcome: signed_out, asked, refused by the person, or nothing if there was no session",
+            ),
+            userinfo: catalog.counters(
+                "userinfo_requests",
+                "Userinfo requests by outcome: answered, or the reason why not",
+            ),
+            logout_notices: catalog.counters(
+                "logout_notices",
+                "Tries to tell a client through the back channel that a session has ended, by outcome",
+            ),
+            grants_ended: catalog.counter(
+                "grants_ended_by_reuse",
+                "Grants that ended because a used code or a replaced refresh token was presented again: someone may have a copy",
+            ),
+        }
+    }
+
+    /// Counts an attempt to sign in.
+    pub fn signed_in(&self, outcome: SignInOutcome) {
+        self.sign_ins.inc(outcome);
+    }
+
+    /// Counts an authorization request that has ended.
+    pub fn authorized(&self, outcome: AuthorizationOutcome) {
+        self.authorizations.inc(outcome);
+    }
+
+    /// Counts the use of an enrolment link.
+    pub fn enrolled(&self, outcome: EnrolmentOutcome) {
+        self.enrolments.inc(outcome);
+    }
+
+    /// Counts a request to sign out.
+    pub fn signed_out(&self, outcome: SignOutOutcome) {
+        self.sign_outs.inc(outcome);
+    }
+
+    /// Counts a userinfo request.
+    pub fn userinfo(&self, outcome: UserInfoOutcome) {
+        self.userinfo.inc(outcome);
+    }
+
+    /// Counts a try to tell a client of a sign-out.
+    pub fn told(&self, outcome: LogoutOutcome) {
+        self.logout_notices.inc(outcome);
+    }
+
+    /// Counts a grant that ended because something was presented again.
+    pub fn grant_ended(&self) {
+        self.grants_ended.inc();
+    }
+}

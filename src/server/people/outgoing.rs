@@ -1,0 +1,252 @@
+//! Requests to addresses that a resource names: https alone, no redirects, bounded in time and size.
+//!
+//! The address that is checked is the one that is connected to, so that a name cannot change its mind in between. Only
+//! public addresses are reached: a client must not make the server talk to what only the server can reach. In dev mode,
+//! whose issuer is http, this machine's own addresses are reached too, also over http.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Uri;
+use http::header::{CONTENT_TYPE, HOST};
+use http_body_util::Full;
+use hyper_rustls::ConfigBuilderExt as _;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// The time for a whole request.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a request was not answered. The address is not shown.
+#[derive(Debug, thiserror::Error)]
+pub enum OutgoingError {
+    /// The URI cannot be used.
+    #[error("the URI is not an https URI with a host")]
+    Uri,
+    /// The host has no public address.
+    #[error("the host has no address that may be reached")]
+    Address,
+    /// The answer did not arrive in time.
+    #[error("the answer did not arrive in time")]
+    Late,
+    /// The connection failed.
+    #[error("the connection failed: {0}")]
+    Connection(#[from] std::io::Error),
+    /// The peer does not speak HTTP.
+    #[error("the exchange failed: {0}")]
+    Http(#[from] hyper::Error),
+    /// The system has no root certificates.
+    #[error("there are no root certificates: {0}")]
+    Roots(String),
+}
+
+/// Posts a form, and returns the status of the answer, whose body is not read. `is_dev` opens this machine's own
+/// addresses.
+///
+/// # Errors
+/// Why there is no answer.
+pub async fn post_form(uri: &str, body: String, is_dev: bool) -> Result<u16, OutgoingError> {
+    let exchange = exchange(uri, body, is_dev);
+    let answered = tokio::time::timeout(TIMEOUT, exchange).await;
+    answered.map_err(|_| OutgoingError::Late)?
+}
+
+async fn exchange(uri: &str, body: String, is_dev: bool) -> Result<u16, OutgoingError> {
+    let uri: Uri = uri.parse().map_err(|_| OutgoingError::Uri)?;
+    let (host, is_tls) = match (uri.host(), uri.scheme_str()) {
+        (Some(host), Some("https")) => (host, true),
+        (Some(host), Some("http")) if is_dev => (host, false),
+        _ => return Err(OutgoingError::Uri),
+    };
+    let name = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
+    let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+    let address = address(&name, port, is_dev).await?;
+    let stream = TcpStream::connect(address).await?;
+    if !is_tls {
+        return send(stream, &uri, body).await;
+    }
+    let name = ServerName::try_from(name).map_err(|_| OutgoingError::Uri)?;
+    let stream = TlsConnector::from(tls()?).connect(name, stream).await?;
+    send(stream, &uri, body).await
+}
+
+/// Returns an address of the host that may be reached.
+async fn address(host: &str, port: u16, is_dev: bool) -> Result<SocketAddr, OutgoingError> {
+    let mut found = tokio::net::lookup_host((host, port)).await?;
+    let may_reach = |address: &SocketAddr| {
+        let ip = address.ip();
+        is_public(ip) || (is_dev && ip.to_canonical().is_loopback())
+    };
+    found.find(may_reach).ok_or(OutgoingError::Address)
+}
+
+fn tls() -> Result<Arc<ClientConfig>, OutgoingError> {
+    static CONFIG: LazyLock<Result<Arc<ClientConfig>, String>> = LazyLock::new(|| {
+        let config = ClientConfig::builder().with_native_roots();
+        let config = config.map_err(|error| error.to_string())?;
+        Ok(Arc::new(config.with_no_client_auth()))
+    });
+    CONFIG.clone().map_err(OutgoingError::Roots)
+}
+
+async fn send(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    uri: &Uri,
+    body: String,
+) -> Result<u16, OutgoingError> {
+    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await?;
+    let connection = tokio::spawn(connection);
+    let authority = uri.authority().map_or("", http::uri::Authority::as_str);
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let request = http::Request::post(path)
+        .header(HOST, authority)
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|_| OutgoingError::Uri)?;
+    let answer = sender.send_request(request).await;
+    // What follows the head of the answer is not read.
+    connection.abort();
+    Ok(answer?.status().as_u16())
+}
+
+/// Returns whether an address is one of the public network (the registries of special-purpose addresses, RFC 6890).
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let is_special = address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_broadcast()
+        || address.is_documentation()
+        || address.is_multicast()
+        || a == 0
+        || a >= 240
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 192 && b == 0 && c == 0)
+        || (a == 192 && b == 88 && c == 99)
+        || (a == 198 && (b == 18 || b == 19));
+    !is_special
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let parts = address.segments();
+    let embedded = |high: u16, low: u16| {
+        let bits = u32::from(high) << 16 | u32::from(low);
+        is_public_v4(Ipv4Addr::from_bits(bits))
+    };
+    match parts {
+        // NAT64 (RFC 6052) and 6to4 (RFC 3056) lead to the IPv4 address inside.
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => embedded(high, low),
+        // Others of the IETF's assignments, among them Teredo; documentation.
+        [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
+        // Global unicast (RFC 4291 section 2.5.4).
+        [first, ..] => first & 0xe000 == 0x2000 && first != 0x3fff,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_public_addresses_are_reached() {
+        for public in [
+            "1.1.1.1",
+            "203.0.114.1",
+            "2606:4700::1111",
+            "64:ff9b::101:101",
+        ] {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+        for special in [
+            "127.0.0.1",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "198.18.0.1",
+            "::",
+            "::1",
+            "::ffff:10.0.0.1",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "2001:db8::1",
+            "2001::1",
+            "2002:a00:1::",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::1",
+        ] {
+            assert!(!is_public(special.parse().unwrap()), "{special}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_form_is_posted_and_a_redirect_is_not_followed() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let peer = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut received = vec![0; 4096];
+            let mut length = 0;
+            while !received[..length].ends_with(b"a=1") {
+                length += stream.read(&mut received[length..]).await.unwrap();
+            }
+            let answer =
+                b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1/\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            String::from_utf8(received[..length].to_vec()).unwrap()
+        });
+        let uri = format!("http://127.0.0.1:{port}/logout?x=1");
+        let status = post_form(&uri, "a=1".to_owned(), true).await.unwrap();
+        assert_eq!(status, 302);
+        let received = peer.await.unwrap();
+        assert!(
+            received.starts_with("POST /logout?x=1 HTTP/1.1\r\n"),
+            "{received}"
+        );
+        assert!(
+            received.contains(&format!("host: 127.0.0.1:{port}\r\n")),
+            "{received}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_uri_that_leads_elsewhere_is_refused() {
+        for uri in [
+            "http://example.com/",
+            "ftp://example.com/",
+            "example.com",
+            "https://127.0.0.1/",
+            "https://[::1]/",
+            "https://localhost/",
+        ] {
+            let refused = post_form(uri, String::new(), false).await;
+            assert!(
+                matches!(refused, Err(OutgoingError::Uri | OutgoingError::Address)),
+                "{uri}: {refused:?}"
+            );
+        }
+    }
+}

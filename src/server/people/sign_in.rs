@@ -1,0 +1,294 @@
+//! A sign-in with a password: the gate against guessing, the comparison, and the session.
+//!
+//! Every attempt takes the same steps, whether the name belongs to a person or not: a look-up, a reservation, a hash.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use unicode_normalization::UnicodeNormalization as _;
+use zeroize::Zeroizing;
+
+use super::People;
+use crate::directory::Barred;
+use crate::people::account::Account;
+use crate::people::attempt::{Attempt, Person, Subject};
+use crate::people::guessing::Gate;
+use crate::people::later;
+use crate::people::password::{Comparison, Password, Phc};
+use crate::people::session::{Session, SessionLimits};
+use crate::store::StoreError;
+use crate::tokens::{
+    Entropy as _, Kind, Minted, Prefix, SecretString, SystemEntropy, TokenHash, TokenId, reference,
+};
+
+/// The method of a password (RFC 8176 section 2).
+pub const PASSWORD: &str = "pwd";
+/// What no account belongs to: read for a name without a person, so that the attempt takes as long.
+const NO_OWNER: &str = "";
+/// When to try again if too many passwords are being hashed.
+pub const BUSY: Duration = Duration::from_secs(2);
+
+/// The person that a name belongs to.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// What the account belongs to.
+    pub owner: String,
+    /// The subject.
+    pub subject: String,
+    /// Why the person may not sign in.
+    pub barred: Option<Barred>,
+}
+
+/// An attempt to sign in.
+#[derive(Clone, Debug)]
+pub struct Tried<'a> {
+    /// The name, in its canonical form.
+    pub name: &'a str,
+    /// The person that it belongs to.
+    pub candidate: Option<Candidate>,
+    /// The password; `None` if it is too long to be one.
+    pub password: Option<Password>,
+    /// The caller's address, if it is known.
+    pub address: Option<IpAddr>,
+    /// The cookie of known browsers.
+    pub known: Option<&'a str>,
+    /// The session that the browser has.
+    pub present: Option<(TokenId, TokenHash)>,
+    /// How long sessions last.
+    pub limits: SessionLimits,
+    /// The start of the cookie.
+    pub prefix: Prefix,
+}
+
+/// What an attempt leads to.
+#[derive(Debug)]
+pub enum Attempted {
+    /// The person is signed in.
+    SignedIn(Box<SignedIn>),
+    /// The name or the password is wrong, or the person may not sign in. The reason is for the log.
+    Wrong(Wrong),
+    /// There were too many attempts.
+    TooMany {
+        /// How long until another one is admitted.
+        wait: Duration,
+    },
+    /// Too many passwords are being hashed.
+    Busy,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// The name belongs to no one.
+    Name,
+    /// The password is wrong, or there is none.
+    Password,
+    /// The person may not sign in.
+    Barred(Barred),
+    /// The account was revoked during the attempt.
+    Revoked,
+}
+
+impl Wrong {
+    /// Returns the name used in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Name => "unknown_name",
+            Self::Password => "wrong_password",
+            Self::Barred(barred) => barred.as_str(),
+            Self::Revoked => "account_revoked",
+        }
+    }
+}
+
+/// A person who has signed in.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// The account.
+    pub account: Account,
+    /// The session that began, or was renewed.
+    pub session: TokenId,
+    /// The new cookie of the session.
+    pub cookie: SecretString,
+    /// The new cookie of known browsers.
+    pub known: String,
+    /// The session of another person in this browser, which must end.
+    pub replaced: Option<(TokenId, Account)>,
+}
+
+/// Returns a name in its canonical form: composed, in lower case, without spaces around it.
+pub fn canonical(name: &str) -> String {
+    let name: String = name.trim().nfc().collect();
+    name.to_lowercase()
+}
+
+impl People {
+    /// Tries to sign a person in.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn sign_in(&self, tried: Tried<'_>, now: Timestamp) -> Result<Attempted, StoreError> {
+        let owner = tried.candidate.as_ref().map(|person| &*person.owner);
+        let found = self.store.credentials(owner.unwrap_or(NO_OWNER)).await?;
+        // No account belongs to the empty owner.
+        let found = found.filter(|_| tried.candidate.is_some());
+        let gates = self.gates(&tried, found.as_ref().map(|(account, _)| account), now);
+        if !self.store.reserve_attempt(gates.clone(), now).await? {
+            let wait = self.wait(&gates, now).await?;
+            return Ok(Attempted::TooMany { wait });
+        }
+        let Some(password) = tried.password.clone() else {
+            return Ok(Attempted::Wrong(Wrong::Password));
+        };
+        let stored = found.as_ref().and_then(|(_, hash)| hash.clone());
+        let stored = stored.and_then(|hash| Phc::parse(&hash).ok());
+        let has_password = stored.is_some();
+        let Ok(compared) = self.passwords.compare(password.clone(), stored).await else {
+            self.store.refund_attempt(gates).await?;
+            return Ok(Attempted::Busy);
+        };
+        let Some(candidate) = &tried.candidate else {
+            return Ok(Attempted::Wrong(Wrong::Name));
+        };
+        match (compared, found) {
+            (Comparison::Right { is_outdated }, Some((account, _))) if has_password => {
+                if let Some(barred) = candidate.barred {
+                    return Ok(Attempted::Wrong(Wrong::Barred(barred)));
+                }
+                if is_outdated {
+                    self.renew_hash(&account, password, now).await?;
+                }
+                self.begin(&tried, account, gates, now).await
+            }
+            _ => Ok(Attempted::Wrong(Wrong::Password)),
+        }
+    }
+
+    fn gates(
+        &self,
+        tried: &Tried<'_>,
+        account: Option<&Account>,
+        now: Timestamp,
+    ) -> Vec<(Subject, Gate)> {
+        let person = match (account, &tried.candidate) {
+            (Some(account), _) => Person::Account(account.id),
+            // All names of a person without an account count together, too.
+            (None, Some(candidate)) => Person::Account(
+                self.keys
+                    .account_for(&candidate.owner, Some(&candidate.subject)),
+            ),
+            (None, None) => Person::Unknown(tried.name),
+        };
+        let known = account.and_then(|account| self.keys.browsers.find(tried.known, account, now));
+        let attempt = Attempt {
+            person,
+            address: tried.address,
+            known,
+        };
+        attempt.gates(&self.attempts)
+    }
+
+    /// Returns how long until every gate admits an attempt.
+    async fn wait(
+        &self,
+        gates: &[(Subject, Gate)],
+        now: Timestamp,
+    ) -> Result<Duration, StoreError> {
+        let mut wait = Duration::from_secs(1);
+        for (subject, gate) in gates {
+            if let Some(stored) = self.store.attempts(*subject).await? {
+                let next = later(stored, gate.interval);
+                let missing = next.duration_since(gate.at(now).ceiling);
+                wait = wait.max(missing.try_into().unwrap_or_default());
+            }
+        }
+        Ok(wait)
+    }
+
+    /// Hashes a password again that was just proved right by an outdated hash. It is not worth refusing the sign-in.
+    async fn renew_hash(
+        &self,
+        account: &Account,
+        password: Password,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        match self.passwords.renew(password).await {
+            Ok(hash) => self.store.renew_password(account.id, hash, now).await,
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Begins a session, or renews the one that the browser has of this person, whose ID stays (`sid`). Its cookie is
+    /// new in any case.
+    async fn begin(
+        &self,
+        tried: &Tried<'_>,
+        account: Account,
+        gates: Vec<(Subject, Gate)>,
+        now: Timestamp,
+    ) -> Result<Attempted, StoreError> {
+        let present = match tried.present {
+            Some((id, hash)) => self.store.use_session(id, hash, tried.limits, now).await?,
+            None => None,
+        };
+        let entropy = &mut SystemEntropy;
+        let (own, replaced) = match present {
+            Some((session, holder)) if holder.id == account.id => (Some(session.id), None),
+            Some((session, holder)) => (None, Some((session.id, holder))),
+            None => (None, None),
+        };
+        let id = own.unwrap_or_else(|| TokenId::random(entropy));
+        let mut secret = Zeroizing::new([0; 32]);
+        entropy.fill(&mut *secret);
+        let Minted { token, hash, .. } =
+            reference::with_secret(&tried.prefix, Kind::Session, id, &secret);
+        let session = Session {
+            id,
+            hash,
+            account: account.id,
+            epoch: account.epoch,
+            created_at: now,
+            used_at: now,
+            authenticated_at: now,
+            methods: PASSWORD.to_owned(),
+            expires_at: later(now, tried.limits.absolute),
+            ended_at: None,
+        };
+        let begun = if own.is_some() {
+            let renewed = self.store.renew_session(session).await?;
+            if renewed {
+                self.store.refund_attempt(gates).await?;
+            }
+            renewed
+        } else {
+            self.store.begin_session(session, gates).await?
+        };
+        if !begun {
+            return Ok(Attempted::Wrong(Wrong::Revoked));
+        }
+        let known = self
+            .keys
+            .browsers
+            .remember(tried.known, &account, now, &mut SystemEntropy);
+        Ok(Attempted::SignedIn(Box::new(SignedIn {
+            account,
+            session: id,
+            cookie: token,
+            known,
+            replaced,
+        })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_one_canonical_form() {
+        assert_eq!(canonical(" Alice "), "alice");
+        assert_eq!(canonical("Jose\u{301}"), "jos\u{e9}");
+        assert_eq!(canonical("ALICE@Example.COM"), "alice@example.com");
+    }
+}

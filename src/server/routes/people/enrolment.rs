@@ -1,0 +1,247 @@
+//! The page on which a person sets a password, opened by an enrolment link. To open it changes nothing.
+
+use axum::response::Response;
+
+use super::guest::{Guest, PROOF, Stop};
+use crate::directory::AcceptedUser;
+use crate::oauth::{Endpoint, Form, Refusal};
+use crate::pages::{
+    self, Field, Kind, Label, LocalPath, PasswordProblem, PasswordRules, Way, field,
+};
+use crate::people::account::Account;
+use crate::people::enrolment::{EnrolmentState, MAX_LENGTH, Refused, Unverified, Verified};
+use crate::people::password::{self, Fault, Password};
+use crate::server::passwords::OwnedNames;
+use crate::server::people::metrics::EnrolmentOutcome;
+use crate::server::people::sign_in::BUSY;
+use crate::server::request::Call;
+use crate::store::area::enrolment::Enrolment;
+use crate::telemetry::audit::Event;
+
+/// The form's name in its proof.
+const FORM: &str = "enrolment";
+/// The parameter and field with the link.
+const LINK: &str = "link";
+/// What the page says about passwords. The longest one is stated in characters: no character has more than four bytes.
+const RULES: PasswordRules = PasswordRules {
+    min_length: password::MIN_LENGTH as u64,
+    max_length: password::MAX_LENGTH as u64 / 4,
+    refuses_common: true,
+};
+
+pub async fn handle(call: Call) -> Result<Response, Refusal> {
+    let mut guest = match Guest::enter(call) {
+        Ok(guest) => guest,
+        Err(answer) => return answer,
+    };
+    let answer = if guest.is_post() {
+        submitted(&mut guest).await
+    } else {
+        shown(&mut guest).await
+    };
+    Ok(guest.finish(answer))
+}
+
+/// A link that works, and its person.
+struct Works {
+    verified: Verified,
+    owner: String,
+    username: String,
+    email: Option<String>,
+    subject: String,
+}
+
+async fn shown(guest: &mut Guest) -> Result<Response, Stop> {
+    let link = guest.parameter(LINK).unwrap_or_default();
+    let works = works(guest, &link).await?;
+    Ok(page(guest, &link, &works.username, None))
+}
+
+fn page(
+    guest: &mut Guest,
+    link: &str,
+    username: &str,
+    problem: Option<PasswordProblem>,
+) -> Response {
+    let proof = guest.proof(FORM);
+    let here = guest.path(Endpoint::Enrolment, &[(LINK, link)]);
+    let action = guest.path(Endpoint::Enrolment, &[]);
+    guest.is_at(here);
+    let hidden = [
+        Field {
+            name: LINK,
+            value: link,
+        },
+        Field {
+            name: PROOF,
+            value: &proof,
+        },
+    ];
+    let Some(action) = LocalPath::new(&action) else {
+        return guest.notice(Kind::Internal, None);
+    };
+    let page = pages::Enrolment {
+        form: pages::Form {
+            action,
+            hidden: &hidden,
+        },
+        username,
+        rules: RULES,
+        problem,
+    };
+    guest.render(|context| page.render(context))
+}
+
+/// Checks a link.
+///
+/// # Errors
+/// The page that says that it does not work.
+async fn works(guest: &Guest, link: &str) -> Result<Works, Stop> {
+    let unknown = || refused(guest, Kind::LinkUnknown, EnrolmentOutcome::Unknown);
+    let link = Some(link).filter(|link| link.len() <= MAX_LENGTH);
+    let Some(unverified) = link.and_then(Unverified::parse) else {
+        return Err(unknown());
+    };
+    let snapshot = &*guest.snapshot;
+    let identity = snapshot.identity();
+    let known = snapshot.registry().owning(unverified.uid());
+    let account = account_of(guest, unverified.uid()).await?;
+    let standing = EnrolmentState {
+        namespace: &identity.namespace,
+        identity: &identity.name,
+        nonce: known.and_then(|known| known.user.record.enroll.as_deref()),
+        valid_after: account.map(|account| account.valid_after),
+    };
+    let keys = guest.people.keys.enrolment.iter().map(AsRef::as_ref);
+    let verified = match unverified.verify(keys, standing, guest.now) {
+        Ok(verified) => verified,
+        Err(Refused::Foreign | Refused::Withdrawn) => return Err(unknown()),
+        Err(Refused::Expired | Refused::Superseded) => {
+            // Only a genuine link gets here.
+            return Err(refused(guest, Kind::LinkExpired, EnrolmentOutcome::Expired));
+        }
+    };
+    let Some(known) = known else {
+        return Err(unknown());
+    };
+    if guest.people.store.is_enrolment_used(verified.hash).await? {
+        return Err(used(guest));
+    }
+    Ok(Works::of(verified, known))
+}
+
+impl Works {
+    fn of(verified: Verified, known: AcceptedUser<'_>) -> Self {
+        let record = known.user.record;
+        Self {
+            verified,
+            owner: known.user.object.uid.to_string(),
+            username: record.username.to_string(),
+            email: record.email.as_deref().map(str::to_owned),
+            subject: record.subject.to_string(),
+        }
+    }
+}
+
+async fn account_of(guest: &Guest, owner: &str) -> Result<Option<Account>, Stop> {
+    let found = guest.people.store.credentials(owner).await?;
+    Ok(found.map(|(account, _)| account))
+}
+
+fn used(guest: &Guest) -> Stop {
+    refused(guest, Kind::LinkUsed, EnrolmentOutcome::Used)
+}
+
+fn refused(guest: &Guest, kind: Kind<'static>, outcome: EnrolmentOutcome) -> Stop {
+    guest.call.app.metrics().people().enrolled(outcome);
+    let path = guest.path(Endpoint::SignIn, &[]);
+    let way = LocalPath::new(&path).map(|path| Way::Local(path, Label::SignIn));
+    guest.stop(kind, way)
+}
+
+async fn submitted(guest: &mut Guest) -> Result<Response, Stop> {
+    let body = guest.body().await?;
+    let form = Form::parse(&body)?;
+    let link = form.get(LINK).unwrap_or_default();
+    let again = guest.path(Endpoint::Enrolment, &[(LINK, link)]);
+    let again = Some(&*again).filter(|_| Unverified::parse(link).is_some());
+    guest.check(&form, FORM, again)?;
+    let works = works(guest, link).await?;
+    let typed = form.get(field::PASSWORD).unwrap_or_default();
+    let repeated = form.get(field::REPEATED).unwrap_or_default();
+    let chosen = match (typed, Password::new(typed)) {
+        ("", _) => Err(PasswordProblem::Missing),
+        (_, Err(_)) => Err(PasswordProblem::TooLong),
+        (_, Ok(_)) if typed != repeated => Err(PasswordProblem::Different),
+        (_, Ok(password)) => Ok(password),
+    };
+    let names = OwnedNames {
+        person: std::iter::once(works.username.clone())
+            .chain(works.email.clone())
+            .collect(),
+        host: guest.own.host.clone(),
+    };
+    let hash = match chosen {
+        Ok(password) => match guest.people.passwords.choose(password, names).await {
+            Ok(chosen) => chosen.map_err(problem_of),
+            Err(_) => Err(PasswordProblem::Busy {
+                retry_after: BUSY.as_secs(),
+            }),
+        },
+        Err(problem) => Err(problem),
+    };
+    let hash = match hash {
+        Ok(hash) => hash,
+        Err(problem) => return Ok(page(guest, link, &works.username, Some(problem))),
+    };
+    enrol(guest, works, hash).await
+}
+
+const fn problem_of(fault: Fault) -> PasswordProblem {
+    match fault {
+        Fault::TooShort => PasswordProblem::TooShort,
+        // A form sends no control characters, and a name is as easy to guess as a common password.
+        Fault::ControlCharacter | Fault::ContainsName | Fault::Common => PasswordProblem::Common,
+    }
+}
+
+async fn enrol(guest: &Guest, works: Works, password: String) -> Result<Response, Stop> {
+    let Works {
+        verified,
+        owner,
+        username,
+        subject,
+        ..
+    } = works;
+    let account = guest.people.keys.account_for(&owner, Some(&subject));
+    let enrolment = Enrolment {
+        link: verified.hash,
+        issued_at: verified.issued_at,
+        expires_at: verified.expires_at,
+        owner,
+        account,
+        password,
+    };
+    let now = crate::server::now();
+    let Some(account) = guest.people.store.enrol(enrolment, now).await? else {
+        return Err(used(guest));
+    };
+    // The new password has ended them; their clients are told.
+    guest.people.end_sessions(account.id, now).await?;
+    let subject = account.id.0.to_string();
+    guest
+        .call
+        .app
+        .metrics()
+        .people()
+        .enrolled(EnrolmentOutcome::Enrolled);
+    guest.record(&Event {
+        event: "password_set",
+        subject: Some(&subject),
+        reason: Some("enrollment"),
+        ..Event::default()
+    });
+    let path = guest.path(Endpoint::SignIn, &[]);
+    let way = LocalPath::new(&path).map(|path| Way::Local(path, Label::SignIn));
+    Ok(guest.notice(Kind::PasswordSet { person: &username }, way))
+}

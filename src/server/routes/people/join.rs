@@ -1,0 +1,91 @@
+//! Joins a token of a person with its grant, its session, its account and the directory.
+
+use jiff::Timestamp;
+
+use crate::directory::judge::person_scope::still_held;
+use crate::directory::{Barred, Person, PersonScope};
+use crate::oauth::access_token::Inactive;
+use crate::oauth::person_token::{ActivePerson, Joined, PersonToken, claims, judge};
+use crate::people::account::Account;
+use crate::people::grant::GrantStanding;
+use crate::server::people::People;
+use crate::server::people::registry::Registered;
+use crate::server::request::Call;
+use crate::server::snapshot::Snapshot;
+use crate::server::token::ParsedToken;
+use crate::store::StoreError;
+use crate::tokens::PersonClaims;
+
+/// Returns the claims of a person's token; `None` for any other token, and for a person's token without them, which
+/// every endpoint finds inactive.
+pub fn claims_of(token: &ParsedToken<'_>) -> Option<PersonClaims> {
+    let ParsedToken::Jwt(token) = token else {
+        return None;
+    };
+    claims(&token.claims, &token.payload).ok().flatten()
+}
+
+/// Reads the grant of a token.
+///
+/// # Errors
+/// A fault of the store.
+pub async fn standing(
+    call: &Call,
+    people: &People,
+    claims: &PersonClaims,
+) -> Result<Option<GrantStanding>, StoreError> {
+    let turn = call.give_turn_back();
+    let found = people.store.grant(claims.grant_id).await;
+    turn.take_again().await;
+    found
+}
+
+/// Judges a person's token with its grant.
+///
+/// # Errors
+/// Why it is not active.
+pub fn active<'a>(
+    snapshot: &'a Snapshot,
+    token: PersonToken<'a>,
+    standing: Option<&'a GrantStanding>,
+    now: Timestamp,
+) -> Result<ActivePerson<'a>, Inactive> {
+    let (directory, identity) = (snapshot.directory(), snapshot.identity());
+    let registered = snapshot.registry().client(&token.token.client_id);
+    let (person, scopes) = match (&registered, standing) {
+        (Some(registered), Some(standing)) => held(
+            snapshot,
+            registered,
+            &standing.account,
+            &token.token.sub,
+            &token.token.scope.as_slice().join(" "),
+            now,
+        ),
+        // Without the client or the grant, the token is refused whatever the person may do.
+        _ => (Err(Barred::Unknown), Vec::new()),
+    };
+    let joined = Joined {
+        standing,
+        client_may_act: registered.is_some_and(|registered| registered.client.may_use_codes),
+        person,
+        scopes,
+    };
+    judge(directory, identity, token, joined, now)
+}
+
+/// Returns the person of an account if the person may use the client now, and the scopes of `recorded` that the two
+/// still have.
+pub fn held<'a>(
+    snapshot: &'a Snapshot,
+    registered: &Registered<'a>,
+    account: &Account,
+    subject: &str,
+    recorded: &str,
+    now: Timestamp,
+) -> (Result<Person<'a>, Barred>, Vec<PersonScope<'a>>) {
+    let (registry, client) = (snapshot.registry(), &registered.client);
+    let person = registry.person(&account.owner, subject, Some(client), now);
+    let lookup = |value: &str| registry.scope(client, person.as_ref().ok(), value);
+    let scopes = still_held(recorded, lookup);
+    (person, scopes)
+}

@@ -1,0 +1,78 @@
+//! Pushed authorization requests (RFC 9126).
+
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::authorize::REQUEST_URI;
+use super::{people, unavailable};
+use crate::oauth::authorize::request::{Refused, check};
+use crate::oauth::{ErrorCode, Form, OAuthError, Refusal};
+use crate::people::later;
+use crate::people::pushed::Pushed;
+use crate::server::people::site::PeopleSite;
+use crate::server::reply;
+use crate::server::request::Call;
+use crate::tokens::{Kind, SystemEntropy, reference};
+
+pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
+    let now = crate::server::now();
+    let serving = call.serving(now)?.held();
+    let Some(own) = serving.site()?.people.as_deref() else {
+        return Ok(reply::not_found());
+    };
+    let people = people(&call)?;
+    let body = call.form_body().await?;
+    let now = crate::server::now();
+    let form = Form::parse(&body)?;
+    let (client, _) = call.identify(&serving, &form, now)?;
+    let snapshot = serving.snapshot();
+    let client_id = &client.client.record.client_id;
+    let refused = |error: OAuthError| {
+        call.app.metrics().refused(error.code);
+        call.audit_refusal(snapshot, client_id, None, error.code.as_str());
+        Refusal::from(error)
+    };
+    let registered = snapshot.registry().client(client_id);
+    let registered = registered.ok_or_else(|| {
+        refused(OAuthError::new(
+            ErrorCode::UnauthorizedClient,
+            "this client may not sign people in",
+        ))
+    })?;
+    let request = match check(&form, &registered.registration(), true) {
+        Ok(request) => request,
+        Err(Refused::Page(error) | Refused::Client(_, error)) => return Err(refused(error)),
+    };
+    let text = serde_json::to_string(&request)
+        .map_err(|_| OAuthError::new(ErrorCode::ServerError, "the request cannot be kept"))?;
+    let minted = reference::mint(&own.prefix, Kind::PushedRequest, &mut SystemEntropy);
+    let pushed = Pushed {
+        id: minted.id,
+        hash: minted.hash,
+        client: client_id.as_ref().to_owned(),
+        request: text,
+        expires_at: later(now, PeopleSite::PUSHED),
+        presented_at: None,
+        used_at: None,
+    };
+    let turn = call.give_turn_back();
+    let stored = people
+        .store
+        .push_request(pushed, PeopleSite::MAX_PUSHED, now)
+        .await;
+    turn.take_again().await;
+    match stored {
+        Ok(true) => {}
+        Ok(false) => {
+            return Err(refused(OAuthError::new(
+                ErrorCode::TemporarilyUnavailable,
+                "this client has too many open requests, try again",
+            )));
+        }
+        Err(error) => return Err(unavailable(&call, &error)),
+    }
+    let (reference, expires_in) = (minted.token.expose(), PeopleSite::PUSHED.as_secs());
+    // Nothing needs escaping: a reference has letters, digits and an underscore.
+    let body = format!(r#"{{"request_uri":"{REQUEST_URI}{reference}","expires_in":{expires_in}}}"#);
+    Ok(reply::json(StatusCode::CREATED, body))
+}

@@ -1,0 +1,120 @@
+//! Revocation of people's tokens (RFC 7009). The answer is 200 only after the revocation is durable.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use jiff::Timestamp;
+
+use super::join::{claims_of, standing};
+use super::{people, unavailable};
+use crate::directory::AcceptedClient;
+use crate::oauth::Refusal;
+use crate::oauth::grants::refresh_token::policy as refresh_policy;
+use crate::oauth::person_revocation::{Decision, access_token, refresh_token};
+use crate::people::grant;
+use crate::people::refresh::{Presented, Rules, judge};
+use crate::server::metrics::RevocationOutcome;
+use crate::server::people::People;
+use crate::server::reply;
+use crate::server::request::{Call, ServingSnapshot};
+use crate::server::token::ParsedToken;
+use crate::telemetry::audit::{self, Event};
+use crate::tokens::TokenId;
+
+/// Revokes a person's token.
+///
+/// # Errors
+/// The store cannot be asked, or did not record the revocation.
+pub async fn revoke(
+    call: &Call,
+    serving: &ServingSnapshot,
+    caller: &AcceptedClient<'_>,
+    token: &ParsedToken<'_>,
+    text: &str,
+    now: Timestamp,
+) -> Result<Response, Refusal> {
+    let own = serving.site()?.people.as_deref();
+    let own = own.ok_or(Refusal::Unavailable)?;
+    let people = people(call).inspect_err(|_| failed(call))?;
+    let turn = call.give_turn_back();
+    let decided = match Presented::parse(text, &own.prefix) {
+        Some(presented) => of_refresh(&people, serving, caller, &presented, own, now).await,
+        None => of_access(call, &people, caller, token).await,
+    };
+    let ended = match decided {
+        Ok(Decision::EndGrant(grant)) => people
+            .store
+            .end_grant(grant, now)
+            .await
+            .map(|_| Some(grant)),
+        Ok(Decision::Nothing) => Ok(None),
+        Err(error) => Err(error),
+    };
+    turn.take_again().await;
+    match ended {
+        Ok(Some(grant)) => told(call, serving, caller, grant),
+        Ok(None) => call.app.metrics().revoked(RevocationOutcome::Nothing),
+        Err(error) => {
+            failed(call);
+            return Err(unavailable(call, &error));
+        }
+    }
+    Ok(reply::empty(StatusCode::OK))
+}
+
+fn failed(call: &Call) {
+    call.app.metrics().revoked(RevocationOutcome::Unavailable);
+}
+
+fn told(call: &Call, serving: &ServingSnapshot, caller: &AcceptedClient<'_>, grant: TokenId) {
+    call.app.metrics().revoked(RevocationOutcome::Revoked);
+    audit::of_person(
+        &call.origin(serving.snapshot()),
+        &Event {
+            event: "grant_revoked",
+            client_id: Some(&caller.client.record.client_id),
+            grant: Some(grant.as_str()),
+            ..Event::default()
+        },
+    );
+}
+
+async fn of_access(
+    call: &Call,
+    people: &People,
+    caller: &AcceptedClient<'_>,
+    token: &ParsedToken<'_>,
+) -> Result<Decision, crate::store::StoreError> {
+    let (ParsedToken::Jwt(jwt), Some(claims)) = (token, claims_of(token)) else {
+        return Ok(Decision::Nothing);
+    };
+    let standing = standing(call, people, &claims).await?;
+    Ok(standing.map_or(Decision::Nothing, |standing| {
+        access_token(caller, &jwt.claims, &claims, &standing)
+    }))
+}
+
+async fn of_refresh(
+    people: &People,
+    serving: &ServingSnapshot,
+    caller: &AcceptedClient<'_>,
+    presented: &Presented,
+    own: &crate::server::people::site::PeopleSite,
+    now: Timestamp,
+) -> Result<Decision, crate::store::StoreError> {
+    let Some((family, standing)) = people.store.family(presented.id()).await? else {
+        return Ok(Decision::Nothing);
+    };
+    let snapshot = serving.snapshot();
+    let (client_id, uid) = (&*caller.client.record.client_id, &*caller.client.object.uid);
+    let registered = snapshot.registry().client(client_id);
+    let is_public = registered.is_some_and(|registered| registered.client.is_public);
+    let policy = refresh_policy(&own.refresh, is_public, false);
+    let rules = Rules {
+        keys: &people.keys.refresh,
+        prefix: &own.prefix,
+        policy: &policy,
+        client: grant::Client { id: client_id, uid },
+    };
+    let verdict = judge(&family, &standing.grant, presented, rules, now);
+    Ok(refresh_token(caller, &family, &verdict, &standing))
+}

@@ -1,0 +1,26 @@
+//! The store of people, as endpoints for programs use it.
+
+use std::sync::Arc;
+
+use crate::oauth::Refusal;
+use crate::server::people::People;
+use crate::server::request::Call;
+use crate::store::StoreError;
+
+/// Returns what people need.
+///
+/// # Errors
+/// [`Refusal::Unavailable`] while people cannot be served.
+pub fn people(call: &Call) -> Result<Arc<People>, Refusal> {
+    let people = call.app.people().filter(|people| people.is_served());
+    people.ok_or(Refusal::Unavailable)
+}
+
+/// Counts and logs a fault of the store. The caller is told to try again.
+pub fn unavailable(call: &Call, error: &StoreError) -> Refusal {
+    call.app.metrics().store_failed(error.fault());
+    if call.app.noise().refusal(call.peer, "") {
+        tracing::warn!(%error, "the store of people failed, the caller is told to try again");
+    }
+    Refusal::Unavailable
+}

@@ -1,0 +1,185 @@
+//! Serves people from an open store: keeps the keys, and does what must be done for people in the background.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use super::passwords::Passwords;
+use super::people::People;
+use super::people::keys::PeopleKeys;
+use super::people::metrics::LogoutOutcome;
+use super::people::outbox::{Messenger, Notice, Outbox, Told};
+use super::people::outgoing::post_form;
+use super::state::State;
+use crate::oauth::logout_token::{self, Ended, LogoutTokenClaims};
+use crate::store::{Store, StoreError};
+use crate::tokens::SystemEntropy;
+
+/// How often it is looked for people who may not act any more.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Serves people from a store that is bound to the issuer. Machine clients do not depend on it. Never returns.
+pub async fn serve_people(state: State, store: Store, issuer: String) {
+    let (outbox, waiting) = Outbox::new();
+    let messenger = Arc::new(BackChannel(state.clone()));
+    tokio::join!(
+        follow_keys(&state, &store, &issuer, &outbox),
+        follow_clock(&state),
+        clean(&state, &store),
+        waiting.deliver(messenger),
+        end_barred(&state),
+    );
+}
+
+/// Serves people with the mac key, and with each one that replaces it. The previous one stays live for what it made.
+async fn follow_keys(state: &State, store: &Store, issuer: &str, outbox: &Outbox) {
+    let passwords = Passwords::default();
+    let mut macs = state.macs();
+    let mut previous = None;
+    loop {
+        let mac = macs.borrow_and_update().clone();
+        if let Some(mac) = mac {
+            let before = previous.replace(Arc::clone(&mac));
+            let keys = PeopleKeys::new(mac, before, issuer);
+            let people = People::new(store.clone(), keys, passwords.clone(), outbox.clone());
+            if let Err(error) = people.check_clock(super::now).await {
+                tracing::warn!(%error, "cannot read the clock of the database, will retry");
+            }
+            state.set_people(Some(Arc::new(people)));
+        }
+        if macs.changed().await.is_err() {
+            // The state lives as long as the server.
+            return;
+        }
+    }
+}
+
+async fn follow_clock(state: &State) {
+    loop {
+        tokio::time::sleep(People::CLOCK_EVERY).await;
+        if let Some(people) = state.people()
+            && let Err(error) = people.check_clock(super::now).await
+        {
+            tracing::debug!(%error, "cannot read the clock of the database, will retry");
+        }
+    }
+}
+
+/// Deletes expired rows.
+async fn clean(state: &State, store: &Store) {
+    let tell = |cleaned: Result<_, StoreError>| {
+        if let Err(error) = cleaned {
+            state.metrics().store_failed(error.fault());
+            tracing::warn!(%error, "cannot delete expired rows, will retry: they are refused in any case");
+        }
+    };
+    store.keep_clean(super::now, tell).await;
+}
+
+/// Ends the sessions and grants of people who may not act any more, so that nothing of them comes back when they may
+/// again. Until then the directory refuses them.
+async fn end_barred(state: &State) {
+    let mut ended: HashSet<Arc<str>> = HashSet::new();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Some(people) = state.people() else {
+            continue;
+        };
+        let now = super::now();
+        let barred: HashSet<Arc<str>> = {
+            let snapshot = state.publisher().current();
+            let (directory, identity) = (snapshot.directory(), snapshot.identity());
+            let users = directory.users().filter(|user| {
+                let record = user.record();
+                let own = record.is_some_and(|record| record.identity.as_ref() == Some(identity));
+                own && record.is_some_and(|record| record.disabled)
+            });
+            users.map(|user| Arc::clone(&user.uid)).collect()
+        };
+        ended.retain(|uid| barred.contains(uid));
+        for uid in barred {
+            if ended.contains(&uid) {
+                continue;
+            }
+            match revoke(&people, &uid, now).await {
+                Ok(()) => drop(ended.insert(uid)),
+                Err(error) => {
+                    state.metrics().store_failed(error.fault());
+                    tracing::warn!(%error, "cannot end the sessions of a disabled person, will retry: they are refused in any case");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+async fn revoke(people: &People, uid: &str, now: jiff::Timestamp) -> Result<(), StoreError> {
+    match people.store.credentials(uid).await? {
+        Some((account, _)) => people.revoke(account.id, now).await,
+        None => Ok(()),
+    }
+}
+
+/// Tells clients through the back channel.
+struct BackChannel(State);
+
+impl Messenger for BackChannel {
+    fn tell<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Told> {
+        Box::pin(async move {
+            let Some((uri, body, is_dev)) = self.message(notice) else {
+                return Told::Done;
+            };
+            let told = match post_form(&uri, body, is_dev).await {
+                Ok(200 | 204) => Told::Done,
+                // Back-Channel Logout section 2.8: the client did not accept the token.
+                Ok(400) => Told::Refused,
+                Ok(status) => {
+                    tracing::debug!(status, client = notice.client.id, "a logout notice failed");
+                    Told::Failed
+                }
+                Err(error) => {
+                    tracing::debug!(%error, client = notice.client.id, "a logout notice failed");
+                    Told::Failed
+                }
+            };
+            self.0.metrics().people().told(match told {
+                Told::Done => LogoutOutcome::Told,
+                Told::Refused => LogoutOutcome::Refused,
+                Told::Failed => LogoutOutcome::Failed,
+            });
+            told
+        })
+    }
+}
+
+impl BackChannel {
+    /// Returns where to send what; `None` if the client need not be told: it was deleted, or names no place.
+    fn message(&self, notice: &Notice) -> Option<(String, String, bool)> {
+        let snapshot = self.0.publisher().current();
+        let site = snapshot.site()?;
+        let client = snapshot.registry().client(&notice.client.id)?;
+        let uri = client
+            .back_channel()
+            .filter(|_| client.uid() == notice.client.uid)?;
+        let claims = LogoutTokenClaims::new(
+            &site.issuer,
+            &notice.subject,
+            client.id(),
+            Ended::Session(notice.session),
+            super::now(),
+            &mut SystemEntropy,
+        );
+        let own = client.client.accepted.client.record.algorithm;
+        let algorithm = own.map(Into::into).or(site.default_algorithm)?;
+        let json = claims.to_json().ok()?;
+        let ring = snapshot.ring();
+        let token = ring.sign(algorithm, logout_token::TYPE, &json).ok()?;
+        Some((
+            uri.to_owned(),
+            format!("logout_token={token}"),
+            !site.is_https,
+        ))
+    }
+}

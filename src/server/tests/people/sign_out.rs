@@ -1,0 +1,145 @@
+//! What ends with a session, and who is told.
+
+use std::sync::Mutex;
+
+use futures::future::BoxFuture;
+
+use super::browser::left;
+use super::main_path::payload;
+use super::*;
+use crate::server::people::outbox::{Messenger, Notice, Told};
+use crate::server::serve_people;
+
+/// Keeps what it should tell.
+#[derive(Default)]
+struct Kept(Mutex<Vec<Notice>>);
+
+impl Messenger for Kept {
+    fn tell<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Told> {
+        self.0.lock().unwrap().push(notice.clone());
+        Box::pin(async { Told::Done })
+    }
+}
+
+#[tokio::test]
+async fn every_client_of_a_session_is_told_of_its_end_once() {
+    let mut town = Town::new().await;
+    town.enrol().await;
+    let waiting = town.waiting.take().unwrap();
+    let kept = Arc::new(Kept::default());
+    tokio::spawn(waiting.deliver(Arc::<Kept>::clone(&kept)));
+    let mut browser = town.browser();
+    let first = browser.authorize("").await;
+    browser.authorize("").await;
+    let tokens = town.redeem(&first.parameter("code").unwrap()).await.json();
+    let id_token = tokens["id_token"].as_str().unwrap();
+    let path = format!("/id/connect/endsession?id_token_hint={id_token}");
+    for _ in 0..2 {
+        let page = browser.once(&path).await;
+        assert_eq!(page.status, StatusCode::OK, "{page}");
+    }
+    while kept.0.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let told = kept.0.lock().unwrap().clone();
+    let [notice] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    let claims = payload(id_token);
+    assert_eq!(notice.client.id, APP);
+    assert_eq!(notice.session.as_str(), claims["sid"]);
+    assert_eq!(*notice.subject, *claims["sub"].as_str().unwrap());
+}
+
+#[tokio::test]
+async fn the_page_after_a_sign_out_loads_a_frame_of_each_client_that_wants_it() {
+    let mut town = Town::new().await;
+    town.enrol().await;
+    let uri = "https://app.example.com/front";
+    town.change(
+        "  displayName: The App",
+        &format!("  displayName: The App\n  frontchannelLogout: {{uri: {uri}}}"),
+    );
+    let mut browser = town.browser();
+    let left = browser.authorize("").await;
+    let tokens = town.redeem(&left.parameter("code").unwrap()).await.json();
+    let id_token = tokens["id_token"].as_str().unwrap();
+    let path = format!(
+        "/id/connect/endsession?id_token_hint={id_token}&post_logout_redirect_uri={}",
+        encoded("https://app.example.com/bye")
+    );
+    let page = browser.once(&path).await;
+    assert_eq!(page.status, StatusCode::OK, "{page}");
+    assert!(
+        page.body.contains(&format!("<iframe src=\"{uri}?iss=")),
+        "{page}"
+    );
+    assert!(page.body.contains("https://app.example.com/bye"), "{page}");
+}
+
+#[tokio::test]
+async fn another_person_in_the_same_browser_ends_the_session_of_the_first() {
+    let town = Town::new().await;
+    town.enrol().await;
+    let mut browser = town.browser();
+    let left_one = browser.authorize("").await;
+    let tokens = town
+        .redeem(&left_one.parameter("code").unwrap())
+        .await
+        .json();
+    let before = browser.cookies.clone();
+    let again = browser.authorize("&prompt=login").await;
+    assert!(again.parameter("code").is_some());
+    assert_ne!(before, browser.cookies);
+    // The same person: what the session gave stays.
+    let refresh = tokens["refresh_token"].as_str().unwrap();
+    assert_eq!(town.refresh(refresh).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_a_disabled_person_had_does_not_come_back() {
+    let mut town = Town::new().await;
+    town.enrol().await;
+    let state = (*town.fixture.app).clone();
+    let store = town.people.store.clone();
+    state.set_people(None);
+    let serving = tokio::spawn(serve_people(state.clone(), store, ISSUER.to_owned()));
+    state.set_mac(mac());
+    while state.people().is_none() {
+        tokio::task::yield_now().await;
+    }
+    let (cookies, refresh) = {
+        let mut browser = town.browser();
+        let left = browser.authorize("").await;
+        let tokens = town.redeem(&left.parameter("code").unwrap()).await.json();
+        let refresh = tokens["refresh_token"].as_str().unwrap().to_owned();
+        (browser.cookies.clone(), refresh)
+    };
+    let epoch = async || {
+        let found = town.people.store.credentials(ALICE).await.unwrap();
+        found.unwrap().0.epoch
+    };
+    let before = epoch().await;
+    let disabled = YAML.replace("username: alice", "username: alice\n  disabled: true");
+    town.fixture.apply(&disabled);
+    let store = town.people.store.clone();
+    let limit = std::time::Duration::from_secs(60);
+    let ended = tokio::time::timeout(limit, async {
+        loop {
+            let found = store.credentials(ALICE).await.unwrap();
+            if found.unwrap().0.epoch > before {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    });
+    ended.await.unwrap();
+    town.fixture.apply(YAML);
+    let mut browser = town.browser();
+    browser.cookies = cookies;
+    let reply = browser.once(&authorize("&prompt=none")).await;
+    let error = left(&reply).parameter("error");
+    assert_eq!(error.as_deref(), Some("login_required"));
+    assert_eq!(town.refresh(&refresh).await.error().1, "invalid_grant");
+    serving.abort();
+}
