@@ -40,7 +40,7 @@ use super::one_message::OneMessage;
 use super::port::{MAX_HEAD_2, MAX_HEADERS, Place, Port, bound_buffers, is_out_of_files};
 use super::tls::Tls;
 use super::turns::{self, Taken};
-use super::{App, ServerLimits, health, reply};
+use super::{App, ServerLimits, health, record_early, reply};
 use crate::oauth::Refusal;
 
 /// The period of the task that updates the phases of signing keys and reports refusals.
@@ -51,6 +51,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 const RELIEF_PAUSE: Duration = Duration::from_millis(200);
 /// The bytes of answers that TLS buffers in addition to the socket's own buffer.
 const TLS_BUFFER: usize = 16 << 10;
+
+/// The time for the last writes of revocations, after the drain.
+const LAST_WRITES: Duration = Duration::from_secs(2);
 
 /// The answer to a connection beyond the limit.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -208,10 +211,24 @@ pub async fn serve(listener: TcpListener, tls: Option<Tls>, app: App, shutdown: 
     let (phase, phases) = watch::channel(Phase::Serving);
     let port = Port::new(limits.clone());
     let memory = Backstop::of_process();
-    let accepting = accept(listener, tls, app.clone(), port, memory, phases);
+    let mut ended = phases.clone();
+    let accepting = async {
+        accept(listener, tls, app.clone(), port, memory, phases).await;
+        // The drain may have used up the time.
+        let late = async {
+            reached(&mut ended, Phase::Ended).await;
+            tokio::time::sleep(LAST_WRITES).await;
+        };
+        tokio::select! {
+            () = record_early::finish(&app) => {}
+            () = late => {}
+        }
+        record_early::tell_lost(&app);
+    };
     let leaving = async {
         shutdown.cancelled().await;
         app.status().drain();
+        app.publisher().hurry_early();
         phase.send_replace(Phase::Leaving);
         tokio::time::sleep(limits.lame_duck).await;
         phase.send_replace(Phase::Closing);

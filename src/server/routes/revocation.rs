@@ -25,7 +25,10 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     };
     match decision {
         Ok(Decided::Record(revocation)) => record(call, revocation).await,
-        Ok(Decided::Remember(early)) => remember(&call, early).map(|()| nothing(&call)),
+        Ok(Decided::Remember(early)) => {
+            let remembered = record_early::remember_unknown(&call.app, early, crate::server::now());
+            finish(&call, remembered).map(|()| nothing(&call))
+        }
         Ok(Decided::Nothing) => Ok(nothing(&call)),
         Err(refusal) => {
             call.app.metrics().revoked(RevocationOutcome::Refused);
@@ -59,6 +62,11 @@ fn nothing(call: &Call) -> Response {
 /// Remembers the revocation of a token that another Credential may bring.
 fn remember(call: &Call, early: EarlyRevocation) -> Result<(), Refusal> {
     let remembered = record_early::remember(&call.app, early, crate::server::now());
+    finish(call, remembered)
+}
+
+/// Counts a revocation that is not remembered, and refuses its request.
+fn finish(call: &Call, remembered: Result<(), NotRemembered>) -> Result<(), Refusal> {
     remembered.map_err(|why| {
         if why == NotRemembered::Full {
             call.app.metrics().shed(Shed::Revocations);
