@@ -19,7 +19,8 @@ pub struct ServerLimits {
     /// Open connections to the health port.
     pub health_connections: usize,
     /// TLS handshakes under way. One more ends a handshake of the address that has most: one whose peer has sent
-    /// nothing, or else the one that has been silent for longest.
+    /// nothing, or else the one that has been silent for longest. Addresses of an IPv4 /24 or an IPv6 /48 that has more
+    /// than an eighth of the handshakes come first.
     pub handshakes: usize,
     /// TLS handshakes of one address, unless it is a trusted proxy.
     pub handshakes_per_peer: usize,

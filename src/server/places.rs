@@ -4,10 +4,13 @@
 //! A full table takes a place from the caller that holds most: the one that has been idle for longest. It refuses a
 //! newcomer only if no caller that holds at least as many places has an idle one. Trusted proxies forward for many
 //! callers: their share is not limited, and they lose places last. A caller is an IPv4 address or an IPv6 /64.
+//!
+//! One attacker can have very many addresses, usually of one wider network (IPv4 /24, IPv6 /48). A table may therefore
+//! take places first from the wider network that holds most, once that holds more than a share.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::throttle::network;
 
@@ -67,10 +70,16 @@ pub(super) struct Places<T> {
     count: usize,
     next: u64,
     callers: HashMap<IpAddr, Held<T>>,
+    /// The places that a wider network may hold before its callers lose places first.
+    wide_share: usize,
+    /// The places that each wider network holds.
+    wide: HashMap<IpAddr, usize>,
 }
 
 /// How much a caller holds. The heaviest caller loses a place first; trusted proxies come last.
 type Weight = (bool, usize);
+/// The same, with whether it is in the wider network that loses places first.
+type WideWeight = (bool, bool, usize);
 /// The time since which a place has been idle, and the ID of the place.
 type Idle = (u64, u64);
 
@@ -114,7 +123,15 @@ impl<T> Places<T> {
             count: 0,
             next: 0,
             callers: HashMap::new(),
+            wide_share: usize::MAX,
+            wide: HashMap::new(),
         }
+    }
+
+    /// Takes places first from the wider network that holds most, if that holds more than `share`.
+    pub fn with_wide_share(mut self, share: usize) -> Self {
+        self.wide_share = share;
+        self
     }
 
     /// Returns the number of places that are taken.
@@ -181,6 +198,7 @@ impl<T> Places<T> {
         });
         own.is_trusted = caller.is_trusted;
         own.places.insert(self.next, holder);
+        *self.wide.entry(wider(caller.network)).or_default() += 1;
         Ok(Entered {
             id: self.next,
             ended,
@@ -195,7 +213,21 @@ impl<T> Places<T> {
             self.callers.remove(&caller.network);
         }
         self.count -= 1;
+        let wider = wider(caller.network);
+        if let Some(count) = self.wide.get_mut(&wider) {
+            *count -= 1;
+            if *count == 0 {
+                self.wide.remove(&wider);
+            }
+        }
         Some(holder)
+    }
+
+    /// Returns the wider network that holds most, if that is more than its share.
+    fn heaviest_wide(&self) -> Option<IpAddr> {
+        let wide = self.wide.iter().map(|(network, held)| (*held, *network));
+        let beyond = wide.filter(|(held, _)| *held > self.wide_share);
+        beyond.max().map(|(_, network)| network)
     }
 
     /// Frees the place that has been idle for longest, of the caller that holds most. Only callers with at least
@@ -208,13 +240,16 @@ impl<T> Places<T> {
         fair: usize,
         or_since: impl Fn(&T) -> Option<u64>,
     ) -> Option<T> {
-        let mut best: Option<(Weight, Reverse<Idle>, IpAddr)> = None;
+        let mut best: Option<(WideWeight, Reverse<Idle>, IpAddr)> = None;
+        let wide = self.heaviest_wide();
         for (network, held) in &self.callers {
-            let weight = (!held.is_trusted, held.places.len());
-            if weight.1 < least || best.is_some_and(|best| weight < best.0) {
+            let count = held.places.len();
+            let is_wide = wide.is_some_and(|wide| wide == wider(*network));
+            let weight = (!held.is_trusted, is_wide, count);
+            if count < least || best.is_some_and(|best| weight < best.0) {
                 continue;
             }
-            let or_idle = || held.idlest(&or_since).filter(|_| weight.1 >= fair);
+            let or_idle = || held.idlest(&or_since).filter(|_| count >= fair);
             if let Some(idle) = held.idlest(&since).or_else(or_idle) {
                 best = best.max(Some((weight, Reverse(idle), *network)));
             }
@@ -293,9 +328,55 @@ impl<T> Places<T> {
     }
 }
 
+/// Returns the wider network of a caller.
+fn wider(network: IpAddr) -> IpAddr {
+    match network {
+        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & 0xffff_ff00).into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 80 << 80).into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Each of them holds one place, so by caller alone the honest ones would be the idlest.
+    #[test]
+    fn a_flood_from_the_addresses_of_one_wider_network_takes_places_from_itself() {
+        let honest = |last: u8| Caller::new([10, 0, last, 1].into(), false);
+        for hostile in [
+            |number: u16| IpAddr::from([0x2001, 0xdb8, 0, number, 0, 0, 0, 1]),
+            |number: u16| IpAddr::from([192, 0, 2, number.to_be_bytes()[1]]),
+        ] {
+            let mut places = Places::new(16, 4, Rule::NewestFirst).with_wide_share(2);
+            for last in 0..8 {
+                let held = u64::from(last) * 2 + 1;
+                assert_eq!(enter(&mut places, honest(last), held), Ok(None));
+            }
+            for number in 0..200_u16 {
+                let held = 1001 + 2 * u64::from(number);
+                let flood = Caller::new(hostile(number), false);
+                let ended = enter(&mut places, flood, held).unwrap();
+                let expected = number.checked_sub(8).map(|it| 1001 + 2 * u64::from(it));
+                assert_eq!(ended, expected);
+            }
+            let ended = enter(&mut places, honest(9), 21).unwrap();
+            assert!(ended.is_some_and(|ended| ended > 1000));
+            assert_eq!(places.wide.values().sum::<usize>(), 16);
+        }
+    }
+
+    #[test]
+    fn a_wider_network_within_its_share_counts_by_its_callers_alone() {
+        let mut places = Places::new(4, 4, Rule::NewestFirst).with_wide_share(2);
+        for (who, holder) in [([10, 0, 0, 1], 3), ([10, 0, 0, 2], 5), ([10, 0, 1, 1], 1)] {
+            let caller = Caller::new(who.into(), false);
+            assert_eq!(enter(&mut places, caller, holder), Ok(None));
+        }
+        let far = |last| Caller::new([10, 9, 9, last].into(), false);
+        assert_eq!(enter(&mut places, far(1), 7), Ok(None));
+        assert_eq!(enter(&mut places, far(2), 9), Ok(Some(1)), "the idlest");
+    }
 
     fn caller(last: u8) -> Caller {
         Caller::new([10, 0, 0, last].into(), false)
