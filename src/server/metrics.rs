@@ -56,6 +56,7 @@ pub enum Shed {
     RequestsPerPeer,
     Bodies,
     BodiesPerPeer,
+    Signatures,
     Revocations,
     Connections,
     ConnectionsPerPeer,

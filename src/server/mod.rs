@@ -44,6 +44,7 @@ mod revoker;
 mod router;
 mod routes;
 mod shares;
+mod signing;
 mod snapshot;
 mod state;
 mod status;

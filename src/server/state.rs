@@ -16,6 +16,7 @@ use super::metrics::{Metrics, Scrape};
 use super::noise::Noise;
 use super::revocations::Revocations;
 use super::revoker::{Recorded, RevokeError, Revoker};
+use super::signing::Signing;
 use super::snapshot::Publisher;
 use super::status::{NotReady, Status};
 use super::uses::Uses;
@@ -66,6 +67,7 @@ struct Inner {
     metrics: Arc<Metrics>,
     revoker: Box<dyn Revoker>,
     revocations: Arc<Revocations>,
+    signing: Signing,
     uses: Uses,
     limits: ServerLimits,
     allowed_hosts: Option<Vec<String>>,
@@ -97,6 +99,10 @@ impl State {
             metrics: config.metrics,
             revoker: Box::new(revoker),
             revocations: Arc::new(Revocations::new(&config.limits)),
+            signing: Signing::new(
+                std::thread::available_parallelism().map_or(1, usize::from),
+                config.limits.requests,
+            ),
             uses,
             admission: Admission::new(&config.limits),
             limits: config.limits,
@@ -190,6 +196,11 @@ impl State {
     /// Returns the revocations under way.
     pub(super) fn revocations(&self) -> &Arc<Revocations> {
         &self.0.revocations
+    }
+
+    /// Returns what shares the processors between the clients that request signatures.
+    pub(super) fn signing(&self) -> &Signing {
+        &self.0.signing
     }
 
     /// Returns whether a peer is a proxy that the Identity trusts.

@@ -4,31 +4,65 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 
-use crate::directory::AcceptedClient;
+use crate::directory::{AcceptedClient, ObjectKey};
 use crate::oauth::client_auth::Method;
 use crate::oauth::grants::{SupportedGrant, client_credentials};
 use crate::oauth::{ErrorCode, Form, OAuthError, Refusal};
+use crate::server::metrics::Shed;
 use crate::server::reply;
 use crate::server::request::{Call, ServingSnapshot};
+use crate::server::signing::Slot;
 use crate::telemetry::audit;
 use crate::tokens::SystemEntropy;
 
-pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
-    let body = call.form_body().await?;
-    answer(&call, &body, crate::server::now())
+/// What becomes of a request.
+enum Decided {
+    Answered(Response),
+    /// Other requests of this client must sign first.
+    Waits(ObjectKey),
 }
 
-fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal> {
+pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
+    let body = call.form_body().await?;
+    let client = match answer(&call, &body, None)? {
+        Decided::Answered(response) => return Ok(response),
+        Decided::Waits(client) => client,
+    };
+    let overloaded = || {
+        call.app.metrics().shed(Shed::Signatures);
+        Refusal::Overloaded
+    };
+    let waiting = call.app.signing().line_up(&client).ok_or_else(overloaded)?;
+    let turn = call.give_turn_back();
+    let slot = waiting.wait().await;
+    // The snapshot may have changed meanwhile, so everything is decided again.
+    let decided = answer(&call, &body, Some(slot));
+    turn.take_again().await;
+    match decided? {
+        Decided::Answered(response) => Ok(response),
+        Decided::Waits(_) => Err(overloaded()),
+    }
+}
+
+/// Answers a request if it may sign now, by the `slot` that it has waited for or because it need not wait.
+fn answer(call: &Call, body: &[u8], slot: Option<Slot<'_>>) -> Result<Decided, Refusal> {
+    let now = crate::server::now();
     let form = Form::parse(body)?;
     let serving = call.serving(now)?;
     let (client, method) = call.authenticate(&serving, &form, now)?;
-    grant(call, &serving, &client, method, &form, now).inspect_err(|refusal| {
+    let key = &client.client.object.key;
+    let slot = slot.or_else(|| call.app.signing().try_begin(key));
+    let Some(_slot) = slot else {
+        return Ok(Decided::Waits(key.clone()));
+    };
+    let granted = grant(call, &serving, &client, method, &form, now).inspect_err(|refusal| {
         if let Refusal::Protocol(error) = refusal {
             call.app.metrics().refused(error.code);
             let client_id = &client.client.record.client_id;
             call.audit_refusal(serving.snapshot(), client_id, None, error.code.as_str());
         }
-    })
+    });
+    granted.map(Decided::Answered)
 }
 
 fn grant(
