@@ -29,6 +29,7 @@ mod listener;
 mod load;
 mod memory;
 pub mod metrics;
+mod networks;
 mod noise;
 mod one_message;
 mod origin;

@@ -36,8 +36,6 @@ const WINDOW_OF_PROXY: u32 = 1 << 30;
 const SOCKET_BUFFER: usize = 16 << 10;
 /// The divisor of the number of connections that end at once when memory is short.
 const GIVEN_UP: usize = 8;
-/// The divisor of the number of handshakes that gives the share of a wider network.
-const WIDE: usize = 8;
 /// The number of frames that the server refuses on a connection, because its requests are too many or broken, before it
 /// ends the connection. A request with a body counts for at least two. Not for trusted proxies, whose callers would
 /// together reach any number: there the peer must take the refusals ([`Activity::is_paused`]).
@@ -113,13 +111,11 @@ impl Port {
         builder: Builder<TokioExecutor>,
         builder_of_proxies: Builder<TokioExecutor>,
     ) -> Self {
-        let table = |most, share| Places::new(most, share, Rule::NewestFirst);
-        let handshakes = table(limits.handshakes, limits.handshakes_per_peer)
-            .with_wide_share((limits.handshakes / WIDE).max(1));
+        let table = |most, share| Mutex::new(Places::new(most, share, Rule::NewestFirst));
         Self {
             load: Arc::new(Load::new(&limits)),
-            connections: Mutex::new(table(limits.connections, limits.connections_per_peer)),
-            handshakes: Mutex::new(handshakes),
+            connections: table(limits.connections, limits.connections_per_peer),
+            handshakes: table(limits.handshakes, limits.handshakes_per_peer),
             ending: Mutex::default(),
             limits,
             builder,
@@ -162,7 +158,7 @@ impl Port {
         let now = self.load.now();
         let idle = |held: &Arc<Activity>| held.idle_since(now);
         let answered = |held: &Arc<Activity>| held.answered_since();
-        let ended = lock(&self.connections).end_idlest(1, idle, 2, answered);
+        let ended = lock(&self.connections).end_idlest(idle, answered);
         ended.inspect(|ended| ended.end()).is_some()
     }
 

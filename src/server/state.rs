@@ -72,7 +72,7 @@ struct Inner {
     limits: ServerLimits,
     allowed_hosts: Option<Vec<String>>,
     allowed_health_hosts: Option<Vec<String>>,
-    admission: Admission,
+    admission: Arc<Admission>,
     noise: Noise,
     census: LatestCensus,
 }
@@ -104,7 +104,7 @@ impl State {
                 config.limits.requests,
             ),
             uses,
-            admission: Admission::new(&config.limits),
+            admission: Arc::new(Admission::new(&config.limits)),
             limits: config.limits,
             allowed_hosts: config.allowed_hosts,
             allowed_health_hosts: config.allowed_health_hosts,
@@ -166,7 +166,7 @@ impl State {
     }
 
     /// Returns what decides how many requests are answered at once.
-    pub(super) fn admission(&self) -> &Admission {
+    pub(super) fn admission(&self) -> &Arc<Admission> {
         &self.0.admission
     }
 
