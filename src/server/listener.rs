@@ -72,6 +72,7 @@ enum Phase {
 
 /// Answers the requests of one port.
 trait Handler: Clone + Send + Sync + 'static {
+    /// Decides whether to answer the request, and returns its answer.
     fn handle(self, peer: IpAddr, request: Request<Body>) -> impl Future<Output = Response> + Send;
     /// Changes the number of open connections by `by`.
     fn connected(&self, by: i64);
@@ -86,8 +87,8 @@ trait Handler: Clone + Send + Sync + 'static {
 }
 
 impl Handler for App {
-    async fn handle(self, peer: IpAddr, request: Request<Body>) -> Response {
-        self.answer(Some(peer), request).await
+    fn handle(self, peer: IpAddr, request: Request<Body>) -> impl Future<Output = Response> + Send {
+        self.answer(Some(peer), request)
     }
 
     fn connected(&self, by: i64) {
@@ -439,15 +440,18 @@ async fn drive(
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(CONNECTION, close);
                 }
-                let account = |bytes| activity.made(bytes).with(turn);
+                let head = turns::fields(response.headers());
                 if is_head {
                     leave_out_body(&mut response);
                 }
                 let accounted = |body: Body| {
-                    if body.is_end_stream() {
-                        activity.made_empty();
-                    }
-                    ResponseBody::new(body, account)
+                    let turn = if body.is_end_stream() {
+                        activity.made_empty(head, turn);
+                        None
+                    } else {
+                        turn
+                    };
+                    ResponseBody::new(body, |bytes| activity.made(bytes).with(turn))
                 };
                 Ok::<_, Infallible>(response.map(accounted))
             }
@@ -478,7 +482,9 @@ async fn drive(
             // Whether it ended with an error does not matter here.
             _ = poll_fn(|context| {
                 activity.go_on();
-                connection.as_mut().poll(context)
+                let polled = connection.as_mut().poll(context);
+                activity.settle();
+                polled
             }) => break,
             () = ended.as_mut() => break,
             changed = phases.changed() => {
