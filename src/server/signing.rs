@@ -6,6 +6,9 @@
 //! The others wait, in the order in which they came. Only requests with valid credentials get this far, so that no one can
 //! use up the turns of another client.
 //!
+//! Requests run to their end one after the other on each thread, so a request that signs slowly first lets the others run
+//! while it holds its slot: they see the slot, and line up behind it.
+//!
 //! The tables have a fixed size, and a request that need not wait costs a few atomic operations. Two clients whose hashes
 //! collide count as one. The hash is keyed, so that no caller can choose to collide with another.
 

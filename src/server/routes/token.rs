@@ -13,47 +13,61 @@ use crate::server::reply;
 use crate::server::request::{Call, ServingSnapshot};
 use crate::server::signing::Slot;
 use crate::telemetry::audit;
-use crate::tokens::SystemEntropy;
+use crate::tokens::{Algorithm, SystemEntropy};
 
 /// What becomes of a request.
-enum Decided {
+enum Decided<'a> {
     Answered(Response),
+    /// The request may sign, which takes long.
+    MaySign(Slot<'a>),
     /// Other requests of this client must sign first.
     Waits(ObjectKey),
 }
 
 pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     let body = call.form_body().await?;
-    let client = match answer(&call, &body, None)? {
-        Decided::Answered(response) => return Ok(response),
-        Decided::Waits(client) => client,
-    };
     let overloaded = || {
         call.app.metrics().shed(Shed::Signatures);
         Refusal::Overloaded
     };
-    let waiting = call.app.signing().line_up(&client).ok_or_else(overloaded)?;
-    let turn = call.give_turn_back();
-    let slot = waiting.wait().await;
-    // The snapshot may have changed meanwhile, so everything is decided again.
-    let decided = answer(&call, &body, Some(slot));
-    turn.take_again().await;
-    match decided? {
+    // The snapshot may change while the request waits, so everything is decided again.
+    let decided = match answer(&call, &body, None)? {
+        Decided::MaySign(slot) => {
+            // The requests that have come, perhaps hundreds, run up to here while this one holds its slot. Otherwise
+            // each would sign as soon as it has a processor, and would never see that others are about to.
+            tokio::task::yield_now().await;
+            answer(&call, &body, Some(slot))?
+        }
+        Decided::Waits(client) => {
+            let waiting = call.app.signing().line_up(&client).ok_or_else(overloaded)?;
+            let turn = call.give_turn_back();
+            let slot = waiting.wait().await;
+            let decided = answer(&call, &body, Some(slot));
+            turn.take_again().await;
+            decided?
+        }
+        answered @ Decided::Answered(_) => answered,
+    };
+    match decided {
         Decided::Answered(response) => Ok(response),
-        Decided::Waits(_) => Err(overloaded()),
+        Decided::MaySign(_) | Decided::Waits(_) => Err(overloaded()),
     }
 }
 
-/// Answers a request if it may sign now, by the `slot` that it has waited for or because it need not wait.
-fn answer(call: &Call, body: &[u8], slot: Option<Slot<'_>>) -> Result<Decided, Refusal> {
+/// Answers a request that signs fast, or that has a `slot`. Otherwise decides whether it may sign.
+fn answer<'a>(call: &'a Call, body: &[u8], slot: Option<Slot<'a>>) -> Result<Decided<'a>, Refusal> {
     let now = crate::server::now();
     let form = Form::parse(body)?;
     let serving = call.serving(now)?;
     let (client, method) = call.authenticate(&serving, &form, now)?;
     let key = &client.client.object.key;
-    let slot = slot.or_else(|| call.app.signing().try_begin(key));
-    let Some(_slot) = slot else {
-        return Ok(Decided::Waits(key.clone()));
+    let _slot = match slot {
+        Some(slot) => slot,
+        None => match call.app.signing().try_begin(key) {
+            None => return Ok(Decided::Waits(key.clone())),
+            Some(slot) if signs_slowly(&serving, &client) => return Ok(Decided::MaySign(slot)),
+            Some(slot) => slot,
+        },
     };
     let granted = grant(call, &serving, &client, method, &form, now).inspect_err(|refusal| {
         if let Refusal::Protocol(error) = refusal {
@@ -63,6 +77,12 @@ fn answer(call: &Call, body: &[u8], slot: Option<Slot<'_>>) -> Result<Decided, R
         }
     });
     granted.map(Decided::Answered)
+}
+
+fn signs_slowly(serving: &ServingSnapshot, client: &AcceptedClient<'_>) -> bool {
+    let own = client.client.record.algorithm.map(Algorithm::from);
+    let default = || serving.site().ok()?.default_algorithm;
+    own.or_else(default).is_some_and(Algorithm::signs_slowly)
 }
 
 fn grant(

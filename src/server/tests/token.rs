@@ -58,6 +58,32 @@ async fn while_a_client_has_many_requests_to_sign_other_namespaces_get_their_tok
     assert_eq!(waiting.await.status, StatusCode::OK);
 }
 
+/// They run one after the other on one thread. Without a pause before each signature, none would see another one.
+#[tokio::test]
+async fn requests_that_came_after_hundreds_of_one_namespace_do_not_wait_for_their_signatures() {
+    for (algorithm, is_slow) in [("RS256", true), ("ES256", false)] {
+        let algorithms = format!("  signing: {{algorithms: [{algorithm}]}}\n  gateways:");
+        let yaml = QUICKSTART.replace("  gateways:", &algorithms);
+        let mut fixture = Fixture::of(&format!("{yaml}---\n{MORE}"), |_| {});
+        let (shop, auditor) = (fixture.shop(), fixture.client("red", "auditor"));
+        let flood = (0..300).map(|_| Box::pin(fixture.token(&shop, "")));
+        let mut flood: Vec<_> = flood.collect();
+        let mut other = Box::pin(fixture.token(&auditor, "&scope=items"));
+        let signed = flood.iter_mut().filter_map(|it| it.now_or_never());
+        let signed = signed.count();
+        assert_eq!(signed, if is_slow { 0 } else { 300 });
+        if !is_slow {
+            continue;
+        }
+        assert!((&mut other).now_or_never().is_none());
+        let answered = (&mut other).now_or_never();
+        assert_ne!(answered.unwrap().status, StatusCode::SERVICE_UNAVAILABLE);
+        for request in flood {
+            assert_eq!(request.await.status, StatusCode::OK);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_is_disabled_while_its_request_waits_to_be_signed_gets_no_token() {
     let mut fixture = Fixture::new();
