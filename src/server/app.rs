@@ -73,7 +73,7 @@ impl App {
         async move {
             let (_admitted, answering) = match begun {
                 Ok(begun) => begun,
-                Err(refused) => return refused,
+                Err(refusal) => return reply::refused(refusal, None),
             };
             match answering.await {
                 Ok(response) => response,
@@ -82,19 +82,21 @@ impl App {
         }
     }
 
-    /// Decides whether to answer a request, and routes it. Returns the refusal if not.
+    /// Decides whether to answer a request, and routes it.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the server does not answer it.
     fn begin(
         &self,
         peer: Option<IpAddr>,
         mut request: Request<Body>,
-    ) -> Result<(Admitted, RouteFuture<Infallible>), Response> {
+    ) -> Result<(Admitted, RouteFuture<Infallible>), Refusal> {
         let shed = |cause| {
             self.metrics().shed(cause);
-            reply::refused(Refusal::Overloaded, None)
+            Refusal::Overloaded
         };
-        let refused = |refusal| reply::refused(refusal, None);
         let mut admitted = self.admission().admit().map_err(shed)?;
-        check_host(&request).map_err(refused)?;
+        check_host(&request)?;
         let mut is_meant = self.is_meant(&request);
         let site = {
             let snapshot = self.publisher().current();
@@ -108,9 +110,9 @@ impl App {
             })
         };
         if !is_meant {
-            return Err(refused(Refusal::Misdirected));
+            return Err(Refusal::Misdirected);
         }
-        let (mut router, origin) = site.ok_or_else(|| refused(Refusal::Unavailable))?;
+        let (mut router, origin) = site.ok_or(Refusal::Unavailable)?;
         // A trusted proxy that names no caller forwards for many callers: no share applies to it.
         let accountable = origin.filter(|origin| !origin.is_trusted);
         let caller = accountable.map(|origin| origin.address);

@@ -5,7 +5,7 @@
 //! address that holds most: the place that has been idle for longest. A site counts only if it holds more than an eighth
 //! of the places, since many customers may share one. The table refuses a newcomer only if no one that holds at least as
 //! many places has an idle one. Trusted proxies forward for many callers: their share is not limited, they lose places
-//! last, and each is a caller of its own, whoever else is in its network ([`networks`]).
+//! last, and each is a caller of its own beside the others in its network ([`networks`]).
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};

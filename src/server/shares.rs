@@ -72,10 +72,10 @@ impl Shares {
 
     /// Ends the count of a request.
     pub fn give_back(&self, share: &Share) {
-        for bucket in [self.networks.get(share.network), self.sites.get(share.site)] {
-            if let Some(bucket) = bucket {
-                bucket.fetch_sub(1, Ordering::Relaxed);
-            }
+        let of_network = self.networks.get(share.network);
+        let of_site = self.sites.get(share.site);
+        for bucket in of_network.into_iter().chain(of_site) {
+            bucket.fetch_sub(1, Ordering::Relaxed);
         }
     }
 

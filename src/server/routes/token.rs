@@ -42,6 +42,8 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
             let waiting = call.app.signing().line_up(&client).ok_or_else(overloaded)?;
             let turn = call.give_turn_back();
             let slot = waiting.wait().await;
+            // A task that another one woke runs next. Those that came before it must run too.
+            tokio::task::yield_now().await;
             let decided = answer(&call, &body, Some(slot));
             turn.take_again().await;
             decided?

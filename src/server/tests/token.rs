@@ -69,7 +69,9 @@ async fn requests_that_came_after_hundreds_of_one_namespace_do_not_wait_for_thei
         let flood = (0..300).map(|_| Box::pin(fixture.token(&shop, "")));
         let mut flood: Vec<_> = flood.collect();
         let mut other = Box::pin(fixture.token(&auditor, "&scope=items"));
-        let signed = flood.iter_mut().filter_map(|it| it.now_or_never());
+        let signed = flood
+            .iter_mut()
+            .filter_map(futures::FutureExt::now_or_never);
         let signed = signed.count();
         assert_eq!(signed, if is_slow { 0 } else { 300 });
         if !is_slow {

@@ -53,8 +53,10 @@ async fn operator_and_server_export_spans_and_send_their_context_to_the_api_serv
     // The test is a proxy, whose trace the server continues.
     let network = json!({"spec": {"network": {"trustedProxies": ["127.0.0.0/8", "::1/128"]}}});
     let identities = world.platform.api::<Identity>();
-    let patched = identities.patch("main", &PatchParams::default(), &Patch::Merge(network));
-    patched.await.unwrap();
+    identities
+        .patch("main", &PatchParams::default(), &Patch::Merge(network))
+        .await
+        .unwrap();
     let proxy = Proxy::start(&world, |_| Pass::AtOnce).await;
     let kubeconfig = proxy.kubeconfig_path();
     let (collector, endpoint) = Collector::start();
