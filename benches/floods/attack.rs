@@ -17,6 +17,10 @@ const UNREAD: usize = 2_000;
 const WIDE: usize = 200;
 /// The number of streams on one HTTP/2 connection.
 const STREAMS: u32 = 128;
+/// The number of connections that request tokens without a pause, and of requests that each sends at once.
+const SIGNING: (usize, u32) = (200, 8);
+/// The time between two bursts of these requests.
+const BURSTS: Duration = Duration::from_millis(100);
 /// The number of random client ids.
 const JUNK: usize = 20_000;
 /// The smallest receive buffer of the kernel, so that unread responses stay in the server.
@@ -32,6 +36,7 @@ pub enum Attack {
     UnreadHttp2,
     UnreadHttp1,
     WideTokens,
+    Signing,
     AllPlaces,
     HealthPlaces,
     SilentBodies,
@@ -44,10 +49,11 @@ pub enum Attack {
 pub struct Held(Vec<TcpStream>);
 
 impl Attack {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::UnreadHttp2,
         Self::UnreadHttp1,
         Self::WideTokens,
+        Self::Signing,
         Self::AllPlaces,
         Self::HealthPlaces,
         Self::SilentBodies,
@@ -61,6 +67,7 @@ impl Attack {
             Self::UnreadHttp2 => "unread-http2",
             Self::UnreadHttp1 => "unread-http1",
             Self::WideTokens => "wide-tokens",
+            Self::Signing => "signing",
             Self::AllPlaces => "all-places",
             Self::HealthPlaces => "health-places",
             Self::SilentBodies => "silent-bodies",
@@ -80,6 +87,9 @@ impl Attack {
             }
             Self::WideTokens => {
                 "200 connections request tokens with 128 scopes and 8 audiences of 500 bytes, and do not read"
+            }
+            Self::Signing => {
+                "one client requests tokens with RSA signatures on 200 HTTP/2 connections without a pause"
             }
             Self::AllPlaces => {
                 "two addresses hold 2,048 connections each, with one request on each"
@@ -104,6 +114,14 @@ impl Attack {
             Self::UnreadHttp2 | Self::UnreadHttp1 => Some(UNREAD),
             Self::WideTokens => Some(WIDE),
             _ => None,
+        }
+    }
+
+    /// The algorithm of the server's signatures.
+    pub const fn algorithm(self) -> &'static str {
+        match self {
+            Self::Signing => "RS256",
+            _ => "ES256",
         }
     }
 
@@ -136,6 +154,11 @@ impl Attack {
                 let requests = platform.wide_request().repeat(20);
                 hold(&mut held, 2, at, WIDE, requests.as_bytes()).await;
             }
+            Self::Signing => {
+                let mut bytes = http2::preface(65_535);
+                bytes.extend(http2::large_window());
+                hold(&mut held, 2, at, SIGNING.0, &bytes).await;
+            }
             Self::AllPlaces => {
                 let one = format!("GET {DISCOVERY} HTTP/1.1\r\nHost: {at}\r\n\r\n");
                 for address in [2, 3] {
@@ -166,7 +189,11 @@ impl Attack {
     }
 
     /// Holds the connections for a while, and sends what the flood sends.
-    pub async fn keep(self, mut held: Held, time: Duration) -> Held {
+    pub async fn keep(self, platform: &Platform, mut held: Held, time: Duration) -> Held {
+        if self == Self::Signing {
+            request_tokens(&mut held.0, platform, time).await;
+            return held;
+        }
         if self != Self::SlowHeads {
             tokio::time::sleep(time).await;
             return held;
@@ -204,6 +231,27 @@ async fn hold(held: &mut Vec<TcpStream>, address: u8, at: SocketAddr, count: usi
         if refused > 20 {
             break;
         }
+    }
+}
+
+/// Sends bursts of the tenant's token requests on each connection, and discards the responses.
+async fn request_tokens(streams: &mut [TcpStream], platform: &Platform, time: Duration) {
+    let (authority, form) = (platform.subject.at.to_string(), platform.narrow_form());
+    let until = tokio::time::Instant::now() + time;
+    let mut buffer = vec![0; 64 << 10];
+    let mut stream = 1;
+    while tokio::time::Instant::now() < until {
+        let mut bytes = Vec::new();
+        for _ in 0..SIGNING.1 {
+            bytes.extend(http2::post(stream, &authority, TOKEN, form.as_bytes()));
+            stream += 2;
+        }
+        for stream in &mut *streams {
+            while stream.try_read(&mut buffer).is_ok_and(|read| read > 0) {}
+            // A connection whose socket takes only a part of the burst is of no further use.
+            let _ = stream.try_write(&bytes);
+        }
+        tokio::time::sleep(BURSTS).await;
     }
 }
 

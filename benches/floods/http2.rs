@@ -39,6 +39,21 @@ pub fn silent_post(stream: u32, authority: &str, path: &str) -> Vec<u8> {
     bytes
 }
 
+/// A request with a form.
+pub fn post(stream: u32, authority: &str, path: &str, form: &[u8]) -> Vec<u8> {
+    let mut bytes = silent_post(stream, authority, path);
+    // DATA with END_STREAM
+    frame(&mut bytes, 0, 0x1, stream, form);
+    bytes
+}
+
+/// Opens the window of the connection.
+pub fn large_window() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame(&mut bytes, 8, 0, 0, &(1_u32 << 30).to_be_bytes());
+    bytes
+}
+
 fn head(method: u8, authority: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     // The method, and `:scheme: http`, from the static table; then literals that are not indexed.
     let mut block = vec![method, 0x86];

@@ -97,7 +97,8 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
 /// Runs one flood against a new server.
 async fn flood(cli: &Cli, attack: Attack) -> anyhow::Result<Outcome> {
     let folder = tempfile::tempdir()?;
-    let platform = Platform::start(folder.path(), attack.soft_file_limit()).await?;
+    let (files, algorithm) = (attack.soft_file_limit(), attack.algorithm());
+    let platform = Platform::start(folder.path(), files, algorithm).await?;
     let witness = Witness::start(&platform);
     // The first second is calm. It shows how long a response takes without a flood.
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -105,7 +106,8 @@ async fn flood(cli: &Cli, attack: Attack) -> anyhow::Result<Outcome> {
     let lines_before = platform.subject.log_lines()?;
     let held: Held = attack.begin(&platform).await?;
     let opened = platform.subject.memory()?;
-    let hold = attack.keep(held, Duration::from_secs(cli.hold)).await;
+    let time = Duration::from_secs(cli.hold);
+    let hold = attack.keep(&platform, held, time).await;
     let peak = platform.subject.peak()?;
     let answered = witness.end().await;
     drop(hold);

@@ -35,11 +35,15 @@ struct Secret {
 }
 
 impl Platform {
-    pub async fn start(folder: &Path, soft_files: Option<u64>) -> anyhow::Result<Self> {
+    pub async fn start(
+        folder: &Path,
+        soft_files: Option<u64>,
+        algorithm: &str,
+    ) -> anyhow::Result<Self> {
         let (at, health) = (free_address()?, free_address()?);
         let manifests = folder.join("manifests");
         fs::create_dir_all(&manifests)?;
-        let objects = objects(&format!("http://{at}/id"));
+        let objects = objects(&format!("http://{at}/id"), algorithm);
         let objects = objects
             .iter()
             .map(serde_yaml::to_string)
@@ -65,6 +69,14 @@ impl Platform {
     pub fn wide_request(&self) -> String {
         token_request(self.subject.at, &self.tenant, "keep-alive")
     }
+
+    /// The form of the tenant's request for a token with one scope.
+    pub fn narrow_form(&self) -> String {
+        let Secret { client_id, secret } = &self.tenant;
+        format!(
+            "grant_type=client_credentials&scope=tenant%3As0&client_id={client_id}&client_secret={secret}"
+        )
+    }
 }
 
 fn token_request(at: SocketAddr, secret: &Secret, connection: &str) -> String {
@@ -76,7 +88,7 @@ fn token_request(at: SocketAddr, secret: &Secret, connection: &str) -> String {
     )
 }
 
-fn objects(issuer: &str) -> Vec<Value> {
+fn objects(issuer: &str, algorithm: &str) -> Vec<Value> {
     let object = |kind: &str, namespace: &str, name: &str, spec: Value| {
         json!({
             "apiVersion": "symbolon.dev/v1alpha1",
@@ -102,7 +114,7 @@ fn objects(issuer: &str) -> Vec<Value> {
                 "issuer": issuer,
                 "access": {"clients": {"from": "All"}, "scopes": {"from": "All"}},
                 "tokens": {"audience": "Many"},
-                "signing": {"algorithms": ["ES256"]},
+                "signing": {"algorithms": [algorithm]},
             }),
         ),
         object(

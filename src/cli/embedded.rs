@@ -38,20 +38,24 @@ impl EmbeddedServer {
         info!(address = %listener.local_addr()?, identity = %service.identity, "serving the embedded Identity");
         let shutdown = asked.child_token();
         let broken = CancellationToken::new();
-        let serving = tokio::spawn(server::run_embedded(
-            listener,
-            app.clone(),
-            shutdown.clone(),
-        ));
+        let running = server::run_embedded(listener, app.clone(), shutdown.clone());
+        // Until the last response, every change is followed: a token that is revoked meanwhile must be refused.
+        let served = CancellationToken::new();
+        let until = served.clone();
+        let serving = tokio::spawn(async move {
+            let _served = served.drop_guard();
+            running.await;
+        });
         let (ended, client, follower) = (broken.clone().drop_guard(), client.clone(), app.clone());
-        let until = shutdown.clone();
+        let asked = shutdown.clone();
         tokio::spawn(async move {
             let following = service.follow(&client, &follower);
-            if until.run_until_cancelled(following).await.is_some() {
-                drop(ended);
-            } else {
-                // The server was asked to stop, so that no watch has failed.
+            until.run_until_cancelled(following).await;
+            if asked.is_cancelled() {
+                // The server was asked to stop, so that it does not matter whether a watch has failed.
                 ended.disarm();
+            } else {
+                drop(ended);
             }
         });
         Ok(Self {

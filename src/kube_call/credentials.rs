@@ -2,12 +2,14 @@
 //! every request.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
 
 use http::header::HeaderValue;
 use kube::config::AuthInfo;
 use secrecy::ExposeSecret as _;
 
 use super::fault::KubeFault;
+use super::path::shown;
 
 /// The fields of an `auth-provider` that contain a token.
 const PROVIDED: [&str; 2] = ["id-token", "access-token"];
@@ -35,7 +37,9 @@ pub(super) fn check(user: &AuthInfo) -> Result<(), KubeFault> {
         && let Some(path) = &user.token_file
         && let Ok(token) = std::fs::read_to_string(path)
     {
-        sendable(&token, || format!("the tokenFile {path} of the kubeconfig"))?;
+        sendable(&token, || {
+            format!("the tokenFile {} of the kubeconfig", shown(Path::new(path)))
+        })?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Turns kube's errors into texts that are safe to log, by kind. Pure.
+//! Turns kube's errors into texts that are safe to log, by kind. Pure, except that it asks which paths exist.
 //!
 //! A kind that is not listed gets a fixed text, so a new kind in a release of kube leaks nothing.
 
@@ -9,6 +9,7 @@ use kube::client::{AuthError, RustlsTlsError};
 use kube::config::{InClusterError, KubeconfigError, LoadDataError};
 use kube::core::Status;
 
+use super::path::shown;
 use super::scrub::scrub;
 
 /// Why a call of the Kubernetes client failed. `Display` and `Debug` are safe to log, and there is no source.
@@ -212,7 +213,7 @@ fn auth(error: &AuthError) -> String {
         AuthError::ReadTokenFile(error, path) => {
             return format!(
                 "cannot read the token file {}: {}",
-                path.display(),
+                shown(path),
                 words(error)
             );
         }
@@ -269,7 +270,7 @@ fn kubeconfig(error: &KubeconfigError, place: &str) -> String {
         LoadDataError::ReadFile(error, path) => {
             format!(
                 "{place}: cannot read {name} {}: {}",
-                path.display(),
+                shown(path),
                 words(error)
             )
         }

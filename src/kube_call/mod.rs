@@ -10,6 +10,7 @@
 mod client;
 mod credentials;
 mod fault;
+mod path;
 mod scrub;
 mod setup;
 #[cfg(test)]

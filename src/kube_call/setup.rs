@@ -16,6 +16,7 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _};
 
 use super::credentials;
 use super::fault::KubeFault;
+use super::path::named;
 
 /// A client's stack of services, in the form in which kube builds it.
 type Stack = BoxService<Request<Body>, Response<Box<DynBody>>, BoxError>;
@@ -36,7 +37,7 @@ pub fn kubeconfig(variable: Option<&OsStr>) -> Result<Kubeconfig, KubeFault> {
     }
     let mut merged = Kubeconfig::default();
     for path in paths {
-        let place = path.display().to_string();
+        let place = named(&path);
         let read = Kubeconfig::read_from(&path).and_then(|next| merged.merge(next));
         merged = read.map_err(|error| KubeFault::of_kubeconfig(&error, &place))?;
     }

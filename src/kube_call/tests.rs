@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use http::Request;
 use kube::client::AuthError;
 
+use super::path::shown;
 use super::{Builder, Client, Config, KubeFault, builder, config, kubeconfig, stack};
 
 /// A secret in the environment, the arguments and the output of a plugin, and in files.
@@ -139,6 +140,10 @@ fn a_faulty_kubeconfig_is_told_by_path_line_and_column_alone() {
     let absent = folder.path().join("absent");
     let fault = kubeconfig(Some(absent.as_os_str())).unwrap_err();
     assert!(fault.to_string().contains(&absent.display().to_string()));
+    // The text of a kubeconfig in place of its path.
+    let text = format!("{CANARY}/{CANARY}").repeat(100);
+    let words = safe(&kubeconfig(Some(text.as_ref())).unwrap_err());
+    assert!(words.contains("4500 characters"), "{words}");
 }
 
 #[tokio::test]
@@ -171,6 +176,43 @@ async fn a_field_that_cannot_be_used_is_named_without_its_value() {
             assert!(words.contains(said), "{user}: {words}");
         }
     }
+}
+
+/// A token or a key was written where a path belongs.
+#[tokio::test]
+async fn a_secret_in_place_of_a_path_is_told_by_its_length_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = format!("{CANARY}{}", "a".repeat(2000));
+    for secret in [CANARY, &format!("{CANARY}/b+{CANARY}=="), &long] {
+        for (field, said) in [
+            (format!("{{tokenFile: {secret}}}"), "token file"),
+            (format!("{{tokenFile: /{secret}}}"), "token file"),
+            (
+                format!("{{client-key: {secret}, client-certificate-data: Zg==}}"),
+                "client-key",
+            ),
+            (
+                format!("{{client-certificate: {secret}, client-key-data: Zg==}}"),
+                "client-certificate",
+            ),
+        ] {
+            for build in builders() {
+                let read = read(&written(folder.path(), &field)).await;
+                let words = safe(&read.and_then(build).err().unwrap());
+                assert!(words.contains(said), "{field}: {words}");
+                let length = format!("{} characters", secret.len());
+                assert!(words.contains(&length), "{words}");
+            }
+        }
+    }
+    assert_eq!(shown(folder.path()), folder.path().display().to_string());
+    let absent = folder.path().join("a/b");
+    let said = format!(
+        "in {}, with a name of 3 characters",
+        folder.path().display()
+    );
+    assert_eq!(shown(&absent), said);
+    assert_eq!(shown(Path::new("absent")), "with a name of 6 characters");
 }
 
 /// kube panics on such a token, or fails at every request.

@@ -3,12 +3,13 @@
 //! The connection's own tasks record this with a few atomic operations a request; its watchdog and the port read it. An
 //! answer counts until the socket has taken its bytes, however long the peer delays that.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::load::{Load, STALL, millis};
+use crate::lock::lock;
 
 /// The number of checks of a connection that an answer may wait for. Each check has its own slot of waiting answers.
 pub(super) const AGES: usize = 5;
@@ -19,8 +20,11 @@ const USUAL_ENCRYPTED: usize = 4 << 10;
 const MAX_ENCRYPTED: usize = 32 << 10;
 /// Bytes for an answer in addition to its body: its task, and its head until that is written.
 const PER_ANSWER: usize = 2 << 10;
-/// Bytes for an answer without a body: its head and its stream, until they are written.
+/// Bytes for an answer without a body in addition to the text of its head: its stream and its table of header fields,
+/// until they are written.
 const PER_EMPTY: usize = 3 << 10;
+/// The longest head of an answer that hardly counts. That of an answer to a gateway can have 8 KiB of scopes.
+const USUAL_ANSWER_HEAD: usize = 1 << 10;
 /// Bytes for a waiting request in addition to its head and body.
 const PER_WAITING: usize = 2 << 10;
 /// Bytes for each stream of an HTTP/2 connection, for the most that it ever had at once. They stay charged until the
@@ -99,6 +103,8 @@ pub(super) struct Activity {
     unflushed: AtomicBool,
     /// The bytes charged for answers without a body since the socket last took everything. They are in no [`Unsent`].
     queued: AtomicUsize,
+    /// The turns of those of them with large heads.
+    kept_turns: Mutex<Vec<Turn>>,
     unflushed_since: AtomicU64,
     /// The bytes from the peer since the socket last took bytes, while it takes no more.
     read_blocked: AtomicUsize,
@@ -164,6 +170,7 @@ impl Activity {
             blocked: AtomicBool::new(false),
             unflushed: AtomicBool::new(false),
             queued: AtomicUsize::new(0),
+            kept_turns: Mutex::default(),
             unflushed_since: AtomicU64::new(now),
             read_blocked: AtomicUsize::new(0),
             turns,
@@ -393,22 +400,36 @@ impl Activity {
         }
     }
 
-    /// Charges an answer without a body. Its head waits only while the socket takes no more bytes.
-    pub fn made_empty(&self) {
-        if self.unflushed.load(Ordering::Relaxed) {
-            // In this order, so that a release never exceeds the charge.
-            self.charge(PER_EMPTY);
-            self.queued.fetch_add(PER_EMPTY, Ordering::Relaxed);
+    /// Charges an answer without a body, with a head of `bytes`. A usual head counts only while the socket takes no more
+    /// bytes. A large one counts from the start, and keeps the turn of its request until the socket has taken it.
+    pub fn made_empty(&self, bytes: usize, turn: Option<Turn>) {
+        let is_large = bytes > USUAL_ANSWER_HEAD;
+        if !is_large && !self.unflushed.load(Ordering::Relaxed) {
+            return;
         }
+        if let Some(turn) = turn.filter(|_| is_large) {
+            lock(&self.kept_turns).push(turn);
+        }
+        let bytes = bytes + PER_EMPTY;
+        // In this order, so that a release never exceeds the charge.
+        self.charge(bytes);
+        self.queued.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Records that the socket has taken everything that was written.
     pub fn has_flushed(&self) {
         self.unflushed.store(false, Ordering::Relaxed);
-        if self.queued.load(Ordering::Relaxed) > 0 {
-            self.release(self.queued.swap(0, Ordering::Relaxed));
-        }
         self.unblock();
+    }
+
+    /// Records that the connection's task has written what it could. If the socket has taken all of it, no head of an
+    /// answer waits.
+    pub fn settle(&self) {
+        let is_waiting = self.queued.load(Ordering::Relaxed) > 0;
+        if is_waiting && !self.unflushed.load(Ordering::Relaxed) {
+            self.release(self.queued.swap(0, Ordering::Relaxed));
+            lock(&self.kept_turns).clear();
+        }
     }
 
     fn unblock(&self) {
@@ -601,16 +622,40 @@ mod tests {
     #[test]
     fn answers_without_a_body_count_while_the_socket_is_blocked() {
         let activity = Activity::default();
-        activity.made_empty();
+        activity.made_empty(300, None);
         assert_eq!(activity.weight(), 0);
         activity.cannot_write();
         let blocked = activity.weight();
-        activity.made_empty();
-        activity.made_empty();
+        activity.made_empty(300, None);
+        activity.made_empty(400, None);
         activity.has_written(100);
-        assert_eq!(activity.weight(), blocked - PER_BLOCKED + 2 * PER_EMPTY);
+        activity.settle();
+        let waiting = 700 + 2 * PER_EMPTY;
+        assert_eq!(activity.weight(), blocked - PER_BLOCKED + waiting);
         activity.has_flushed();
+        activity.settle();
         assert_eq!(activity.weight(), 0);
+    }
+
+    #[test]
+    fn a_large_head_of_an_answer_counts_and_keeps_its_turn_until_the_socket_takes_it() {
+        let limits = ServerLimits {
+            turns: 1,
+            ..ServerLimits::default()
+        };
+        let activity = Activity::new(Arc::new(Load::new(&limits)));
+        activity.made_empty(300, activity.try_turn());
+        assert_eq!(activity.weight(), 0);
+        activity.made_empty(8000, activity.try_turn());
+        assert_eq!(activity.weight(), 8000 + PER_EMPTY);
+        assert!(activity.try_turn().is_none());
+        activity.cannot_write();
+        activity.settle();
+        assert!(activity.try_turn().is_none());
+        activity.has_flushed();
+        activity.settle();
+        assert_eq!(activity.weight(), 0);
+        assert!(activity.try_turn().is_some());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Decides whether the server answers one more request: the requests under way, each caller's share of them, and the
-//! requests whose bodies are still arriving.
+//! requests whose bodies are still arriving. A request is under way from when the server has read its head, so that the
+//! requests that wait for a processor count too.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,12 +13,16 @@ use super::ServerLimits;
 use super::load::millis;
 use super::metrics::Shed;
 use super::places::{Caller, Full, Places, Rule};
-use super::shares::{Share, Shares};
+use super::shares::{Share, Shares, WhenScarce};
 use crate::lock::lock;
 
 /// The time in milliseconds after which a body that is still arriving may lose its place to a body of a caller that has
-/// fewer. Sending a byte now and then does not prolong it.
+/// no more. Sending a byte now and then does not prolong it. To a caller that has at least two fewer it may lose the
+/// place at any time.
 const SLOW: u64 = 1000;
+
+/// The divisors of all requests that give the shares of a network and of a site once half of the requests are taken.
+const SCARCE: (usize, usize) = (32, 8);
 
 /// The requests that the server answers or waits for.
 pub(super) struct Admission {
@@ -30,10 +35,15 @@ pub(super) struct Admission {
 
 impl Admission {
     pub fn new(limits: &ServerLimits) -> Self {
+        let most = limits.requests;
+        let when_scarce = WhenScarce {
+            of_network: (most / SCARCE.0).max(1),
+            of_site: (most / SCARCE.1).max(1),
+        };
         Self {
             in_flight: AtomicUsize::new(0),
-            most: limits.requests,
-            shares: Shares::new(limits.requests_per_peer),
+            most,
+            shares: Shares::new(limits.requests_per_peer, when_scarce),
             slow_bodies: Mutex::new(Places::new(
                 limits.slow_bodies,
                 limits.slow_bodies_per_peer,
@@ -46,19 +56,14 @@ impl Admission {
     /// Counts a request.
     ///
     /// # Errors
-    /// The cause if too many are being answered.
-    pub fn admit(&self) -> Result<InFlight<'_>, Shed> {
-        let counted = InFlight(&self.in_flight);
+    /// The cause if too many are under way.
+    pub fn admit(self: &Arc<Self>) -> Result<Admitted, Shed> {
+        let admitted = Admitted {
+            admission: Arc::clone(self),
+            share: None,
+        };
         let is_within = self.in_flight.fetch_add(1, Ordering::Relaxed) < self.most;
-        is_within.then_some(counted).ok_or(Shed::Requests)
-    }
-
-    /// Counts a request of a caller; without a caller there is no limit.
-    ///
-    /// # Errors
-    /// The cause if too many of the caller's requests are being answered.
-    pub fn admit_of(&self, caller: Option<IpAddr>) -> Result<Share<'_>, Shed> {
-        self.shares.take(caller).ok_or(Shed::RequestsPerPeer)
+        is_within.then_some(admitted).ok_or(Shed::Requests)
     }
 
     /// Frees the place of a request for another request while its body arrives.
@@ -75,7 +80,9 @@ impl Admission {
         });
         let slow =
             |body: &Arc<SlowBody>| (now.saturating_sub(body.begun) >= SLOW).then_some(body.begun);
-        let entered = self.slow_bodies().enter(caller, Arc::clone(&body), slow);
+        let any = |body: &Arc<SlowBody>| Some(body.begun);
+        let holder = Arc::clone(&body);
+        let entered = self.slow_bodies().enter_or(caller, holder, slow, any);
         let entered = entered.map_err(|full| match full {
             Full::All => Shed::Bodies,
             Full::Share => Shed::BodiesPerPeer,
@@ -102,12 +109,40 @@ impl Admission {
     }
 }
 
-/// A request that is being answered and counted.
-pub(super) struct InFlight<'a>(&'a AtomicUsize);
+/// A request that is counted until this is dropped.
+pub(super) struct Admitted {
+    admission: Arc<Admission>,
+    share: Option<Share>,
+}
 
-impl Drop for InFlight<'_> {
+impl Admitted {
+    /// Counts the request for its caller too; without a caller there is no limit.
+    ///
+    /// # Errors
+    /// The cause if too many of the caller's requests are under way.
+    pub fn count_for(&mut self, caller: Option<IpAddr>) -> Result<(), Shed> {
+        let Some(caller) = caller else {
+            return Ok(());
+        };
+        let Admission {
+            in_flight,
+            most,
+            shares,
+            ..
+        } = &*self.admission;
+        let is_scarce = in_flight.load(Ordering::Relaxed) > most.div_ceil(2);
+        let share = shares.take(caller, is_scarce);
+        self.share = Some(share.ok_or(Shed::RequestsPerPeer)?);
+        Ok(())
+    }
+}
+
+impl Drop for Admitted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        if let Some(share) = &self.share {
+            self.admission.shares.give_back(share);
+        }
+        self.admission.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

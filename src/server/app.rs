@@ -1,5 +1,6 @@
 //! The server without a socket: a request in, a response out.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -8,8 +9,10 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::response::Response;
+use axum::routing::future::RouteFuture;
 use tower::Service as _;
 
+use super::admission::Admitted;
 use super::places::Caller;
 use super::request::{Arrival, check_host};
 use super::router::Routes;
@@ -59,19 +62,41 @@ impl App {
         })
     }
 
-    /// Answers one request. `peer` is the other end of its connection.
-    pub async fn answer(&self, peer: Option<IpAddr>, mut request: Request<Body>) -> Response {
+    /// Answers one request. `peer` is the other end of its connection. The request counts from now on, and not only
+    /// when the future is polled: HTTP/2 makes a task of each request, and hundreds may wait for a processor.
+    pub fn answer(
+        &self,
+        peer: Option<IpAddr>,
+        request: Request<Body>,
+    ) -> impl Future<Output = Response> + Send + use<> {
+        let begun = self.begin(peer, request);
+        async move {
+            let (_admitted, answering) = match begun {
+                Ok(begun) => begun,
+                Err(refusal) => return reply::refused(refusal, None),
+            };
+            match answering.await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        }
+    }
+
+    /// Decides whether to answer a request, and routes it.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the server does not answer it.
+    fn begin(
+        &self,
+        peer: Option<IpAddr>,
+        mut request: Request<Body>,
+    ) -> Result<(Admitted, RouteFuture<Infallible>), Refusal> {
         let shed = |cause| {
             self.metrics().shed(cause);
-            reply::refused(Refusal::Overloaded, None)
+            Refusal::Overloaded
         };
-        let _counted = match self.admission().admit() {
-            Ok(counted) => counted,
-            Err(cause) => return shed(cause),
-        };
-        if let Err(refusal) = check_host(&request) {
-            return reply::refused(refusal, None);
-        }
+        let mut admitted = self.admission().admit().map_err(shed)?;
+        check_host(&request)?;
         let mut is_meant = self.is_meant(&request);
         let site = {
             let snapshot = self.publisher().current();
@@ -85,27 +110,21 @@ impl App {
             })
         };
         if !is_meant {
-            return reply::refused(Refusal::Misdirected, None);
+            return Err(Refusal::Misdirected);
         }
-        let Some((mut router, origin)) = site else {
-            return reply::refused(Refusal::Unavailable, None);
-        };
+        let (mut router, origin) = site.ok_or(Refusal::Unavailable)?;
         // A trusted proxy that names no caller forwards for many callers: no share applies to it.
         let accountable = origin.filter(|origin| !origin.is_trusted);
         let caller = accountable.map(|origin| origin.address);
-        let _share = match self.admission().admit_of(caller) {
-            Ok(share) => share,
-            Err(cause) => return shed(cause),
+        admitted.count_for(caller).map_err(shed)?;
+        let arrival = Arrival {
+            app: self.state.clone(),
+            peer: origin.map(|origin| origin.address),
+            caller: origin.map(|origin| Caller::new(origin.address, origin.is_trusted)),
+            is_of_proxy: origin.is_some_and(|origin| origin.is_of_proxy),
         };
-        let app = self.state.clone();
-        let peer = origin.map(|origin| origin.address);
-        let caller = origin.map(|origin| Caller::new(origin.address, origin.is_trusted));
-        let arrival = Arrival { app, peer, caller };
         request.extensions_mut().insert(arrival);
-        match router.call(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        }
+        Ok((admitted, router.call(request)))
     }
 }
 
@@ -115,6 +134,8 @@ struct Origin {
     address: IpAddr,
     /// The address is that of a trusted proxy that names no caller.
     is_trusted: bool,
+    /// The request came from a trusted proxy, whatever caller that names.
+    is_of_proxy: bool,
 }
 
 impl Origin {
@@ -125,6 +146,7 @@ impl Origin {
         Self {
             address,
             is_trusted: site.trusts(address),
+            is_of_proxy: site.trusts(peer),
         }
     }
 }

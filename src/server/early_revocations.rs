@@ -4,9 +4,12 @@
 //! moving the token to another Credential. The server then remembers the token, and refuses it in the change that brings
 //! it. The check is made when a change of Credentials is published, never at a request.
 //!
-//! The table is in memory only, so a restart loses it. It is bounded in total, for the clients of one namespace, and for
-//! one client, because each client can invent tokens.
+//! The table is in memory only, so a restart loses it. It is bounded, because each client can invent tokens, and its places
+//! are shared: see [`may_take`]. No place is ever taken from a revocation that was answered with 200.
+//!
+//! Revocations of tokens that have arrived are written to their Credentials, a few at a time. Namespaces take turns.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -24,8 +27,12 @@ const KEEP: SignedDuration = SignedDuration::from_mins(10);
 const MOST: usize = 4096;
 /// The most of the clients of one namespace.
 const MOST_OF_NAMESPACE: usize = 512;
-/// The most of one client.
-const MOST_OF_CLIENT: usize = 256;
+/// A namespace or a client that has fewer than this gets a place while any is free.
+const FEW: usize = 4;
+/// The most writes under way of the clients of one namespace.
+const WRITES_OF_NAMESPACE: usize = 4;
+/// The pause after which a revocation that could not be written is tried again.
+const RETRY: SignedDuration = SignedDuration::from_secs(5);
 
 /// The revocation of a token that no known Credential records.
 #[derive(Clone, Debug)]
@@ -61,20 +68,53 @@ pub(super) enum NotRemembered {
     Silent,
     /// A Credential records the token now: a repeated request finds it.
     Known,
+    /// The token has arrived and is refused, but its revocation is not recorded yet.
+    Unwritten,
     /// Too many are remembered: in total, of the namespace, or of the client.
     Full,
 }
 
 /// The early revocations that a server remembers.
 #[derive(Debug, Default)]
-pub(super) struct EarlyRevocations(Vec<Row>);
+pub(super) struct EarlyRevocations {
+    rows: Vec<Row>,
+    /// The number of writes that have begun.
+    turns: u64,
+}
 
 #[derive(Debug)]
 struct Row {
     revocation: EarlyRevocation,
+    /// When the client first revoked the token. A repeated revocation does not keep the row for longer.
     since: Timestamp,
     /// The Credentials in which the revocation must be recorded.
-    seen: Vec<Seen>,
+    writes: Vec<Write>,
+    /// The turn in which a write of this row last began; 0: none has.
+    turn: u64,
+}
+
+/// A Credential in which a revocation must be recorded.
+#[derive(Debug)]
+struct Write {
+    seen: Seen,
+    due: Due,
+}
+
+/// When a write begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Now,
+    /// At this time, because it has failed.
+    At(Timestamp),
+    UnderWay,
+}
+
+/// What the writes of the clients of one namespace have had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Had {
+    under_way: usize,
+    /// The turn in which one last began.
+    turn: u64,
 }
 
 impl Sender {
@@ -107,6 +147,12 @@ impl EarlyRevocation {
         self.recorded_in(directory, identity).next().is_some()
     }
 
+    /// Returns whether the token is known to be revoked. Only a token whose owner is gone may still move to another
+    /// Credential.
+    pub fn is_done(&self, directory: &Directory, identity: &ObjectKey) -> bool {
+        directory.has_revoked(identity, &self.client.namespace, &self.token_id)
+    }
+
     fn recorded_in<'a>(
         &'a self,
         directory: &'a Directory,
@@ -129,13 +175,34 @@ impl EarlyRevocation {
     }
 }
 
+/// Returns whether a group of clients that has `held` of the `taken` places may take another one. There are `most` places.
+/// Three quarters are for all, and a group gets at most as many of them as it leaves free. The last quarter is for groups
+/// that have [`FEW`]. So a few groups that invent tokens cannot keep the others out.
+const fn may_take(held: usize, taken: usize, most: usize) -> bool {
+    let left = (most / 4 * 3).saturating_sub(taken);
+    taken < most && (held < FEW || held < left)
+}
+
 impl EarlyRevocations {
     /// Returns whether nothing is remembered.
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rows.is_empty()
     }
 
-    /// Remembers a revocation.
+    /// Returns whether a revocation is remembered.
+    ///
+    /// # Errors
+    /// [`NotRemembered::Unwritten`].
+    pub fn has(&self, revocation: &EarlyRevocation) -> Result<bool, NotRemembered> {
+        let mut rows = self.rows.iter();
+        match rows.find(|row| row.revocation.is_same(revocation)) {
+            Some(row) if row.writes.is_empty() => Ok(true),
+            Some(_) => Err(NotRemembered::Unwritten),
+            None => Ok(false),
+        }
+    }
+
+    /// Remembers a revocation that is not remembered yet.
     ///
     /// # Errors
     /// [`NotRemembered::Full`].
@@ -144,25 +211,21 @@ impl EarlyRevocations {
         revocation: EarlyRevocation,
         now: Timestamp,
     ) -> Result<(), NotRemembered> {
-        let mut rows = self.0.iter_mut();
-        if let Some(row) = rows.find(|row| row.revocation.is_same(&revocation)) {
-            row.since = now;
-            return Ok(());
-        }
         let client = &revocation.client;
-        let clients = || self.0.iter().map(|row| &row.revocation.client);
+        let clients = || self.rows.iter().map(|row| &row.revocation.client);
         let of_namespace = clients().filter(|other| other.namespace == client.namespace);
-        let of_client = clients().filter(|other| *other == client);
-        if self.0.len() >= MOST
-            || of_namespace.count() >= MOST_OF_NAMESPACE
-            || of_client.count() >= MOST_OF_CLIENT
+        let of_namespace = of_namespace.count();
+        let of_client = clients().filter(|other| *other == client).count();
+        if !may_take(of_namespace, self.rows.len(), MOST)
+            || !may_take(of_client, of_namespace, MOST_OF_NAMESPACE)
         {
             return Err(NotRemembered::Full);
         }
-        self.0.push(Row {
+        self.rows.push(Row {
             revocation,
             since: now,
-            seen: Vec::new(),
+            writes: Vec::new(),
+            turn: 0,
         });
         Ok(())
     }
@@ -170,48 +233,109 @@ impl EarlyRevocations {
     /// Refuses the tokens in `directory`. Returns whether it found any, to be recorded in their Credentials.
     pub fn refuse(&mut self, directory: &mut Directory, identity: &ObjectKey) -> bool {
         let mut is_any = false;
-        for row in &mut self.0 {
+        for row in &mut self.rows {
             // A Credential that is gone or was recreated needs no write.
-            row.seen.retain(|seen| {
-                let known = directory.credential(&seen.credential);
-                known.is_some_and(|known| known.uid == seen.uid)
+            row.writes.retain(|write| {
+                let known = directory.credential(&write.seen.credential);
+                known.is_some_and(|known| known.uid == write.seen.uid)
             });
             let found: Vec<Seen> = row.revocation.recorded_in(directory, identity).collect();
             for seen in found {
                 directory.revoke(&seen.credential, &row.revocation.token_id);
                 is_any = true;
-                if !row.seen.contains(&seen) {
-                    row.seen.push(seen);
+                if !row.writes.iter().any(|write| write.seen == seen) {
+                    let due = Due::Now;
+                    row.writes.push(Write { seen, due });
                 }
             }
         }
         is_any
     }
 
-    /// Returns what must be recorded.
-    pub fn seen(&self) -> Vec<(EarlyRevocation, Seen)> {
-        let rows = self.0.iter();
-        rows.flat_map(|row| {
-            let seen = row.seen.iter();
-            seen.map(|seen| (row.revocation.clone(), seen.clone()))
-        })
-        .collect()
+    /// Begins the next write that is due, of the namespace that has the fewest under way. Among these the one whose last
+    /// write began first has its turn.
+    pub fn begin(&mut self, now: Timestamp) -> Option<(EarlyRevocation, Seen)> {
+        let mut had: HashMap<&str, Had> = HashMap::new();
+        for row in &self.rows {
+            let of = had.entry(&row.revocation.client.namespace).or_default();
+            let under_way = row.writes.iter().filter(|it| it.due == Due::UnderWay);
+            of.under_way += under_way.count();
+            of.turn = of.turn.max(row.turn);
+        }
+        let had = |row: &Row| had.get(&*row.revocation.client.namespace).copied();
+        let rows = self.rows.iter().enumerate();
+        let (_, _, chosen) = rows
+            .filter(|(_, row)| row.writes.iter().any(|write| write.is_due(now)))
+            .filter_map(|(place, row)| Some((had(row)?, row.turn, place)))
+            .filter(|(had, ..)| had.under_way < WRITES_OF_NAMESPACE)
+            .min()?;
+        self.turns += 1;
+        let row = self.rows.get_mut(chosen)?;
+        row.turn = self.turns;
+        let write = row.writes.iter_mut().find(|write| write.is_due(now))?;
+        write.due = Due::UnderWay;
+        Some((row.revocation.clone(), write.seen.clone()))
     }
 
     /// Notes that a revocation is recorded in a Credential. It stays: the token may still move to another Credential.
     pub fn recorded(&mut self, revocation: &EarlyRevocation, seen: &Seen) {
-        for row in &mut self.0 {
-            if row.revocation.is_same(revocation) {
-                row.seen.retain(|other| other != seen);
+        if let Some(row) = self.row(revocation) {
+            row.writes.retain(|write| write.seen != *seen);
+        }
+    }
+
+    /// Notes that a revocation could not be recorded in a Credential.
+    pub fn failed(&mut self, revocation: &EarlyRevocation, seen: &Seen, now: Timestamp) {
+        let row = self.row(revocation);
+        let mut writes = row.into_iter().flat_map(|row| &mut row.writes);
+        if let Some(write) = writes.find(|write| write.seen == *seen) {
+            write.due = Due::At(now.saturating_add(RETRY).unwrap_or(now));
+        }
+    }
+
+    /// Makes all writes due that have failed.
+    pub fn hurry(&mut self) {
+        for write in self.rows.iter_mut().flat_map(|row| &mut row.writes) {
+            if matches!(write.due, Due::At(_)) {
+                write.due = Due::Now;
             }
         }
+    }
+
+    /// Returns whether a write is under way, or is due and has not failed since [`EarlyRevocations::hurry`].
+    pub fn is_writing(&self) -> bool {
+        let mut writes = self.rows.iter().flat_map(|row| &row.writes);
+        writes.any(|write| !matches!(write.due, Due::At(_)))
+    }
+
+    /// Returns the number of revocations whose tokens have not arrived or that could not be written: they are lost with
+    /// the process.
+    pub fn unrecorded(&self) -> usize {
+        let rows = self.rows.iter();
+        rows.filter(|row| row.turn == 0 || !row.writes.is_empty())
+            .count()
     }
 
     /// Forgets the revocations that are older than [`KEEP`] at the time up to which the watches were heard. Those that
     /// must still be recorded stay.
     pub fn forget(&mut self, heard: Timestamp) {
-        self.0
-            .retain(|row| !row.seen.is_empty() || heard.duration_since(row.since) < KEEP);
+        self.rows
+            .retain(|row| !row.writes.is_empty() || heard.duration_since(row.since) < KEEP);
+    }
+
+    fn row(&mut self, revocation: &EarlyRevocation) -> Option<&mut Row> {
+        let mut rows = self.rows.iter_mut();
+        rows.find(|row| row.revocation.is_same(revocation))
+    }
+}
+
+impl Write {
+    fn is_due(&self, now: Timestamp) -> bool {
+        match self.due {
+            Due::Now => true,
+            Due::At(at) => at <= now,
+            Due::UnderWay => false,
+        }
     }
 }
 
@@ -269,11 +393,12 @@ mod tests {
         assert!(accepts(&directory));
         assert!(table.refuse(&mut directory, &identity()));
         assert!(!accepts(&directory) && !table.refuse(&mut directory, &identity()));
-        let seen = table.seen();
-        assert_eq!(seen.len(), 1);
-        assert_eq!(seen[0].1.owner, ObjectKey::new("blue", "nightly"));
-        table.recorded(&revocation, &seen[0].1);
-        assert!(table.seen().is_empty());
+        let (written, seen) = table.begin(now()).unwrap();
+        assert!(written.is_same(&revocation));
+        assert_eq!(seen.owner, ObjectKey::new("blue", "nightly"));
+        assert!(table.begin(now()).is_none(), "it is under way");
+        table.recorded(&revocation, &seen);
+        assert!(!table.is_writing() && table.begin(now()).is_none());
         // Another Credential brings it again.
         let mut directory = world.directory.clone();
         assert!(table.refuse(&mut directory, &identity()) && !accepts(&directory));
@@ -297,7 +422,7 @@ mod tests {
             table.remember(other, now()).unwrap();
         }
         assert!(!table.refuse(&mut world.directory, &identity()));
-        assert!(table.seen().is_empty());
+        assert!(table.begin(now()).is_none());
     }
 
     #[test]
@@ -312,31 +437,122 @@ mod tests {
     }
 
     #[test]
-    fn no_client_and_no_namespace_takes_the_places_of_others() {
+    fn a_repeated_revocation_keeps_its_place_no_longer_than_the_first() {
         let mut table = EarlyRevocations::default();
-        let mut numbers = 0..;
-        let mut fill = |table: &mut EarlyRevocations, namespace: &str, client: &str| {
-            let next = numbers.by_ref().take(MOST_OF_CLIENT + 1);
-            let made = next.map(|number| invented(namespace, client, number));
-            made.filter(|revocation| table.remember(revocation.clone(), now()).is_ok())
-                .count()
-        };
-        assert_eq!(fill(&mut table, "blue", "a"), MOST_OF_CLIENT);
-        assert_eq!(
-            table.remember(invented("blue", "a", 0), now()),
-            Ok(()),
-            "a repeated revocation needs no place"
-        );
-        assert_eq!(
-            fill(&mut table, "blue", "b"),
-            MOST_OF_NAMESPACE - MOST_OF_CLIENT
-        );
-        assert_eq!(fill(&mut table, "blue", "c"), 0);
-        assert_eq!(fill(&mut table, "red", "a"), MOST_OF_CLIENT);
-        for number in 0..MOST / MOST_OF_CLIENT {
-            fill(&mut table, &format!("other-{number}"), "a");
+        let first = invented("blue", "shop", 1);
+        assert_eq!(table.has(&first), Ok(false));
+        table.remember(first.clone(), now()).unwrap();
+        table.forget(now() + KEEP - SignedDuration::from_secs(1));
+        assert_eq!(table.has(&first), Ok(true), "it needs no other place");
+        table.forget(now() + KEEP);
+        assert_eq!(table.has(&first), Ok(false));
+    }
+
+    /// Remembers invented tokens of a client until there is no place, and returns their number.
+    fn fill(table: &mut EarlyRevocations, namespace: &str, client: &str) -> usize {
+        let first = u64::try_from(table.rows.len()).unwrap() << 16;
+        let made = (first..).map(|number| invented(namespace, client, number));
+        made.take_while(|revocation| table.remember(revocation.clone(), now()).is_ok())
+            .count()
+    }
+
+    #[test]
+    fn no_client_takes_the_places_of_the_other_clients_of_its_namespace() {
+        let mut table = EarlyRevocations::default();
+        let alone = fill(&mut table, "blue", "a");
+        assert!(alone >= 128, "{alone}");
+        for other in 0..16 {
+            let got = fill(&mut table, "blue", &format!("other-{other}"));
+            assert!(got >= FEW, "{other}: {got}");
         }
-        assert_eq!(table.0.len(), MOST);
-        assert_eq!(fill(&mut table, "green", "a"), 0);
+        for client in 0..100 {
+            fill(&mut table, "blue", &client.to_string());
+        }
+        assert_eq!(table.rows.len(), MOST_OF_NAMESPACE);
+        assert!(fill(&mut table, "red", "a") >= 128);
+    }
+
+    #[test]
+    fn clients_of_two_hundred_namespaces_that_invent_tokens_leave_places_to_others() {
+        let mut table = EarlyRevocations::default();
+        for number in 0..200 {
+            let namespace = format!("hostile-{number}");
+            for client in 0..8 {
+                fill(&mut table, &namespace, &client.to_string());
+            }
+        }
+        assert!(table.rows.len() > MOST / 4 * 3);
+        assert_eq!(fill(&mut table, "green", "a"), FEW);
+        for number in 0..100 {
+            fill(&mut table, &format!("{number}"), "a");
+        }
+        assert_eq!(table.rows.len(), MOST, "the table is bounded");
+    }
+
+    /// Remembers invented tokens that have all arrived.
+    fn arrived(clients: &[(&str, usize)]) -> EarlyRevocations {
+        let mut table = EarlyRevocations::default();
+        for (namespace, count) in clients {
+            for number in 0..*count {
+                let revocation = invented(namespace, "shop", u64::try_from(number).unwrap());
+                table.remember(revocation, now()).unwrap();
+            }
+        }
+        for row in &mut table.rows {
+            let seen = Seen {
+                credential: ObjectKey::new("platform", "c"),
+                uid: None,
+                owner: row.revocation.client.clone(),
+            };
+            let due = Due::Now;
+            row.writes.push(Write { seen, due });
+        }
+        table
+    }
+
+    fn begun(table: &mut EarlyRevocations, now: Timestamp) -> Vec<String> {
+        let begun = std::iter::from_fn(|| table.begin(now));
+        begun
+            .map(|(revocation, _)| revocation.client.namespace.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn namespaces_take_turns_and_none_takes_all_writes() {
+        let mut table = arrived(&[("blue", 100), ("red", 2), ("green", 1)]);
+        let begun = begun(&mut table, now());
+        assert_eq!(
+            begun,
+            ["blue", "red", "green", "blue", "red", "blue", "blue"]
+        );
+    }
+
+    #[test]
+    fn a_namespace_with_many_writes_does_not_come_first_again() {
+        let mut table = arrived(&[("blue", 100), ("red", 100), ("green", 100)]);
+        let mut next = || {
+            let (revocation, seen) = table.begin(now()).unwrap();
+            table.recorded(&revocation, &seen);
+            revocation.client.namespace.to_string()
+        };
+        let order: Vec<_> = (0..6).map(|_| next()).collect();
+        assert_eq!(order, ["blue", "red", "green", "blue", "red", "green"]);
+    }
+
+    #[test]
+    fn a_write_that_failed_waits_and_the_end_of_the_server_makes_it_due() {
+        let mut table = arrived(&[("blue", 1)]);
+        let (revocation, seen) = table.begin(now()).unwrap();
+        assert!(table.is_writing());
+        table.failed(&revocation, &seen, now());
+        assert!(table.begin(now()).is_none() && !table.is_writing());
+        assert_eq!(table.has(&revocation), Err(NotRemembered::Unwritten));
+        assert_eq!(table.unrecorded(), 1);
+        table.hurry();
+        assert!(table.is_writing() && table.begin(now()).is_some());
+        table.failed(&revocation, &seen, now());
+        assert!(table.begin(now() + RETRY).is_some());
+        table.recorded(&revocation, &seen);
+        assert_eq!(table.unrecorded(), 0);
     }
 }

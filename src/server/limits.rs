@@ -11,7 +11,8 @@ const OTHER_FILES: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
     /// Open connections. One more ends the connection that has been idle for longest, of the address that has most. If
-    /// all are in use, the new one gets 503.
+    /// all are in use, the new one gets 503. Here and below, if an IPv4 /24 or an IPv6 /48 has more than an eighth, the
+    /// one that has most loses first.
     pub connections: usize,
     /// Open connections of one address, unless it is a trusted proxy. One more ends the one of that address that has
     /// been idle for longest. Here and below, an IPv6 /64 counts as one address.
@@ -34,15 +35,17 @@ pub struct ServerLimits {
     /// socket buffers, and memory that HTTP/2's tables of header fields may pin. Beyond this, the server ends
     /// connections of the peer that holds most.
     pub held_bytes: usize,
-    /// Requests that are being answered. One more gets 503.
+    /// Requests under way, from when their heads have come. One more gets 503.
     pub requests: usize,
-    /// Requests of one caller that are being answered. The caller is the address of the socket, or behind trusted
-    /// proxies the forwarded address.
+    /// Requests of one caller that are under way. The caller is the address of the socket, or behind trusted proxies the
+    /// forwarded address. Once half of `requests` are taken, a caller gets only a 32nd of `requests`, and an IPv4 /24 or
+    /// an IPv6 /48 an eighth.
     pub requests_per_peer: usize,
     /// Requests whose bodies are still arriving. They do not count in `requests`, so that slow senders do not block
     /// others. One more ends the oldest of a caller that has more; otherwise it gets 503.
     pub slow_bodies: usize,
-    /// Such requests of one caller. Applies once three quarters of `slow_bodies` are taken.
+    /// Such requests of one caller. Applies once three quarters of `slow_bodies` are taken. One more ends the oldest of
+    /// the caller's address that has most, if it is over a second old or has at least two more.
     pub slow_bodies_per_peer: usize,
     /// The longest URI, in bytes.
     pub uri: usize,

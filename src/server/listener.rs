@@ -40,7 +40,7 @@ use super::one_message::OneMessage;
 use super::port::{MAX_HEAD_2, MAX_HEADERS, Place, Port, bound_buffers, is_out_of_files};
 use super::tls::Tls;
 use super::turns::{self, Taken};
-use super::{App, ServerLimits, health, reply};
+use super::{App, ServerLimits, health, record_early, reply};
 use crate::oauth::Refusal;
 
 /// The period of the task that updates the phases of signing keys and reports refusals.
@@ -51,6 +51,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 const RELIEF_PAUSE: Duration = Duration::from_millis(200);
 /// The bytes of answers that TLS buffers in addition to the socket's own buffer.
 const TLS_BUFFER: usize = 16 << 10;
+
+/// The time for the last writes of revocations, after the drain.
+const LAST_WRITES: Duration = Duration::from_secs(2);
 
 /// The answer to a connection beyond the limit.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -69,6 +72,7 @@ enum Phase {
 
 /// Answers the requests of one port.
 trait Handler: Clone + Send + Sync + 'static {
+    /// Decides whether to answer the request, and returns its answer.
     fn handle(self, peer: IpAddr, request: Request<Body>) -> impl Future<Output = Response> + Send;
     /// Changes the number of open connections by `by`.
     fn connected(&self, by: i64);
@@ -83,8 +87,8 @@ trait Handler: Clone + Send + Sync + 'static {
 }
 
 impl Handler for App {
-    async fn handle(self, peer: IpAddr, request: Request<Body>) -> Response {
-        self.answer(Some(peer), request).await
+    fn handle(self, peer: IpAddr, request: Request<Body>) -> impl Future<Output = Response> + Send {
+        self.answer(Some(peer), request)
     }
 
     fn connected(&self, by: i64) {
@@ -208,10 +212,24 @@ pub async fn serve(listener: TcpListener, tls: Option<Tls>, app: App, shutdown: 
     let (phase, phases) = watch::channel(Phase::Serving);
     let port = Port::new(limits.clone());
     let memory = Backstop::of_process();
-    let accepting = accept(listener, tls, app.clone(), port, memory, phases);
+    let mut ended = phases.clone();
+    let accepting = async {
+        accept(listener, tls, app.clone(), port, memory, phases).await;
+        // The drain may have used up the time.
+        let late = async {
+            reached(&mut ended, Phase::Ended).await;
+            tokio::time::sleep(LAST_WRITES).await;
+        };
+        tokio::select! {
+            () = record_early::finish(&app) => {}
+            () = late => {}
+        }
+        record_early::tell_lost(&app);
+    };
     let leaving = async {
         shutdown.cancelled().await;
         app.status().drain();
+        app.publisher().hurry_early();
         phase.send_replace(Phase::Leaving);
         tokio::time::sleep(limits.lame_duck).await;
         phase.send_replace(Phase::Closing);
@@ -422,15 +440,18 @@ async fn drive(
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(CONNECTION, close);
                 }
-                let account = |bytes| activity.made(bytes).with(turn);
+                let head = turns::fields(response.headers());
                 if is_head {
                     leave_out_body(&mut response);
                 }
                 let accounted = |body: Body| {
-                    if body.is_end_stream() {
-                        activity.made_empty();
-                    }
-                    ResponseBody::new(body, account)
+                    let turn = if body.is_end_stream() {
+                        activity.made_empty(head, turn);
+                        None
+                    } else {
+                        turn
+                    };
+                    ResponseBody::new(body, |bytes| activity.made(bytes).with(turn))
                 };
                 Ok::<_, Infallible>(response.map(accounted))
             }
@@ -461,7 +482,9 @@ async fn drive(
             // Whether it ended with an error does not matter here.
             _ = poll_fn(|context| {
                 activity.go_on();
-                connection.as_mut().poll(context)
+                let polled = connection.as_mut().poll(context);
+                activity.settle();
+                polled
             }) => break,
             () = ended.as_mut() => break,
             changed = phases.changed() => {

@@ -57,6 +57,7 @@ pub enum Shed {
     RequestsPerPeer,
     Bodies,
     BodiesPerPeer,
+    Signatures,
     Revocations,
     Connections,
     ConnectionsPerPeer,

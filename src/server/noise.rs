@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::metrics::Metrics;
+use super::networks::network;
 use super::suppressed::{Suppressed, Who};
-use super::throttle::{LineDecision, Throttle, network};
+use super::throttle::{LineDecision, Throttle};
 use crate::lock::lock;
 use crate::telemetry::audit;
 

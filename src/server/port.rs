@@ -158,7 +158,7 @@ impl Port {
         let now = self.load.now();
         let idle = |held: &Arc<Activity>| held.idle_since(now);
         let answered = |held: &Arc<Activity>| held.answered_since();
-        let ended = lock(&self.connections).end_idlest(1, idle, 2, answered);
+        let ended = lock(&self.connections).end_idlest(idle, answered);
         ended.inspect(|ended| ended.end()).is_some()
     }
 

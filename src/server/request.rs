@@ -38,6 +38,8 @@ pub(super) struct Arrival {
     pub peer: Option<IpAddr>,
     /// The caller whose share of the server the request takes.
     pub caller: Option<places::Caller>,
+    /// Whether a trusted proxy sent the request.
+    pub is_of_proxy: bool,
 }
 
 /// A request at its endpoint.

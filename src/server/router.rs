@@ -153,9 +153,17 @@ where
             let reader = pages::Reader::of(sharing(endpoint), &app, request.headers());
             // A copy: HTTP/2's table keeps the header fields of answers, and a shared value would keep the whole read
             // buffer alive.
-            let id = request_id(request.headers()).map(HeaderValue::as_bytes);
+            // Caches store documents: one caller's ID must not reach another.
+            let is_document = endpoint.methods() == Methods::Read;
+            let id = request_id(request.headers()).filter(|_| !is_document);
+            let id = id.map(HeaderValue::as_bytes);
             let id = id.and_then(|id| HeaderValue::from_bytes(id).ok());
+            // Whether a trace is recorded is decided by its first span: not by a stranger.
+            let is_of_proxy = arrival.is_of_proxy;
             let span = traces::request(endpoint.name(), request.method(), || {
+                if !is_of_proxy {
+                    return None;
+                }
                 let snapshot = app.publisher().current();
                 traceparent(request.headers(), snapshot.directory(), snapshot.identity())
             });

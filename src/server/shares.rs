@@ -1,56 +1,87 @@
 //! Limits the number of requests that each caller has under way.
 //!
-//! The table has a fixed size and costs two atomic operations a request. Two callers whose hashes collide count as one:
-//! each may get a 503 earlier. The hash is keyed, so that no caller can choose to collide with another.
+//! The tables have a fixed size and cost a few atomic operations a request. Two callers whose hashes collide count as
+//! one: each may get a 503 earlier. The hash is keyed, so that no caller can choose to collide with another.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::throttle::network;
+use super::networks::{network, site};
 
 const BUCKETS: usize = 8192;
 
-/// The number of requests under way, by caller.
+/// The number of requests under way, by network and by site.
 #[derive(Debug)]
 pub(super) struct Shares {
     most: usize,
-    buckets: Box<[AtomicU32]>,
+    when_scarce: WhenScarce,
+    networks: Box<[AtomicU32]>,
+    sites: Box<[AtomicU32]>,
     hasher: RandomState,
 }
 
-/// A request of a caller. It stops counting when this is dropped.
+/// The shares while the places of all callers are scarce. Those who hold more get no further place, so that others do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WhenScarce {
+    pub of_network: usize,
+    pub of_site: usize,
+}
+
+/// A request of a caller. It counts until [`Shares::give_back`].
 #[derive(Debug)]
-pub(super) struct Share<'a>(Option<&'a AtomicU32>);
+pub(super) struct Share {
+    network: usize,
+    site: usize,
+}
 
 impl Shares {
-    pub fn new(most: usize) -> Self {
+    pub fn new(most: usize, when_scarce: WhenScarce) -> Self {
+        let buckets = || (0..BUCKETS).map(|_| AtomicU32::new(0)).collect();
         Self {
             most,
-            buckets: (0..BUCKETS).map(|_| AtomicU32::new(0)).collect(),
+            when_scarce,
+            networks: buckets(),
+            sites: buckets(),
             hasher: RandomState::new(),
         }
     }
 
-    /// Counts a request of a caller; returns `None` if the caller has used up its share. Without a caller there is no
-    /// limit.
-    pub fn take(&self, caller: Option<IpAddr>) -> Option<Share<'_>> {
-        let Some(caller) = caller else {
-            return Some(Share(None));
+    /// Counts a request of a caller; returns `None` if the caller has used up its share.
+    pub fn take(&self, caller: IpAddr, is_scarce: bool) -> Option<Share> {
+        let share = Share {
+            network: self.bucket(network(caller)),
+            site: self.bucket(site(caller)),
         };
-        let hash = self.hasher.hash_one(network(caller));
-        let bucket = usize::try_from(hash).unwrap_or(usize::MAX) % BUCKETS;
-        let share = Share(self.buckets.get(bucket));
-        let before = share.0.map_or(0, |it| it.fetch_add(1, Ordering::Relaxed));
-        (usize::try_from(before).unwrap_or(usize::MAX) < self.most).then_some(share)
+        let count = |buckets: &[AtomicU32], at: usize| {
+            let bucket = buckets.get(at);
+            let before = bucket.map_or(0, |it| it.fetch_add(1, Ordering::Relaxed));
+            usize::try_from(before).unwrap_or(usize::MAX)
+        };
+        let of_network = count(&self.networks, share.network);
+        let of_site = count(&self.sites, share.site);
+        let scarce = self.when_scarce;
+        let is_within = of_network < self.most
+            && (!is_scarce || (of_network < scarce.of_network && of_site < scarce.of_site));
+        if is_within {
+            return Some(share);
+        }
+        self.give_back(&share);
+        None
     }
-}
 
-impl Drop for Share<'_> {
-    fn drop(&mut self) {
-        if let Some(bucket) = self.0 {
+    /// Ends the count of a request.
+    pub fn give_back(&self, share: &Share) {
+        let of_network = self.networks.get(share.network);
+        let of_site = self.sites.get(share.site);
+        for bucket in of_network.into_iter().chain(of_site) {
             bucket.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    fn bucket(&self, key: impl Hash) -> usize {
+        let hash = self.hasher.hash_one(key);
+        usize::try_from(hash).unwrap_or(usize::MAX) % BUCKETS
     }
 }
 
@@ -58,19 +89,42 @@ impl Drop for Share<'_> {
 mod tests {
     use super::*;
 
+    const SCARCE: WhenScarce = WhenScarce {
+        of_network: 1,
+        of_site: 3,
+    };
+
+    fn take(shares: &Shares, caller: &str, is_scarce: bool) -> Option<Share> {
+        shares.take(caller.parse().unwrap(), is_scarce)
+    }
+
     #[test]
     fn each_caller_has_a_share_of_its_own() {
-        let shares = Shares::new(2);
-        let one = Some(IpAddr::from([10, 0, 0, 1]));
-        let held = [shares.take(one), shares.take(one)];
+        let shares = Shares::new(2, SCARCE);
+        let take = |caller| take(&shares, caller, false);
+        let held = [take("10.0.0.1"), take("10.0.0.1")];
         assert!(held.iter().all(Option::is_some));
-        assert!(shares.take(one).is_none());
-        assert!(shares.take(Some([10, 0, 0, 2].into())).is_some());
-        assert!(
-            shares.take(None).is_some(),
-            "without a caller there is no limit"
+        assert!(take("10.0.0.1").is_none());
+        assert!(take("10.0.0.2").is_some());
+        for share in held.into_iter().flatten() {
+            shares.give_back(&share);
+        }
+        assert!(take("10.0.0.1").is_some(), "the share is returned");
+    }
+
+    #[test]
+    fn while_requests_are_scarce_callers_and_sites_with_many_get_no_more() {
+        let shares = Shares::new(4, SCARCE);
+        let (free, scarce) = (
+            |caller| take(&shares, caller, false),
+            |caller| take(&shares, caller, true),
         );
-        drop(held);
-        assert!(shares.take(one).is_some(), "the share is returned");
+        assert!(scarce("2001:db8::1").is_some());
+        assert!(scarce("2001:db8::2").is_none(), "of one network");
+        assert!(free("2001:db8::2").is_some());
+        assert!(scarce("2001:db8:0:1::1").is_some());
+        assert!(scarce("2001:db8:0:2::1").is_none(), "the fourth of a site");
+        assert!(free("2001:db8:0:2::1").is_some());
+        assert!(scarce("2001:db8:1::1").is_some(), "another site");
     }
 }

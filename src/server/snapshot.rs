@@ -222,6 +222,8 @@ pub struct Publisher {
     current: ArcSwap<Snapshot>,
     /// Notified when a change brought a token that was revoked before.
     early_seen: Notify,
+    /// Notified when a write of such a revocation ended.
+    early_ended: Notify,
 }
 
 #[derive(Debug)]
@@ -270,6 +272,7 @@ impl Publisher {
             current: ArcSwap::from_pointee(draft.snapshot()),
             draft: Mutex::new(draft),
             early_seen: Notify::new(),
+            early_ended: Notify::new(),
         })
     }
 
@@ -302,6 +305,16 @@ impl Publisher {
         self.publish(&mut draft);
     }
 
+    /// Returns whether the token of a revocation is known to be revoked, so that there is nothing to remember.
+    ///
+    /// # Errors
+    /// [`NotRemembered::Unwritten`] if only this server refuses the token yet.
+    pub(super) fn is_revoked(&self, revocation: &EarlyRevocation) -> Result<bool, NotRemembered> {
+        let draft = self.draft();
+        draft.early.has(revocation)?;
+        Ok(revocation.is_done(&draft.directory, &draft.identity))
+    }
+
     /// Remembers the revocation of a token that no Credential records. From now on, no snapshot accepts the token.
     /// `heard` is the time up to which the watches were heard. Returns whether the caller must start a task that records
     /// early revocations.
@@ -319,18 +332,48 @@ impl Publisher {
         if revocation.is_recorded(&draft.directory, &draft.identity) {
             return Err(NotRemembered::Known);
         }
+        if draft.early.has(&revocation)? {
+            return Ok(false);
+        }
         draft.early.remember(revocation, now)?;
         Ok(!std::mem::replace(&mut draft.is_recording, true))
     }
 
-    /// Returns the early revocations of tokens that a change has brought, to be recorded in their Credentials.
-    pub(super) fn early_seen(&self) -> Vec<(EarlyRevocation, Seen)> {
-        self.draft().early.seen()
+    /// Begins to record the early revocation that has its turn, if a change has brought its token.
+    pub(super) fn begin_early(&self, now: Timestamp) -> Option<(EarlyRevocation, Seen)> {
+        self.draft().early.begin(now)
     }
 
     /// Notes that an early revocation needs no further write to this Credential.
     pub(super) fn early_recorded(&self, revocation: &EarlyRevocation, seen: &Seen) {
         self.draft().early.recorded(revocation, seen);
+        self.early_ended.notify_one();
+    }
+
+    /// Notes that an early revocation could not be recorded in this Credential.
+    pub(super) fn early_failed(&self, revocation: &EarlyRevocation, seen: &Seen, now: Timestamp) {
+        self.draft().early.failed(revocation, seen, now);
+        self.early_ended.notify_one();
+    }
+
+    /// Makes all early revocations due that could not be recorded.
+    pub(super) fn hurry_early(&self) {
+        self.draft().early.hurry();
+        self.early_seen.notify_one();
+    }
+
+    /// Waits until each write of an early revocation has succeeded, or has failed since [`Publisher::hurry_early`].
+    pub(super) async fn early_written(&self) {
+        while self.draft().early.is_writing() {
+            self.early_ended.notified().await;
+        }
+    }
+
+    /// Returns the number of early revocations that are not recorded in any Credential.
+    pub(super) fn early_unrecorded(&self, heard: Timestamp) -> usize {
+        let mut draft = self.draft();
+        draft.early.forget(heard);
+        draft.early.unrecorded()
     }
 
     /// Forgets the early revocations whose time is over. Returns whether none is left: then the task that records them

@@ -19,6 +19,7 @@ use super::noise::Noise;
 use super::people::People;
 use super::revocations::Revocations;
 use super::revoker::{Recorded, RevokeError, Revoker};
+use super::signing::Signing;
 use super::snapshot::Publisher;
 use super::status::{NotReady, Status};
 use super::uses::Uses;
@@ -69,11 +70,12 @@ struct Inner {
     metrics: Arc<Metrics>,
     revoker: Box<dyn Revoker>,
     revocations: Arc<Revocations>,
+    signing: Signing,
     uses: Uses,
     limits: ServerLimits,
     allowed_hosts: Option<Vec<String>>,
     allowed_health_hosts: Option<Vec<String>>,
-    admission: Admission,
+    admission: Arc<Admission>,
     noise: Noise,
     census: LatestCensus,
     people: ArcSwapOption<People>,
@@ -102,8 +104,12 @@ impl State {
             metrics: config.metrics,
             revoker: Box::new(revoker),
             revocations: Arc::new(Revocations::new(&config.limits)),
+            signing: Signing::new(
+                std::thread::available_parallelism().map_or(1, usize::from),
+                config.limits.requests,
+            ),
             uses,
-            admission: Admission::new(&config.limits),
+            admission: Arc::new(Admission::new(&config.limits)),
             limits: config.limits,
             allowed_hosts: config.allowed_hosts,
             allowed_health_hosts: config.allowed_health_hosts,
@@ -187,7 +193,7 @@ impl State {
     }
 
     /// Returns what decides how many requests are answered at once.
-    pub(super) fn admission(&self) -> &Admission {
+    pub(super) fn admission(&self) -> &Arc<Admission> {
         &self.0.admission
     }
 
@@ -217,6 +223,11 @@ impl State {
     /// Returns the revocations under way.
     pub(super) fn revocations(&self) -> &Arc<Revocations> {
         &self.0.revocations
+    }
+
+    /// Returns what shares the processors between the clients that request signatures.
+    pub(super) fn signing(&self) -> &Signing {
+        &self.0.signing
     }
 
     /// Returns whether a peer is a proxy that the Identity trusts.

@@ -4,17 +4,19 @@
 //! no one can lock out a client by failing in its name or from its address. Guessing 256 random bits is hopeless at any
 //! rate: the limit is against the noise of callers that fail in a loop.
 //!
-//! A failure takes from three allowances: that of the address and name together, that of the address alone, and that of
-//! the lines of all callers. If only the last is used up, the failure is answered as usual and its line is left out.
+//! A failure takes from four allowances: that of the address and name together, that of the address alone, that of the
+//! lines of its site, and that of the lines of all callers. If only one of the last two is used up, the failure is
+//! answered as usual and its line is left out.
 //!
 //! The tables have a fixed size. Two callers whose hashes collide share a bucket: each may get a 429 earlier, instead
 //! of a 401. The hash is keyed, so that no caller can choose to collide with another.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use super::networks::{network, site};
 use crate::telemetry::Rate;
 
 const BUCKETS: usize = 8192;
@@ -28,17 +30,24 @@ const OF_AN_ADDRESS: Rate = Rate {
     burst: 240,
     period: 250,
 };
+/// The allowance of the lines of a site, whose many addresses would otherwise use up that of all callers: 500 at once,
+/// then 25 a second.
+const OF_A_SITE: Rate = Rate {
+    burst: 500,
+    period: 40,
+};
 /// The allowance of the lines of all callers: 2,000 at once, then 100 a second.
 const OF_ALL: Rate = Rate {
     burst: 2000,
     period: 10,
 };
 
-/// The allowances of callers, of addresses and of all lines.
+/// The allowances of callers, of addresses, of the lines of sites, and of all lines.
 #[derive(Debug)]
 pub(super) struct Throttle {
     callers: Box<[AtomicU64]>,
     addresses: Box<[AtomicU64]>,
+    sites: Box<[AtomicU64]>,
     lines: AtomicU64,
     hasher: RandomState,
 }
@@ -48,7 +57,7 @@ pub(super) struct Throttle {
 pub(super) enum LineDecision {
     /// The line is written.
     Written,
-    /// The line is left out: all callers together have too many.
+    /// The line is left out: the caller's site, or all callers together, have too many.
     LeftOut,
 }
 
@@ -58,6 +67,7 @@ impl Default for Throttle {
         Self {
             callers: buckets(),
             addresses: buckets(),
+            sites: buckets(),
             lines: AtomicU64::new(0),
             hasher: RandomState::new(),
         }
@@ -76,11 +86,13 @@ impl Throttle {
         name: &str,
         now: Duration,
     ) -> Result<LineDecision, Duration> {
+        let site = peer.map(site);
         let peer = peer.map(network);
         // A failure that the caller's own allowance refuses takes nothing from others at the same address.
         OF_A_CALLER.take(self.bucket(&self.callers, (peer, name)), now)?;
         OF_AN_ADDRESS.take(self.bucket(&self.addresses, peer), now)?;
-        Ok(match OF_ALL.take(&self.lines, now) {
+        let of_site = OF_A_SITE.take(self.bucket(&self.sites, site), now);
+        Ok(match of_site.and_then(|()| OF_ALL.take(&self.lines, now)) {
             Ok(()) => LineDecision::Written,
             Err(_) => LineDecision::LeftOut,
         })
@@ -89,18 +101,8 @@ impl Throttle {
     fn bucket<'a>(&'a self, buckets: &'a [AtomicU64], key: impl std::hash::Hash) -> &'a AtomicU64 {
         let hash = self.hasher.hash_one(key);
         let index = usize::try_from(hash).unwrap_or(usize::MAX) % BUCKETS;
-        // Both tables have `BUCKETS` buckets, so the index always exists.
+        // All tables have `BUCKETS` buckets, so the index always exists.
         buckets.get(index).unwrap_or(&self.lines)
-    }
-}
-
-/// Returns the network that counts as one caller: the IPv4 address or the IPv6 /64.
-pub(super) fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) => {
-            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -186,6 +188,22 @@ mod tests {
         let now = Duration::from_secs(1);
         failures(&throttle, 1, "a", now);
         assert_eq!(failures(&throttle, 1, "b", now), 60);
+    }
+
+    #[test]
+    fn the_networks_of_one_site_leave_the_lines_to_others() {
+        let throttle = Throttle::default();
+        let now = Duration::from_secs(1);
+        let of_site = |n: u16| Some(IpAddr::from([0x2001, 0xdb8, 1, n, 0, 0, 0, 1]));
+        let decided: Vec<_> = (0..5000)
+            .map(|n| throttle.failed(of_site(n), "a", now).unwrap())
+            .collect();
+        let is_written = |decision: &&LineDecision| **decision == LineDecision::Written;
+        assert_eq!(decided.iter().filter(is_written).count(), 500);
+        assert_eq!(
+            throttle.failed(Some(peer(1)), "a", now),
+            Ok(LineDecision::Written)
+        );
     }
 
     #[test]

@@ -121,9 +121,14 @@ pub(super) fn length(method: &Method, uri: &Uri, headers: &HeaderMap) -> usize {
     let path = uri.path_and_query().map_or(0, |it| it.as_str().len());
     let authority = uri.authority().map_or(0, |it| it.as_str().len());
     let scheme = uri.scheme_str().map_or(0, str::len);
+    method.as_str().len() + scheme + authority + path + fields(headers)
+}
+
+/// Returns the length of header fields in bytes.
+pub(super) fn fields(headers: &HeaderMap) -> usize {
     let fields = headers.iter();
     let fields = fields.map(|(name, value)| name.as_str().len() + value.len());
-    method.as_str().len() + scheme + authority + path + fields.sum::<usize>()
+    fields.sum()
 }
 
 impl hyper::body::Body for Kept {

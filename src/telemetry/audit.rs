@@ -16,6 +16,10 @@ pub const TARGET: &str = "audit";
 /// be cut.
 const LONGEST_USER: usize = 512;
 
+/// The longest list of granted scopes that is written, in bytes. A token may have thousands of bytes of scopes, and a
+/// client may request thousands of tokens a second.
+const LONGEST_SCOPE: usize = 256;
+
 /// The origin of a request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Origin<'a> {
@@ -87,8 +91,20 @@ pub struct Issued<'a> {
     pub expires_in: i64,
 }
 
+/// Returns the first scopes of a list, and the number of the others, if there are any.
+fn first_scopes(list: &str) -> (&str, Option<usize>) {
+    if list.len() <= LONGEST_SCOPE {
+        return (list, None);
+    }
+    let ends = list.match_indices(' ').map(|(end, _)| end);
+    let end = ends.take_while(|end| *end <= LONGEST_SCOPE).last();
+    let (first, others) = list.split_at(end.unwrap_or_default());
+    (first, Some(others.split_whitespace().count()))
+}
+
 /// Records that a token was issued.
 pub fn issued(origin: &Origin<'_>, token: &Issued<'_>) {
+    let (scope, others) = first_scopes(token.scope);
     event_of_request!(
         info,
         origin,
@@ -98,7 +114,8 @@ pub fn issued(origin: &Origin<'_>, token: &Issued<'_>) {
         subject = token.subject,
         grant = token.grant,
         method = token.method,
-        scope = token.scope,
+        scope,
+        scopes_left_out = others,
         expires_in = token.expires_in,
     );
 }
@@ -297,6 +314,18 @@ impl fmt::Display for Escaped<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_list_of_scopes_is_cut_between_two_scopes() {
+        assert_eq!(first_scopes("a b"), ("a b", None));
+        assert_eq!(first_scopes(""), ("", None));
+        let list = "a123456789 ".repeat(100);
+        let (first, others) = first_scopes(list.trim_end());
+        assert_eq!(first, "a123456789 ".repeat(23).trim_end());
+        assert_eq!(others, Some(77));
+        let long = "a".repeat(300);
+        assert_eq!(first_scopes(&long), ("", Some(1)));
+    }
 
     #[test]
     fn a_user_name_cannot_end_a_line_or_mislead_a_reader() {

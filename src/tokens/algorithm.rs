@@ -25,6 +25,12 @@ impl Algorithm {
     /// Every algorithm, in the order used wherever keys are listed.
     pub const ALL: [Self; 4] = [Self::RS256, Self::PS256, Self::ES256, Self::EdDSA];
 
+    /// Returns whether signing takes far longer than the rest of a request, about a millisecond: RSA does.
+    #[must_use]
+    pub const fn signs_slowly(self) -> bool {
+        matches!(self, Self::RS256 | Self::PS256)
+    }
+
     /// Returns the name used in `alg`.
     pub const fn as_str(self) -> &'static str {
         match self {

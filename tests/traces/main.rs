@@ -15,6 +15,7 @@ mod support;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::net::IpAddr;
 use std::process::Command;
 use std::task::{Context, Poll};
 
@@ -30,6 +31,7 @@ use support::{Client, Dev, Folder};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
+const STRANGERS: &str = "7777777777777777777777777777abcd";
 
 fn traceparent() -> String {
     format!("00-{TRACE}-{CALLER}-01")
@@ -99,10 +101,29 @@ async fn a_callers_trace_is_continued_and_propagated_to_the_api_server() {
     assert!(!holds(&collector.bytes(), "canary"), "no query is exported");
 }
 
+/// Sends a request from an address that is not a trusted proxy.
+fn check_as_a_stranger(url: &str, traceparent: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let asking = async {
+        let client = reqwest::Client::builder().local_address(IpAddr::from([127, 0, 0, 2]));
+        let request = client.build()?.get(url.replace("localhost", "127.0.0.1"));
+        request.header("traceparent", traceparent).send().await
+    };
+    let reply = runtime.unwrap().block_on(asking).unwrap();
+    assert_eq!(reply.status(), 401);
+}
+
 #[test]
 fn dev_mode_exports_requests_and_passes_but_no_secret() {
     let (collector, endpoint) = Collector::start();
     let folder = Folder::copy_of("examples/quickstart");
+    folder.replace(
+        "1-platform.yaml",
+        "  access:\n",
+        "  network: {trustedProxies: [127.0.0.1/32]}\n  access:\n",
+    );
     let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
     command
         .arg("dev")
@@ -131,13 +152,16 @@ fn dev_mode_exports_requests_and_passes_but_no_secret() {
     );
     assert_eq!(status, 200);
     assert_eq!(dev.check("api", &format!("{token}x")), 401);
+    let strangers = format!("00-{STRANGERS}-{CALLER}-01");
+    check_as_a_stranger(&dev.url("/connect/checktoken/api"), &strangers);
     let (status, _) = dev.terminate();
     assert!(status.success());
 
     assert_eq!(collector.services().first().unwrap(), "symbolon-dev");
     let checks = collector.spans("GET checktoken");
     let ours = checks.iter().find(|span| hex(&span.trace_id) == TRACE);
-    let ours = ours.expect("the caller's trace is continued");
+    let ours = ours.expect("the proxy's trace is continued");
+    assert!(!checks.iter().any(|span| hex(&span.trace_id) == STRANGERS));
     assert_eq!(hex(&ours.parent_span_id), CALLER);
     let status = text(&ours.attributes, "http.response.status_code");
     assert_eq!(status.as_deref(), Some("200"));

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch as channel;
@@ -265,16 +266,25 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         closing.clone(),
     ));
     let serving = server::run(listener, tls, health, app.clone(), shutdown.clone());
-    let serving = tokio::spawn(serving);
+    let mut serving = tokio::spawn(serving);
     let renewing = certificate.map(|certificate| tokio::spawn(certificate.follow()));
+    let mut following = Box::pin(service.follow(&client, &app).fuse());
     let failed = tokio::select! {
-        () = service.follow(&client, &app) => true,
+        () = &mut following => true,
         () = signals::asked_to_stop() => false,
         ended = &mut storing => return ended.context("the store failed")?.context("the store cannot be used"),
     };
     info!("stopping: requests in progress are answered first");
     shutdown.cancel();
-    serving.await.context("the server failed")??;
+    // Until the last response, every change is followed: a token that is revoked meanwhile must be refused.
+    let served = loop {
+        tokio::select! {
+            served = &mut serving => break served,
+            () = &mut following => {}
+        }
+    };
+    served.context("the server failed")??;
+    drop(following);
     closing.cancel();
     storing.await.context("the store failed")??;
     renewing.inspect(tokio::task::JoinHandle::abort);

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::directory::testing::{QUICKSTART, World};
     use crate::directory::{Change, Invalid, Row, admit, sealed};
-    use crate::resources::{Cause, CredentialStatus, OwnerKind};
+    use crate::resources::{Cause, CredentialStatus, Kind, OwnerKind};
     use crate::tokens::{MacKey, SeededEntropy, TokenHash, mac, reference};
 
     fn now() -> Timestamp {
@@ -215,6 +215,30 @@ mod tests {
             (record.entries.len(), &*record.revoked),
             (0, &recorded[1..])
         );
+    }
+
+    #[test]
+    fn a_token_counts_as_revoked_while_its_owner_exists_and_only_in_its_namespace() {
+        let mut world = World::new(QUICKSTART);
+        let kind = OwnerKind::ServiceAccessToken;
+        let token = world.issue(kind, "blue", "nightly", now());
+        let id = reference::parse(token.expose()).unwrap().id;
+        let mut directory = world.directory;
+        let found = directory.issued_entry(&identity(), &id).unwrap();
+        let before = found.0.clone();
+        let is_revoked = |directory: &Directory, namespace: &str| {
+            directory.has_revoked(&identity(), namespace, &id)
+        };
+        assert!(!is_revoked(&directory, "blue"));
+        directory.revoke(&before.key, &id);
+        assert!(is_revoked(&directory, "blue"));
+        assert!(!is_revoked(&directory, "red"));
+        let owner = before.owner.key.clone();
+        let mut ownerless = directory.clone();
+        ownerless.apply(Change::Delete(Kind::ServiceAccessToken, owner));
+        assert!(!is_revoked(&ownerless, "blue"));
+        directory.apply(Change::Delete(Kind::Credential, before.key));
+        assert!(!is_revoked(&directory, "blue"));
     }
 
     #[test]

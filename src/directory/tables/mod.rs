@@ -53,6 +53,8 @@ pub struct Directory {
     pub(super) scope_claims: Claims<ScopeRecord>,
     /// Token ids and the Credentials that record them.
     pub(super) issued: OrdSet<Issued>,
+    /// Token ids that were revoked one by one, and the Credentials that still record them.
+    revoked: OrdSet<Issued>,
     /// Imported secrets and the Credentials that record them.
     pub(super) imported: ImportedSecrets,
     /// OAuthClients of a namespace at an Identity by age, for the quota.
@@ -259,6 +261,7 @@ impl Directory {
         self.remove_credential(&record.key);
         let record = Arc::new(record);
         self.issued.extend(Issued::all(&record));
+        self.revoked.extend(Issued::revoked(&record));
         self.imported.insert(&record);
         self.credentials.insert(record);
     }
@@ -267,6 +270,9 @@ impl Directory {
         if let Some(record) = self.credentials.remove(key) {
             for issued in Issued::all(&record) {
                 self.issued.remove(&issued);
+            }
+            for revoked in Issued::revoked(&record) {
+                self.revoked.remove(&revoked);
             }
             self.imported.remove(&record);
         }
@@ -298,15 +304,15 @@ impl Directory {
         identity: &ObjectKey,
         token_id: &TokenId,
     ) -> impl Iterator<Item = &'a CredentialRecord> {
-        let before = BeforeIssued { token_id, identity };
-        let first = self.issued.get_next(&before).cloned();
-        let all = first
-            .into_iter()
-            .flat_map(move |first| self.issued.range(first..));
-        all.take_while(move |issued| {
-            issued.token_id == *token_id && issued.credential.identity == *identity
+        with_id(&self.issued, identity, token_id)
+    }
+
+    /// Returns whether a Credential whose owner exists states that a token of this namespace was revoked by its id.
+    pub fn has_revoked(&self, identity: &ObjectKey, namespace: &str, token_id: &TokenId) -> bool {
+        let mut stating = with_id(&self.revoked, identity, token_id);
+        stating.any(|credential| {
+            *credential.owner.key.namespace == *namespace && self.has_owner(&credential.owner)
         })
-        .map(|issued| &*issued.credential)
     }
 
     /// Returns whether another version of this directory records the same tokens, in constant time. `false` if that is
@@ -435,7 +441,29 @@ fn differs<T: PartialEq>(old: Option<&Arc<T>>, new: &T) -> bool {
     old.is_none_or(|old| **old != *new)
 }
 
+/// Returns the Credentials of an Identity that are in a set with a token id.
+fn with_id<'a>(
+    set: &'a OrdSet<Issued>,
+    identity: &ObjectKey,
+    token_id: &TokenId,
+) -> impl Iterator<Item = &'a CredentialRecord> {
+    let before = BeforeIssued { token_id, identity };
+    let first = set.get_next(&before).cloned();
+    let all = first.into_iter().flat_map(move |first| set.range(first..));
+    all.take_while(move |issued| {
+        issued.token_id == *token_id && issued.credential.identity == *identity
+    })
+    .map(|issued| &*issued.credential)
+}
+
 impl Issued {
+    fn revoked(record: &Arc<CredentialRecord>) -> impl Iterator<Item = Self> {
+        record.revoked.iter().map(|token_id| Self {
+            token_id: *token_id,
+            credential: Arc::clone(record),
+        })
+    }
+
     fn all(record: &Arc<CredentialRecord>) -> impl Iterator<Item = Self> {
         record.entries.iter().map(|entry| Self {
             token_id: entry.token_id,

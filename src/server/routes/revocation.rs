@@ -30,7 +30,10 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     }
     match decide(&call, &body, now) {
         Ok(Decided::Record(revocation)) => record(call, revocation).await,
-        Ok(Decided::Remember(early)) => remember(&call, early).map(|()| nothing(&call)),
+        Ok(Decided::Remember(early)) => {
+            let remembered = record_early::remember_unknown(&call.app, early, crate::server::now());
+            finish(&call, remembered).map(|()| nothing(&call))
+        }
         Ok(Decided::Nothing) => Ok(nothing(&call)),
         Err(refusal) => Err(refused(&call, refusal)),
     }
@@ -84,6 +87,11 @@ fn nothing(call: &Call) -> Response {
 /// Remembers the revocation of a token that another Credential may bring.
 fn remember(call: &Call, early: EarlyRevocation) -> Result<(), Refusal> {
     let remembered = record_early::remember(&call.app, early, crate::server::now());
+    finish(call, remembered)
+}
+
+/// Counts a revocation that is not remembered, and refuses its request.
+fn finish(call: &Call, remembered: Result<(), NotRemembered>) -> Result<(), Refusal> {
     remembered.map_err(|why| {
         if why == NotRemembered::Full {
             call.app.metrics().shed(Shed::Revocations);

@@ -5,41 +5,117 @@ use axum::response::Response;
 use jiff::Timestamp;
 
 use super::people;
-use crate::directory::AcceptedClient;
+use crate::directory::{AcceptedClient, ObjectKey};
 use crate::oauth::client_auth::Method;
 use crate::oauth::grants::{SupportedGrant, client_credentials};
 use crate::oauth::{ErrorCode, Form, OAuthError, Refusal};
+use crate::server::metrics::Shed;
 use crate::server::reply;
 use crate::server::request::{Call, ServingSnapshot};
+use crate::server::signing::Slot;
 use crate::telemetry::audit;
-use crate::tokens::SystemEntropy;
+use crate::tokens::{Algorithm, SystemEntropy};
+
+/// What becomes of a request.
+enum Decided<'a> {
+    Answered(Response),
+    /// The request may sign, which takes long.
+    MaySign(Slot<'a>),
+    /// Other requests of this client must sign first.
+    Waits(ObjectKey),
+}
 
 pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     let body = call.form_body().await?;
     let now = crate::server::now();
-    let form = Form::parse(&body)?;
-    let mut serving = call.serving(now)?;
-    let has_people = serving.site()?.people.is_some();
-    if has_people && form.get("grant_type") != Some(SupportedGrant::ClientCredentials.as_str()) {
-        serving = serving.held();
+    let has_people = call.serving(now)?.site()?.people.is_some();
+    let form = has_people.then(|| Form::parse(&body)).transpose()?;
+    match form {
+        Some(form) if form.get("grant_type") != Some(CLIENT_CREDENTIALS) => {
+            for_person(&call, &form, now).await
+        }
+        _ => for_client(&call, &body).await,
     }
-    let (client, method) = call.identify(&serving, &form, now)?;
-    let granted = match SupportedGrant::requested(&form, has_people) {
-        Ok(SupportedGrant::ClientCredentials) => {
-            issue(&call, &serving, &client, method, &form, now)
-        }
-        Ok(grant) => {
-            people::token::issue(&call, &serving, &client, method, grant, &form, now).await
-        }
+}
+
+const CLIENT_CREDENTIALS: &str = SupportedGrant::ClientCredentials.as_str();
+
+/// Answers a request for tokens that act for a person.
+async fn for_person(call: &Call, form: &Form<'_>, now: Timestamp) -> Result<Response, Refusal> {
+    let serving = call.serving(now)?.held();
+    let (client, method) = call.identify(&serving, form, now)?;
+    let granted = match SupportedGrant::requested(form, true) {
+        Ok(grant) => people::token::issue(call, &serving, &client, method, grant, form, now).await,
         Err(error) => Err(error.into()),
     };
-    granted.inspect_err(|refusal| {
-        if let Refusal::Protocol(error) = refusal {
-            call.app.metrics().refused(error.code);
-            let client_id = &client.client.record.client_id;
-            call.audit_refusal(serving.snapshot(), client_id, None, error.code.as_str());
+    granted.inspect_err(|refusal| refused(call, &serving, &client, refusal))
+}
+
+/// Answers a request of a client for a token for itself.
+async fn for_client(call: &Call, body: &[u8]) -> Result<Response, Refusal> {
+    let overloaded = || {
+        call.app.metrics().shed(Shed::Signatures);
+        Refusal::Overloaded
+    };
+    // The snapshot may change while the request waits, so everything is decided again.
+    let decided = match answer(call, body, None)? {
+        Decided::MaySign(slot) => {
+            // The requests that have come, perhaps hundreds, run up to here while this one holds its slot. Otherwise
+            // each would sign as soon as it has a processor, and would never see that others are about to.
+            tokio::task::yield_now().await;
+            answer(call, body, Some(slot))?
         }
-    })
+        Decided::Waits(client) => {
+            let waiting = call.app.signing().line_up(&client).ok_or_else(overloaded)?;
+            let turn = call.give_turn_back();
+            let slot = waiting.wait().await;
+            // A task that another one woke runs next. Those that came before it must run too.
+            tokio::task::yield_now().await;
+            let decided = answer(call, body, Some(slot));
+            turn.take_again().await;
+            decided?
+        }
+        answered @ Decided::Answered(_) => answered,
+    };
+    match decided {
+        Decided::Answered(response) => Ok(response),
+        Decided::MaySign(_) | Decided::Waits(_) => Err(overloaded()),
+    }
+}
+
+/// Answers a request that signs fast, or that has a `slot`. Otherwise decides whether it may sign.
+fn answer<'a>(call: &'a Call, body: &[u8], slot: Option<Slot<'a>>) -> Result<Decided<'a>, Refusal> {
+    let now = crate::server::now();
+    let form = Form::parse(body)?;
+    let serving = call.serving(now)?;
+    let (client, method) = call.identify(&serving, &form, now)?;
+    let key = &client.client.object.key;
+    let _slot = match slot {
+        Some(slot) => slot,
+        None => match call.app.signing().try_begin(key) {
+            None => return Ok(Decided::Waits(key.clone())),
+            Some(slot) if signs_slowly(&serving, &client) => return Ok(Decided::MaySign(slot)),
+            Some(slot) => slot,
+        },
+    };
+    let granted = issue(call, &serving, &client, method, &form, now);
+    let granted = granted.inspect_err(|refusal| refused(call, &serving, &client, refusal));
+    granted.map(Decided::Answered)
+}
+
+/// Counts and logs the refusal of a grant.
+fn refused(call: &Call, serving: &ServingSnapshot, client: &AcceptedClient<'_>, refusal: &Refusal) {
+    if let Refusal::Protocol(error) = refusal {
+        call.app.metrics().refused(error.code);
+        let client_id = &client.client.record.client_id;
+        call.audit_refusal(serving.snapshot(), client_id, None, error.code.as_str());
+    }
+}
+
+fn signs_slowly(serving: &ServingSnapshot, client: &AcceptedClient<'_>) -> bool {
+    let own = client.client.record.algorithm.map(Algorithm::from);
+    let default = || serving.site().ok()?.default_algorithm;
+    own.or_else(default).is_some_and(Algorithm::signs_slowly)
 }
 
 /// Issues a token to a client for itself.
@@ -52,6 +128,7 @@ fn issue(
     now: Timestamp,
 ) -> Result<Response, Refusal> {
     let snapshot = serving.snapshot();
+    let grant = SupportedGrant::requested(form, false)?;
     if method == Method::None {
         // RFC 6749 section 4.4: only confidential clients.
         return Err(OAuthError::new(
@@ -74,7 +151,6 @@ fn issue(
     let claims = issue.claims.to_json().map_err(|_| no_key())?;
     let signed = snapshot.ring().sign(algorithm, issue.typ, &claims);
     let token = signed.map_err(|_| no_key())?;
-    let grant = SupportedGrant::ClientCredentials;
     call.app.metrics().issued(grant, algorithm);
     audit::issued(
         &call.origin(snapshot),

@@ -1,5 +1,6 @@
 //! Rules for all endpoints: readiness, staleness, overload, headers, audit, metrics.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -339,6 +340,67 @@ async fn a_caller_behind_a_trusted_proxy_has_its_own_share_of_requests() {
         assert_eq!(reply.status.as_u16(), status, "{caller:?}");
     }
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// Over HTTP/2 each request is a task, and a client can start hundreds of them before the first has a processor.
+#[tokio::test]
+async fn requests_count_from_when_they_came_and_not_from_when_a_processor_takes_them_up() {
+    let fixture = Fixture::of(QUICKSTART, |config| {
+        config.limits.requests = 3;
+        config.limits.requests_per_peer = 2;
+    });
+    let come = |last| {
+        let peer = [10, 0, last, 1].into();
+        fixture.app.answer(Some(peer), form(TOKEN, "", ""))
+    };
+    let waiting = [come(1), come(1)];
+    assert_eq!(Reply::of(come(1).await).await.status, 503, "of one address");
+    let third = come(2);
+    assert_eq!(Reply::of(come(3).await).await.status, 503, "of all");
+    for answer in waiting {
+        assert_eq!(Reply::of(answer.await).await.status, 401);
+    }
+    assert_eq!(Reply::of(third.await).await.status, 401);
+    assert_eq!(Reply::of(come(1).await).await.status, 401);
+    let text = fixture.app.exposition(crate::server::now()).await.unwrap();
+    for cause in ["requests", "requests_per_peer"] {
+        let line = format!(r#"symbolon_shed_total{{cause="{cause}"}} 1"#);
+        assert!(text.contains(&line), "{line} in\n{text}");
+    }
+}
+
+/// The networks of one site could otherwise hold all requests, each within its own share.
+#[tokio::test]
+async fn once_half_of_the_requests_are_taken_one_site_gets_no_more() {
+    let fixture = Fixture::of(QUICKSTART, |config| config.limits.requests = 64);
+    let come = |peer: [u16; 8]| {
+        let peer = IpAddr::from(peer);
+        fixture.app.answer(Some(peer), form(TOKEN, "", ""))
+    };
+    let flood = |number| come([0x2001, 0xdb8, 1, number, 0, 0, 0, 1]);
+    let waiting: Vec<_> = (0..200).map(flood).collect();
+    for site in 2..34 {
+        let reply = Reply::of(come([0x2001, 0xdb8, site, 1, 0, 0, 0, 1]).await).await;
+        assert_eq!(reply.status, 401, "{site}");
+    }
+    let flooded = futures::future::join_all(waiting).await;
+    let admitted = flooded.iter().filter(|answer| answer.status() == 401);
+    assert_eq!(admitted.count(), 32);
+}
+
+#[tokio::test]
+async fn a_document_that_caches_keep_repeats_no_request_id() {
+    let fixture = Fixture::new();
+    for path in [
+        "/id/.well-known/openid-configuration",
+        "/id/.well-known/openid-configuration/jwks",
+        "/.well-known/oauth-authorization-server/id",
+    ] {
+        let request = Request::get(path).header("x-request-id", "a-strangers");
+        let reply = fixture.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(reply.status, StatusCode::OK);
+        assert_eq!(reply.header("x-request-id"), "(none)", "{path}");
+    }
 }
 
 #[tokio::test]

@@ -76,6 +76,30 @@ async fn a_client_revokes_its_own_token() {
     assert_eq!(calls(&fixture).len(), 1);
 }
 
+/// Returns the number of revocations that wait for their tokens.
+fn remembered(fixture: &Fixture) -> usize {
+    let heard = crate::server::now();
+    fixture.app.publisher().early_unrecorded(heard)
+}
+
+#[tokio::test]
+async fn a_repeated_revocation_of_a_known_token_takes_no_place_among_those_of_unknown_tokens() {
+    let mut fixture = Fixture::new();
+    let (shop, token) = (fixture.shop(), fixture.nightly());
+    for _ in 0..3 {
+        assert_eq!(revoke(&fixture, &shop, &token).await.status, StatusCode::OK);
+    }
+    assert_eq!(calls(&fixture), [recorded(&token)]);
+    assert_eq!(remembered(&fixture), 0);
+    let kind = OwnerKind::ServiceAccessToken;
+    let unknown = fixture.world.issue(kind, "blue", "nightly", now());
+    for _ in 0..3 {
+        let reply = revoke(&fixture, &shop, unknown.expose()).await;
+        assert_eq!(reply.status, StatusCode::OK);
+    }
+    assert_eq!(remembered(&fixture), 1);
+}
+
 #[tokio::test]
 async fn revoking_one_of_two_accepted_tokens_leaves_the_other() {
     for revokes_previous in [true, false] {
@@ -219,8 +243,10 @@ async fn a_revocation_that_cannot_be_recorded_when_its_token_arrives_is_tried_ag
     fixture.revoker.0.lock().unwrap().0 = Outage::Fails;
     fixture.publish();
     recorded_calls(&fixture, 1).await;
+    let reply = revoke(&fixture, &shop, token.expose()).await;
+    assert_eq!(reply.error(), (503, "temporarily_unavailable".into()));
     fixture.revoker.0.lock().unwrap().0 = Outage::None;
-    // Every arrival wakes the task, so the test need not wait for the pause between two tries.
+    // A Credential that goes and comes again is written at once, so the test need not wait for the pause.
     let again = async {
         while calls(&fixture).len() < 2 {
             fixture.app.publisher().update(|published| {
@@ -233,6 +259,65 @@ async fn a_revocation_that_cannot_be_recorded_when_its_token_arrives_is_tried_ag
     again.await;
     let active = fixture.introspect(&api, token.expose()).await["active"].clone();
     assert_eq!(active, false);
+}
+
+/// Issues tokens that the server has not seen, and revokes them.
+async fn revoked_early(fixture: &mut Fixture, names: &[&str]) {
+    let shop = fixture.shop();
+    for name in names {
+        fixture.apply(&format!(
+            "
+apiVersion: symbolon.dev/v1alpha1
+kind: ServiceAccessToken
+metadata: {{name: {name}, namespace: blue}}
+spec: {{clientRef: {{name: shop}}, scopes: [orders.read]}}
+"
+        ));
+    }
+    for name in names {
+        let kind = OwnerKind::ServiceAccessToken;
+        let token = fixture.world.issue(kind, "blue", name, now());
+        let reply = revoke(fixture, &shop, token.expose()).await;
+        assert_eq!(reply.status, StatusCode::OK);
+    }
+    assert_eq!(remembered(fixture), names.len());
+}
+
+#[tokio::test]
+async fn tokens_that_arrive_together_are_recorded_at_the_same_time() {
+    let mut fixture = Fixture::of(&format!("{QUICKSTART}---\n{MORE}"), |config| {
+        config.limits.revocation = std::time::Duration::from_mins(10);
+    });
+    revoked_early(&mut fixture, &["one", "two", "three"]).await;
+    fixture.revoker.0.lock().unwrap().0 = Outage::Hangs;
+    fixture.publish();
+    recorded_calls(&fixture, 3).await;
+}
+
+async fn end(fixture: &Fixture) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    shutdown.cancel();
+    crate::server::serve(listener, None, fixture.app.clone(), shutdown).await;
+}
+
+#[tokio::test]
+async fn a_server_that_ends_tries_once_more_to_record_what_it_could_not() {
+    for (outage, lost) in [(Outage::None, 0), (Outage::Fails, 1), (Outage::Hangs, 1)] {
+        let mut fixture = Fixture::new();
+        revoked_early(&mut fixture, &["one"]).await;
+        fixture.revoker.0.lock().unwrap().0 = Outage::Fails;
+        fixture.publish();
+        recorded_calls(&fixture, 1).await;
+        fixture.revoker.0.lock().unwrap().0 = outage;
+        let log = Log::default();
+        let _logging = log.start();
+        end(&fixture).await;
+        assert!(calls(&fixture).len() > 1);
+        assert_eq!(remembered(&fixture), lost, "{outage:?}");
+        let is_told = log.text().contains("revoke the tokens again");
+        assert_eq!(is_told, lost > 0, "{outage:?}");
+    }
 }
 
 #[tokio::test]

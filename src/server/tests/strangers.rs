@@ -379,6 +379,18 @@ async fn slow_bodies_of_one_peer_leave_room_for_those_of_others() {
     waited.expect("a slow body loses its place to one of a caller that has none");
 }
 
+/// Some of them come in one read. Each becomes a task, and all are there before the first one runs.
+#[tokio::test]
+async fn requests_of_one_peer_that_wait_for_a_processor_count_in_its_share() {
+    let fixture = fixture(|limits| limits.requests_per_peer = 1);
+    let running = start(&fixture).await;
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let mut stream = h2::open(stream, 65535).await;
+    let requests: Vec<u8> = streams(30).flat_map(|id| h2::get(id, DISCOVERY)).collect();
+    stream.write_all(&requests).await.unwrap();
+    until(&fixture, "requests_per_peer").await;
+}
+
 /// Clients do this before they know how many streams they may open (RFC 9113 section 6.5.2).
 #[tokio::test]
 async fn a_hundred_requests_at_once_on_a_new_connection_are_all_answered() {

@@ -5,7 +5,10 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
+use crate::directory::Change;
 use crate::keys::Algorithm;
+use crate::resources::Kind;
+use crate::server::signing::Slot;
 
 #[tokio::test]
 async fn client_credentials_give_an_rfc_9068_token() {
@@ -34,6 +37,88 @@ async fn client_credentials_give_an_rfc_9068_token() {
         "iat": iat, "nbf": iat, "exp": exp, "jti": claims["jti"],
     });
     assert_eq!(claims, expected);
+}
+
+/// Takes all signatures of a client.
+fn busy<'a>(fixture: &'a Fixture, client: &ObjectKey) -> Vec<Slot<'a>> {
+    let signing = fixture.app.signing();
+    std::iter::from_fn(|| signing.try_begin(client)).collect()
+}
+
+#[tokio::test]
+async fn while_a_client_has_many_requests_to_sign_other_namespaces_get_their_tokens() {
+    let mut fixture = Fixture::new();
+    let (shop, auditor) = (fixture.shop(), fixture.client("red", "auditor"));
+    let signing = busy(&fixture, &ObjectKey::new("blue", "shop"));
+    let mut waiting = Box::pin(fixture.token(&shop, ""));
+    assert!((&mut waiting).now_or_never().is_none());
+    let scope = fixture.token(&auditor, "&scope=items").await;
+    assert_ne!(scope.status, StatusCode::SERVICE_UNAVAILABLE);
+    drop(signing);
+    assert_eq!(waiting.await.status, StatusCode::OK);
+}
+
+/// They run one after the other on one thread. Without a pause before each signature, none would see another one.
+#[tokio::test]
+async fn requests_that_came_after_hundreds_of_one_namespace_do_not_wait_for_their_signatures() {
+    for (algorithm, is_slow) in [("RS256", true), ("ES256", false)] {
+        let algorithms = format!("  signing: {{algorithms: [{algorithm}]}}\n  gateways:");
+        let yaml = QUICKSTART.replace("  gateways:", &algorithms);
+        let mut fixture = Fixture::of(&format!("{yaml}---\n{MORE}"), |_| {});
+        let (shop, auditor) = (fixture.shop(), fixture.client("red", "auditor"));
+        let flood = (0..300).map(|_| Box::pin(fixture.token(&shop, "")));
+        let mut flood: Vec<_> = flood.collect();
+        let mut other = Box::pin(fixture.token(&auditor, "&scope=items"));
+        let signed = flood
+            .iter_mut()
+            .filter_map(futures::FutureExt::now_or_never);
+        let signed = signed.count();
+        assert_eq!(signed, if is_slow { 0 } else { 300 });
+        if !is_slow {
+            continue;
+        }
+        assert!((&mut other).now_or_never().is_none());
+        let answered = (&mut other).now_or_never();
+        assert_ne!(answered.unwrap().status, StatusCode::SERVICE_UNAVAILABLE);
+        for request in flood {
+            assert_eq!(request.await.status, StatusCode::OK);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_disabled_while_its_request_waits_to_be_signed_gets_no_token() {
+    let mut fixture = Fixture::new();
+    let shop = fixture.shop();
+    let signing = busy(&fixture, &ObjectKey::new("blue", "shop"));
+    let mut waiting = Box::pin(fixture.token(&shop, ""));
+    assert!((&mut waiting).now_or_never().is_none());
+    let key = ObjectKey::new("blue", "shop");
+    fixture.app.publisher().update(|directory| {
+        directory.apply(Change::Delete(Kind::OAuthClient, key));
+    });
+    drop(signing);
+    assert_eq!(waiting.await.error(), (401, "invalid_client".into()));
+}
+
+#[tokio::test]
+async fn token_requests_of_a_namespace_that_wait_are_bounded() {
+    let mut fixture = Fixture::of(&format!("{QUICKSTART}---\n{MORE}"), |config| {
+        config.limits.requests = 12;
+    });
+    let shop = fixture.shop();
+    let signing = busy(&fixture, &ObjectKey::new("blue", "shop"));
+    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(fixture.token(&shop, ""))).collect();
+    for waiting in &mut waiting {
+        assert!(waiting.now_or_never().is_none());
+    }
+    let refused = fixture.token(&shop, "").await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.header("retry-after"), "1");
+    drop(signing);
+    for waiting in waiting {
+        assert_eq!(waiting.await.status, StatusCode::OK);
+    }
 }
 
 #[tokio::test]

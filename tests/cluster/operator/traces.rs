@@ -2,6 +2,9 @@
 //! proxy in between records the requests.
 
 use http::StatusCode;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use symbolon::resources::Identity;
 
 use self::collector::{Collector, hex, text};
 use super::process::Operator;
@@ -47,6 +50,13 @@ fn assert_context_is_sent(collector: &Collector, asked: &[Asked], method: &str, 
 #[tokio::test(flavor = "multi_thread")]
 async fn operator_and_server_export_spans_and_send_their_context_to_the_api_server() {
     let world = World::new(Cluster::shared()).await;
+    // The test is a proxy, whose trace the server continues.
+    let network = json!({"spec": {"network": {"trustedProxies": ["127.0.0.0/8", "::1/128"]}}});
+    let identities = world.platform.api::<Identity>();
+    identities
+        .patch("main", &PatchParams::default(), &Patch::Merge(network))
+        .await
+        .unwrap();
     let proxy = Proxy::start(&world, |_| Pass::AtOnce).await;
     let kubeconfig = proxy.kubeconfig_path();
     let (collector, endpoint) = Collector::start();
