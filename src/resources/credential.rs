@@ -86,6 +86,41 @@ pub struct CredentialMemory {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub nonce: Option<String>,
+    /// Move of the tokens to another uid of the owner by `symbolon restore rebind`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebound: Option<Rebound>,
+}
+
+/// Moves of tokens between Credentials of one owner, which a restore recreated. It makes no token accepted, and only
+/// `symbolon restore rebind` reads and writes it.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rebound {
+    /// Uid of the Credential to which these tokens move. If that one was deleted, they are never moved again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub to: Option<String>,
+    /// Uids of the previous owners from whose Credentials the tokens came, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 64)))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub from: Vec<String>,
+    /// Last step of an unfinished move to this Credential. Absent if no move is unfinished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<ReboundStep>,
+    /// Highest epoch of the tokens that came from the previous owner.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(range(min = 0))]
+    pub high: i64,
+}
+
+/// The last step of an unfinished [`Rebound`].
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum ReboundStep {
+    /// The Credential exists and records no token yet.
+    Prepared,
+    /// The Credential records the tokens. It is not yet certain that the previous Credential still existed then.
+    Filled,
 }
 
 /// A client secret that was imported once.

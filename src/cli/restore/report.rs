@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::directory::ObjectKey;
 use crate::directory::problem::suggest::one_line;
-use crate::reconcile::restore::{Item, RestoreVerdict, Unfinished};
+use crate::reconcile::restore::{Item, NotRebound, RestoreVerdict, Unfinished};
 
 pub(super) struct Report<'a> {
     pub(super) identity: &'a ObjectKey,
@@ -84,6 +84,11 @@ impl Report<'_> {
                     },
                 ),
             )),
+            RestoreVerdict::Moved { .. } => Some((
+                "done",
+                "another Credential of this owner has its tokens".to_owned(),
+            )),
+            RestoreVerdict::Withdraw => Some(("dead", NotRebound::SourceDeleted.to_string())),
             RestoreVerdict::Refused(why) => Some(("dead", why.to_string())),
             RestoreVerdict::Rebind(rebinding) => {
                 let tokens = rebinding.credential.spec.tokens.len();
@@ -122,8 +127,8 @@ impl Report<'_> {
         let owner = &item.credential.spec.owner;
         let (action, tokens, uid) = match &item.verdict {
             RestoreVerdict::Current => ("current", None, None),
-            RestoreVerdict::Done { .. } => ("done", None, None),
-            RestoreVerdict::Refused(_) => ("dead", None, None),
+            RestoreVerdict::Done { .. } | RestoreVerdict::Moved { .. } => ("done", None, None),
+            RestoreVerdict::Refused(_) | RestoreVerdict::Withdraw => ("dead", None, None),
             RestoreVerdict::Rebind(rebinding) => {
                 let spec = &rebinding.credential.spec;
                 let ids: Vec<&str> = spec.tokens.iter().map(|it| &*it.token_id).collect();
@@ -132,6 +137,7 @@ impl Report<'_> {
         };
         let reason = match &item.verdict {
             RestoreVerdict::Refused(why) => Some(why),
+            RestoreVerdict::Withdraw => Some(&NotRebound::SourceDeleted),
             _ => None,
         };
         json!({
@@ -150,8 +156,8 @@ impl Report<'_> {
             }
             match item.verdict {
                 RestoreVerdict::Current => summary.current += 1,
-                RestoreVerdict::Done { .. } => summary.done += 1,
-                RestoreVerdict::Refused(_) => summary.refused += 1,
+                RestoreVerdict::Done { .. } | RestoreVerdict::Moved { .. } => summary.done += 1,
+                RestoreVerdict::Refused(_) | RestoreVerdict::Withdraw => summary.refused += 1,
                 RestoreVerdict::Rebind(_) => summary.rebound += 1,
             }
         }

@@ -229,6 +229,7 @@ impl Case<'_> {
             replacing: None,
             secret_name: None,
             nonce: None,
+            rebound: None,
         };
         let credential = self.view.credential.as_ref();
         credential.map_or(NONE, |credential| &credential.spec.memory)

@@ -1,8 +1,9 @@
-//! The writes of a rebinding: creates the new Credential before it deletes the old one.
+//! The requests of a rebinding, in the order that `moves` explains. After a write conflict the next request is decided
+//! again from live reads.
 //!
 //! Servers go on revoking tokens meanwhile, in the old Credential as long as they know no other. So the old one is read
-//! again after the new one exists, what was revoked is carried over, and the old one is deleted only in exactly the state
-//! in which it was read. After a write conflict all of that starts over.
+//! again after the new one has the tokens, what was revoked is carried over, and the old one is deleted only in exactly the
+//! state in which it was read.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +11,8 @@ use futures::StreamExt as _;
 use futures::stream;
 use jiff::Timestamp;
 
-use super::plan::carried;
-use super::{Evidence, Item, RestoreVerdict, owner_secret};
+use super::next::{Live, Move, Next};
+use super::{Evidence, Item, RestoreVerdict, Sibling, moves, owner_secret};
 use crate::directory::{Directory, ObjectKey};
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::cluster::api::{ApiError, Precondition};
@@ -21,8 +22,8 @@ use crate::tokens::MacKey;
 /// The number of concurrent requests. A restore shares the API server with everything that comes back.
 const AT_ONCE: usize = 16;
 
-/// The most attempts after write conflicts.
-const ATTEMPTS: usize = 16;
+/// The most requests for one Credential that write. Five suffice without write conflicts.
+const ATTEMPTS: usize = 24;
 
 /// Why a Credential was not rebound as planned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +37,11 @@ pub enum Unfinished {
     /// Another user deleted one of the two Credentials, which revokes their tokens.
     #[error("its Credential was deleted while this command ran: its tokens stay dead")]
     Deleted,
+    /// The API server removed the marks from what was written.
+    #[error(
+        "the installed definition of Credential belongs to another release of Symbolon: install the one of this release and run the command again"
+    )]
+    OtherDefinition,
 }
 
 /// Reads the Secrets of the owners that were recreated, in the order of the Credentials. Calls `done` after each. A Secret
@@ -119,64 +125,170 @@ impl<C: Cluster> Writes<'_, C> {
     }
 
     async fn one(&self, item: &Item) -> Result<(), Unfinished> {
-        match &item.verdict {
-            RestoreVerdict::Current | RestoreVerdict::Refused(_) => Ok(()),
-            RestoreVerdict::Done { successor, .. } => self.finish(item, successor, None).await,
+        let (planned, successor_uid, successor, siblings) = match &item.verdict {
+            RestoreVerdict::Current | RestoreVerdict::Refused(_) => return Ok(()),
+            RestoreVerdict::Moved { to } => {
+                return self.mark(&item.credential, to.as_deref()).await;
+            }
+            RestoreVerdict::Withdraw => return self.withdraw(&item.credential).await,
+            RestoreVerdict::Done { successor, uid, .. } => {
+                (None, uid.as_str(), successor.clone(), &[][..])
+            }
             RestoreVerdict::Rebind(rebinding) => {
                 let planned = &rebinding.credential;
-                let old = self.live(&item.credential).await?;
-                let old = old.ok_or(Unfinished::Deleted)?;
-                let carried = carried(&old, planned, self.key, self.now);
-                let first = carried.as_ref().map_or(planned, |it| &it.credential);
-                let created = self.cluster.create_credential(first).await?;
-                let key = ObjectKey::of(&planned.metadata);
-                self.finish(item, &key, Some(created)).await
+                let successor = ObjectKey::of(&planned.metadata);
+                (Some(planned), "", successor, &*rebinding.siblings)
             }
-        }
+        };
+        let plan = Move {
+            planned,
+            successor_uid,
+            may_go: self.may_go && !item.is_witness,
+            has_finished: false,
+            key: self.key,
+            now: self.now,
+        };
+        self.follow(plan, &item.credential, &successor, siblings)
+            .await
     }
 
-    /// Carries over what was revoked in the old Credential, and deletes it if it may go. `created` is the successor, if
-    /// this run has created it.
-    async fn finish(
+    /// Makes the requests of one move.
+    async fn follow(
         &self,
-        item: &Item,
+        mut plan: Move<'_>,
+        old: &Credential,
         successor: &ObjectKey,
-        created: Option<Credential>,
+        siblings: &[Sibling],
     ) -> Result<(), Unfinished> {
-        let is_ours = created.is_some();
-        let may_go = self.may_go && !item.is_witness;
-        let mut next = created;
+        // What the previous request answered. The successor is read before the old Credential: if the successor has the
+        // tokens, the old one still existed afterwards.
+        let mut known_successor = None;
+        let mut known_old = None;
         for _ in 0..ATTEMPTS {
-            let known = match next.take() {
-                Some(created) => Some(created),
+            let found = match known_successor.take() {
+                Some(found) => Some(found),
                 None => self.read(successor).await?,
             };
-            let old = self.live(&item.credential).await?;
-            let written = match (old, known) {
-                // Deleting a Credential revokes its tokens, so the successor must not keep them.
-                (None, Some(known)) if is_ours => self
-                    .delete(&known)
-                    .await?
-                    .then_some(Err(Unfinished::Deleted)),
-                (None, None) if is_ours => Some(Err(Unfinished::Deleted)),
-                // Another run has finished this.
-                (None, _) => Some(Ok(())),
-                // A later run must not bind the tokens again.
-                (Some(old), None) if may_go => {
-                    self.delete(&old).await?.then_some(Err(Unfinished::Deleted))
-                }
-                (Some(_), None) => Some(Err(Unfinished::Deleted)),
-                (Some(old), Some(known)) => {
-                    let is_carried = self.carry(&old, &known).await?;
-                    let is_done = is_carried && (!may_go || self.delete(&old).await?);
-                    is_done.then_some(Ok(()))
-                }
+            let live = match known_old.take() {
+                Some(live) => Some(live),
+                None => self.live(old).await?,
             };
-            if let Some(ended) = written {
-                return ended;
+            let others = self.siblings(siblings).await?;
+            let next = plan.next(Live {
+                successor: found.as_ref(),
+                old: live.as_ref(),
+                siblings: &others,
+            });
+            match next {
+                Next::Create(write) => {
+                    known_successor = Some(self.create(&write).await?);
+                    known_old = live;
+                }
+                Next::Mark(write) => {
+                    known_old = self.replace(&write).await?;
+                    known_successor = found.filter(|_| known_old.is_some());
+                    if known_old.as_ref().is_some_and(|it| !has_marks(it, &write)) {
+                        return Err(Unfinished::OtherDefinition);
+                    }
+                }
+                Next::Fill(write) => known_successor = self.replace(&write).await?,
+                Next::Replace(write) => {
+                    let was_filled = found.as_ref().and_then(moves::step).is_some();
+                    plan.has_finished |= was_filled && moves::step(&write).is_none();
+                    known_successor = self.replace(&write).await?;
+                    known_old = live.filter(|_| known_successor.is_some());
+                }
+                Next::Withdraw(write) => {
+                    if self.replace(&write).await?.is_some() {
+                        return Err(Unfinished::Deleted);
+                    }
+                }
+                Next::Discard => {
+                    if let Some(found) = found
+                        && self.delete(&found).await?
+                    {
+                        return Err(Unfinished::Deleted);
+                    }
+                }
+                Next::DeleteOld => {
+                    if let Some(live) = live
+                        && self.delete_all(siblings, &others).await?
+                        && self.delete(&live).await?
+                    {
+                        return Ok(());
+                    }
+                }
+                Next::Finished => return Ok(()),
+                Next::Deleted => return Err(Unfinished::Deleted),
+                Next::Taken => return Err(Unfinished::Api(ApiError::AlreadyExists)),
             }
         }
         Err(Unfinished::Busy)
+    }
+
+    /// Marks a Credential whose tokens another one has taken, so that no later run binds them again.
+    async fn mark(&self, planned: &Credential, to: Option<&str>) -> Result<(), Unfinished> {
+        let Some(to) = to else {
+            return Ok(());
+        };
+        for _ in 0..ATTEMPTS {
+            match self.live(planned).await? {
+                Some(live) if moves::destination(&live).is_none() => {
+                    let marked = moves::marked(&live, to);
+                    match self.replace(&marked).await? {
+                        Some(written) if has_marks(&written, &marked) => return Ok(()),
+                        Some(_) => return Err(Unfinished::OtherDefinition),
+                        None => {}
+                    }
+                }
+                _ => return Ok(()),
+            }
+        }
+        Err(Unfinished::Busy)
+    }
+
+    /// Removes the tokens that an interrupted run wrote into a Credential.
+    async fn withdraw(&self, planned: &Credential) -> Result<(), Unfinished> {
+        match self.live(planned).await? {
+            Some(live) if moves::step(&live).is_some() => {
+                let written = self.replace(&moves::withdrawn(&live)).await?;
+                written.map(drop).ok_or(Unfinished::Busy)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Creates a successor, and checks that the API server keeps its marks. A later run could not recognise it without.
+    async fn create(&self, prepared: &Credential) -> Result<Credential, Unfinished> {
+        let created = self.cluster.create_credential(prepared).await?;
+        if has_marks(&created, prepared) {
+            return Ok(created);
+        }
+        self.delete(&created).await?;
+        Err(Unfinished::OtherDefinition)
+    }
+
+    /// Reads the siblings that still exist.
+    async fn siblings(&self, planned: &[Sibling]) -> Result<Vec<Credential>, ApiError> {
+        let mut found = Vec::new();
+        for sibling in planned {
+            found.extend(self.live(&sibling.credential).await?);
+        }
+        Ok(found)
+    }
+
+    /// Deletes the siblings that may go. Returns `false` after a write conflict.
+    async fn delete_all(&self, planned: &[Sibling], live: &[Credential]) -> Result<bool, ApiError> {
+        for sibling in planned.iter().filter(|sibling| sibling.goes && self.may_go) {
+            let uid = &sibling.credential.metadata.uid;
+            let mut found = live.iter().filter(|live| live.metadata.uid == *uid);
+            if let Some(live) = found.next()
+                && !self.delete(live).await?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Reads a Credential; `None` if it does not exist or is being deleted: then servers accept no token of it.
@@ -191,14 +303,11 @@ impl<C: Cluster> Writes<'_, C> {
         Ok(live.filter(|live| live.metadata.uid == known.metadata.uid))
     }
 
-    /// Writes the successor without what was revoked in the old Credential. Returns `false` after a write conflict.
-    async fn carry(&self, old: &Credential, successor: &Credential) -> Result<bool, ApiError> {
-        let Some(carried) = carried(old, successor, self.key, self.now) else {
-            return Ok(true);
-        };
-        match self.cluster.replace_credential(&carried.credential).await {
-            Ok(_) => Ok(true),
-            Err(ApiError::Conflict | ApiError::NotFound) => Ok(false),
+    /// Replaces a Credential in exactly the state in which it was read. Returns `None` after a write conflict.
+    async fn replace(&self, write: &Credential) -> Result<Option<Credential>, ApiError> {
+        match self.cluster.replace_credential(write).await {
+            Ok(written) => Ok(Some(written)),
+            Err(ApiError::Conflict | ApiError::NotFound) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -213,4 +322,9 @@ impl<C: Cluster> Writes<'_, C> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Returns whether a written Credential has the marks that were sent.
+fn has_marks(written: &Credential, sent: &Credential) -> bool {
+    written.spec.memory.rebound == sent.spec.memory.rebound
 }

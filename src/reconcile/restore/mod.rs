@@ -8,12 +8,17 @@
 //! - The owner's Secret holds one of the entries' tokens, and its annotation names the owner. If an object was
 //!   recreated to get rid of a token, its Secret holds another token, or none.
 //! - The client is the one that the entry was issued to: unchanged, or itself attested by its own Secret.
-//! - The entry has not ended, is not revoked, and acts as the same principal. Ends stay as they were.
+//! - The entry has not ended, is not revoked, and acts as the same principal. Ends stay as they were. An end that any
+//!   Credential of the Identity records counts ([`endings`]).
+//! - No earlier run has moved the tokens to a Credential that was deleted since ([`moves`]).
 //!
 //! [`plan_all`] is pure. Not here: the report to people.
 
 mod carry_out;
+mod endings;
 mod gather;
+mod moves;
+mod next;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -24,12 +29,14 @@ use jiff::Timestamp;
 
 pub use carry_out::{Unfinished, carry_out, evidence};
 pub use gather::{Company, Gather, Gathered};
-pub use plan::{Evidence, NotRebound, Rebinding, RestoreVerdict, owner_secret};
+pub use plan::{Evidence, NotRebound, Rebinding, RestoreVerdict, Sibling, owner_secret};
 
-use self::plan::{Attested, Candidate, plan};
+use self::endings::Endings;
+use self::moves::Whereabouts;
+use self::plan::{Attested, Candidate, Rules, plan};
 use crate::directory::{Directory, ObjectKey};
 use crate::reconcile::issue::with_revoked_ended;
-use crate::resources::{Credential, OwnerKind};
+use crate::resources::{Credential, CredentialEntry, CredentialOwner, OwnerKind};
 use crate::tokens::MacKey;
 
 /// A Credential and the decision about it.
@@ -63,29 +70,62 @@ pub fn plan_all(
             },
         )
         .collect();
-    let by_name: BTreeMap<&str, &Credential> = credentials
-        .iter()
-        .filter_map(|credential| Some((credential.metadata.name.as_deref()?, credential)))
-        .collect();
+    let of_owner = by_owner(&credentials);
     let candidates: Vec<Candidate<'_>> = credentials
         .iter()
         .zip(evidence)
-        .map(|(credential, evidence)| Candidate {
-            credential,
-            evidence: evidence.as_ref(),
-            successor: plan::present_uid(directory, &credential.spec.owner)
-                .filter(|uid| **uid != *credential.spec.owner.uid)
-                .and_then(|uid| by_name.get(&*uid).copied()),
+        .map(|(credential, evidence)| {
+            let owner = &credential.spec.owner;
+            let present = plan::present_uid(directory, owner);
+            let present = present.as_deref();
+            let all = of_owner
+                .get(&owner_name(owner))
+                .into_iter()
+                .flatten()
+                .copied();
+            let is_successor = |other: &&Credential| {
+                !moves::is_deleting(other) && other.metadata.name.as_deref() == present
+            };
+            Candidate {
+                credential,
+                evidence: evidence.as_ref(),
+                successor: all
+                    .clone()
+                    .find(is_successor)
+                    .filter(|_| present != Some(&owner.uid)),
+                whereabouts: moves::whereabouts(credential, all.clone(), present),
+                heir: moves::heir(credential, all),
+            }
         })
         .collect();
     let mut attested = Attested::default();
     for candidate in &candidates {
         attested.hear(*candidate, key);
     }
-    let verdicts: Vec<RestoreVerdict> = candidates
+    // Deleting a Credential revokes its tokens, wherever else they are recorded.
+    let endings = Endings::of(
+        candidates.iter().map(|it| {
+            let is_left = moves::destination(it.credential).is_none();
+            let is_lost = it.whereabouts == Whereabouts::Lost;
+            let is_dead = is_lost || is_left && moves::is_deleting(it.credential);
+            (it.credential, is_dead)
+        }),
+        key,
+    );
+    let rules = Rules {
+        directory,
+        identity,
+        attested: &attested,
+        endings: &endings,
+        key,
+        now,
+    };
+    let mut verdicts: Vec<RestoreVerdict> = candidates
         .iter()
-        .map(|candidate| plan(directory, identity, *candidate, &attested, key, now))
+        .map(|candidate| plan(*candidate, rules))
         .collect();
+    choose_one_of_each_owner(&credentials, &mut verdicts);
+    name_siblings(&credentials, &mut verdicts);
     let mut items: Vec<Item> = credentials
         .into_iter()
         .zip(verdicts)
@@ -98,6 +138,89 @@ pub fn plan_all(
     items.sort_by(|a, b| order(a).cmp(&order(b)));
     name_witnesses(&mut items);
     items
+}
+
+/// Kind, namespace and name of an owner.
+type OwnerName<'a> = (OwnerKind, &'a str, &'a str);
+
+fn owner_name(owner: &CredentialOwner) -> OwnerName<'_> {
+    (owner.kind, &owner.namespace, &owner.name)
+}
+
+fn by_owner(credentials: &[Credential]) -> BTreeMap<OwnerName<'_>, Vec<&Credential>> {
+    let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for credential in credentials {
+        let owner = owner_name(&credential.spec.owner);
+        all.entry(owner).or_default().push(credential);
+    }
+    all
+}
+
+/// Lets one Credential of each owner be rebound: the one whose move was begun, otherwise the one with the highest epoch.
+/// The next run deletes the others, if the new Credential has their tokens.
+fn choose_one_of_each_owner(credentials: &[Credential], verdicts: &mut [RestoreVerdict]) {
+    let mut best: BTreeMap<OwnerName<'_>, usize> = BTreeMap::new();
+    let rank = |place: usize| {
+        let credential: &Credential = &credentials[place];
+        let has_begun = moves::destination(credential).is_some();
+        (has_begun, credential.spec.high, &credential.spec.owner.uid)
+    };
+    for (place, credential) in credentials.iter().enumerate() {
+        if matches!(verdicts[place], RestoreVerdict::Rebind(_)) {
+            let first = best
+                .entry(owner_name(&credential.spec.owner))
+                .or_insert(place);
+            let (better, other) = if rank(place) > rank(*first) {
+                (place, *first)
+            } else {
+                (*first, place)
+            };
+            *first = better;
+            if other != better {
+                verdicts[other] = RestoreVerdict::Moved { to: None };
+            }
+        }
+    }
+}
+
+/// Names the other Credentials that record tokens of a rebinding. A server may revoke the tokens there until it knows the
+/// new Credential. Those of service tokens are deleted afterwards; a client's may be needed to prove the client.
+fn name_siblings(credentials: &[Credential], verdicts: &mut [RestoreVerdict]) {
+    let of_owner = by_owner(credentials);
+    let is_moved: BTreeSet<&str> = credentials
+        .iter()
+        .zip(verdicts.iter())
+        .filter(|(_, verdict)| matches!(verdict, RestoreVerdict::Moved { .. }))
+        .filter_map(|(credential, _)| credential.metadata.name.as_deref())
+        .collect();
+    for (credential, verdict) in credentials.iter().zip(verdicts) {
+        let RestoreVerdict::Rebind(rebinding) = verdict else {
+            continue;
+        };
+        let owner = &credential.spec.owner;
+        let tokens = &rebinding.credential.spec.tokens;
+        let is_shared = |entry: &CredentialEntry| {
+            let mut ours = tokens.iter();
+            ours.any(|our| our.token_id == entry.token_id || our.hash == entry.hash)
+        };
+        let others = of_owner.get(&owner_name(owner)).into_iter().flatten();
+        let others = others.filter(|other| {
+            let name = &other.metadata.name;
+            *name != credential.metadata.name && *name != rebinding.credential.metadata.name
+        });
+        rebinding.siblings = others
+            .filter(|other| other.spec.tokens.iter().any(is_shared))
+            .map(|other| Sibling {
+                credential: (*other).clone(),
+                goes: owner.kind == OwnerKind::ServiceAccessToken
+                    && other
+                        .metadata
+                        .name
+                        .as_deref()
+                        .is_some_and(|name| is_moved.contains(name)),
+            })
+            .collect();
+    }
 }
 
 fn order(item: &Item) -> (bool, &str, &str, &str) {

@@ -5,14 +5,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::directory::{
-    Directory, ObjectKey, entry_ends, is_entry_live, is_sealed, is_token_revoked,
-};
+use super::endings::{Endings, carried, shorten};
+use super::moves::{self, Whereabouts};
+use crate::directory::{Directory, ObjectKey, is_entry_live, is_sealed};
 use crate::reconcile::cluster::secret::{Ownership, SecretObject};
-use crate::reconcile::issue::{seal_all, seal_one, with_revoked_ended};
-use crate::resources::{
-    Credential, CredentialEntry, CredentialOwner, LABEL_CLIENT, Moment, OwnerKind,
-};
+use crate::reconcile::issue::seal_all;
+use crate::resources::{Credential, CredentialEntry, CredentialOwner, LABEL_CLIENT, OwnerKind};
 use crate::tokens::{MacKey, TokenHash, imported};
 
 /// A Credential of the Identity with its evidence.
@@ -24,6 +22,21 @@ pub(super) struct Candidate<'a> {
     pub(super) evidence: Option<&'a Evidence>,
     /// The Credential that the owner already has under its present uid.
     pub(super) successor: Option<&'a Credential>,
+    /// Where its tokens are.
+    pub(super) whereabouts: Whereabouts,
+    /// Another Credential that has taken its tokens.
+    pub(super) heir: Option<&'a Credential>,
+}
+
+/// What a decision needs beside the Credential.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules<'a> {
+    pub(super) directory: &'a Directory,
+    pub(super) identity: &'a ObjectKey,
+    pub(super) attested: &'a Attested,
+    pub(super) endings: &'a Endings<'a>,
+    pub(super) key: &'a MacKey,
+    pub(super) now: Timestamp,
 }
 
 /// The hashes of everything in an owner's Secret, if it was created for the owner.
@@ -63,10 +76,19 @@ pub enum RestoreVerdict {
     Current,
     /// Replace it with another one.
     Rebind(Box<Rebinding>),
+    /// Keep it, with a mark: another Credential of its owner has its tokens, and is rebound or refused itself.
+    Moved {
+        /// The uid of that Credential, if it has taken them before.
+        to: Option<String>,
+    },
+    /// Remove the tokens that an interrupted run wrote into it: the Credential from which they came was deleted.
+    Withdraw,
     /// Delete it: another one has already replaced it.
     Done {
         /// The Credential that replaced it.
         successor: ObjectKey,
+        /// The uid of that Credential.
+        uid: String,
         /// The number of tokens that the successor accepts although they were revoked or ended here.
         revoked: usize,
     },
@@ -81,6 +103,17 @@ pub struct Rebinding {
     pub credential: Credential,
     /// The number of entries that are left out: ended, revoked, or sealed by another key.
     pub dropped: usize,
+    /// Other Credentials of the owner that record some of the tokens.
+    pub siblings: Vec<Sibling>,
+}
+
+/// Another Credential of the same owner that records some of the same tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sibling {
+    /// The Credential.
+    pub credential: Credential,
+    /// Whether it is deleted after the move.
+    pub goes: bool,
 }
 
 /// Why the tokens of a Credential stay dead.
@@ -147,6 +180,19 @@ pub enum NotRebound {
     /// The operator has issued a token for the owner since the restore.
     #[error("the operator has issued another token since the restore: was it running?")]
     IssuedAnew,
+    /// The Credential to which the tokens were moved does not exist any more.
+    #[error("the Credential to which its tokens were moved was deleted, which revoked them")]
+    SuccessorDeleted,
+    /// The Credential from which the tokens came was deleted before the move was finished.
+    #[error(
+        "the Credential from which its tokens came was deleted while they were moved, which revoked them"
+    )]
+    SourceDeleted,
+    /// A run was interrupted between two writes, and the owner was recreated since.
+    #[error(
+        "its owner was recreated again after an interrupted run, so it is not certain that its tokens were not revoked"
+    )]
+    Stranded,
 }
 
 /// The clients whose previous uids are proved.
@@ -186,58 +232,49 @@ pub fn owner_secret(directory: &Directory, credential: &Credential) -> Option<Ob
 }
 
 /// Decides about a Credential whose owner may have been recreated.
-pub(super) fn plan(
-    directory: &Directory,
-    identity: &ObjectKey,
-    candidate: Candidate<'_>,
-    attested: &Attested,
-    key: &MacKey,
-    now: Timestamp,
-) -> RestoreVerdict {
-    match decide(directory, identity, candidate, attested, key, now) {
+pub(super) fn plan(candidate: Candidate<'_>, rules: Rules<'_>) -> RestoreVerdict {
+    match decide(candidate, rules) {
         Ok(verdict) => verdict,
         Err(refusal) => RestoreVerdict::Refused(refusal),
     }
 }
 
-fn decide(
-    directory: &Directory,
-    identity: &ObjectKey,
-    candidate: Candidate<'_>,
-    attested: &Attested,
-    key: &MacKey,
-    now: Timestamp,
-) -> Result<RestoreVerdict, NotRebound> {
+fn decide(candidate: Candidate<'_>, rules: Rules<'_>) -> Result<RestoreVerdict, NotRebound> {
+    let Rules {
+        directory,
+        key,
+        now,
+        ..
+    } = rules;
     let old = candidate.credential;
     let present = present(directory, &old.spec.owner)?;
-    if present.identity.as_ref() != Some(identity) {
+    if present.identity.as_ref() != Some(rules.identity) {
         return Err(NotRebound::OtherIdentity);
+    }
+    if candidate.whereabouts == Whereabouts::Lost && moves::destination(old).is_none() {
+        return Ok(RestoreVerdict::Withdraw);
     }
     if present.owner.uid == old.spec.owner.uid {
         return unless_client_replaced(old, &present);
     }
-    // What a previous run created may still accept what was revoked here meanwhile, whatever the Secret holds now.
-    if let Some(successor) = candidate.successor
-        && let Some(carried) = carried(old, successor, key, now)
-        && carried.revoked > 0
-    {
-        return Ok(RestoreVerdict::Done {
-            successor: ObjectKey::of(&successor.metadata),
-            revoked: carried.revoked,
-        });
+    if let Some(verdict) = decide_by_marks(candidate, rules)? {
+        return Ok(verdict);
     }
     let held = held_entry(candidate, key)?;
     if held.principal != present.principal || held.client.name != present.client_name {
         return Err(NotRebound::PrincipalChanged);
     }
-    if !is_client(&present, &old.spec.owner, held, attested) {
+    if !is_client(&present, &old.spec.owner, held, rules.attested) {
         return Err(NotRebound::ClientUnknown);
     }
     let revoked_before = directory
-        .identity(identity)
+        .identity(rules.identity)
         .and_then(|object| object.record()?.revoke_issued_before);
+    let end = |entry: &CredentialEntry| rules.endings.end(&old.spec.owner, entry);
     let is_alive = |entry: &CredentialEntry| {
-        is_entry_live(entry, now) && revoked_before.is_none_or(|moment| entry.issued_at.0 >= moment)
+        is_entry_live(entry, now)
+            && end(entry).is_none_or(|end| now < end)
+            && revoked_before.is_none_or(|moment| entry.issued_at.0 >= moment)
     };
     if !is_alive(held) {
         return Err(NotRebound::Ended);
@@ -249,16 +286,71 @@ fn decide(
             && entry.client == held.client
             && entry.principal == held.principal
     };
-    let entries: Vec<_> = old.spec.tokens.iter().filter(comes_along).collect();
+    let entries: Vec<_> = old
+        .spec
+        .tokens
+        .iter()
+        .filter(comes_along)
+        .cloned()
+        .map(|mut entry| {
+            shorten(&mut entry, end);
+            entry
+        })
+        .collect();
     match candidate.successor {
         None => Ok(RestoreVerdict::Rebind(Box::new(bound(
-            old, &present, &entries, key,
+            old, &present, entries, key,
         )))),
-        Some(successor) if has_all(successor, &entries, key) => Ok(RestoreVerdict::Done {
-            successor: ObjectKey::of(&successor.metadata),
-            revoked: 0,
-        }),
+        Some(successor) if moves::is_prepared(successor) => Ok(RestoreVerdict::Rebind(Box::new(
+            bound(old, &present, entries, key),
+        ))),
+        Some(successor) if has_all(successor, &entries, key) => Ok(done(successor, 0)),
         Some(_) => Err(NotRebound::IssuedAnew),
+    }
+}
+
+/// Decides whether earlier runs have already moved the tokens. `None` if not.
+fn decide_by_marks(
+    candidate: Candidate<'_>,
+    rules: Rules<'_>,
+) -> Result<Option<RestoreVerdict>, NotRebound> {
+    let old = candidate.credential;
+    if let Some(successor) = candidate.successor {
+        // What a previous run created may still accept what was revoked here meanwhile, whatever the Secret holds now.
+        let carried = carried(&[old], successor, rules.key, rules.now);
+        let revoked = carried.map_or(0, |carried| carried.revoked);
+        let is_taken = moves::has_taken_from(successor, old)
+            || moves::is_destination(old, successor) && moves::step(successor).is_none();
+        if revoked > 0 || is_taken {
+            return Ok(Some(done(successor, revoked)));
+        }
+    }
+    match candidate.whereabouts {
+        Whereabouts::Here => Ok(None),
+        Whereabouts::Moved => Ok(Some(RestoreVerdict::Moved {
+            // A mark would tell that an unfinished move came from this very Credential.
+            to: candidate
+                .heir
+                .filter(|heir| moves::step(heir).is_none())
+                .and_then(|heir| heir.metadata.uid.clone()),
+        })),
+        Whereabouts::Stranded
+            if candidate
+                .successor
+                .is_some_and(|it| !moves::is_prepared(it)) =>
+        {
+            Err(NotRebound::IssuedAnew)
+        }
+        Whereabouts::Stranded => Err(NotRebound::Stranded),
+        Whereabouts::Lost => Err(NotRebound::SuccessorDeleted),
+    }
+}
+
+fn done(successor: &Credential, revoked: usize) -> RestoreVerdict {
+    RestoreVerdict::Done {
+        successor: ObjectKey::of(&successor.metadata),
+        uid: successor.metadata.uid.clone().unwrap_or_default(),
+        revoked,
     }
 }
 
@@ -407,12 +499,12 @@ fn is_client(
 fn bound(
     old: &Credential,
     present: &Present,
-    entries: &[&CredentialEntry],
+    entries: Vec<CredentialEntry>,
     key: &MacKey,
 ) -> Rebinding {
     let mut spec = old.spec.clone();
     spec.owner = present.owner.clone();
-    spec.tokens = entries.iter().copied().cloned().collect();
+    spec.tokens = entries;
     for entry in &mut spec.tokens {
         entry.client.uid.clone_from(&present.client_uid);
     }
@@ -426,80 +518,12 @@ fn bound(
     Rebinding {
         credential,
         dropped,
+        siblings: Vec::new(),
     }
-}
-
-/// A successor with what happened to the previous Credential in the meantime.
-#[derive(Clone, Debug)]
-pub(super) struct Carried {
-    /// The successor to write.
-    pub(super) credential: Credential,
-    /// The number of tokens that it no longer has.
-    pub(super) revoked: usize,
-}
-
-/// Carries over to a successor what has been revoked or ended in the previous Credential since it was read. `None` if
-/// there is nothing to carry over.
-///
-/// A revoked token is left out, as in [`bound`]: an end would depend on the clock of the machine on which the command
-/// runs, and only servers may write `status.revoked`.
-pub(super) fn carried(
-    old: &Credential,
-    successor: &Credential,
-    key: &MacKey,
-    now: Timestamp,
-) -> Option<Carried> {
-    let ended = with_revoked_ended(old, key, now);
-    let old = ended.as_ref().map_or(old, |(ended, _)| ended);
-    // A client secret that was issued and is now imported has two entries. It is accepted until the later end.
-    let known = |entry: &CredentialEntry| {
-        let tokens = old.spec.tokens.iter();
-        tokens
-            .filter(|known| known.hash == entry.hash && is_sealed(key, old, known))
-            .max_by_key(|known| entry_ends(known).unwrap_or(Timestamp::MAX))
-    };
-    let accepted = successor.spec.tokens.iter().filter(|entry| {
-        is_entry_live(entry, now)
-            && is_sealed(key, successor, entry)
-            && !is_token_revoked(successor, &entry.token_id)
-    });
-    let revoked: Vec<String> = accepted
-        .filter(|entry| known(entry).is_some_and(|known| !is_entry_live(known, now)))
-        .map(|entry| entry.token_id.clone())
-        .collect();
-    let mut credential = successor.clone();
-    if !revoked.is_empty() {
-        // So that imported secrets are remembered as revoked.
-        let status = credential.status.get_or_insert_default();
-        status.revoked.extend(revoked.iter().cloned());
-        if let Some((ended, _)) = with_revoked_ended(&credential, key, now) {
-            credential = ended;
-        }
-        credential.status.clone_from(&successor.status);
-        let tokens = &mut credential.spec.tokens;
-        tokens.retain(|entry| !revoked.contains(&entry.token_id));
-    }
-    let mut is_shortened = false;
-    for place in 0..credential.spec.tokens.len() {
-        let entry = &credential.spec.tokens[place];
-        let end = known(entry).and_then(|known| known.not_after);
-        let is_earlier = |end: &Moment| entry_ends(entry).is_none_or(|own| end.0 < own);
-        if let Some(end) = end.filter(is_earlier)
-            && is_sealed(key, &credential, entry)
-        {
-            credential.spec.tokens[place].not_after = Some(end);
-            seal_one(&mut credential, place, key);
-            is_shortened = true;
-        }
-    }
-    (is_shortened || !revoked.is_empty()).then_some(Carried {
-        credential,
-        revoked: revoked.len(),
-    })
 }
 
 /// Whether a Credential accepts all of these entries, perhaps with earlier ends.
-fn has_all(successor: &Credential, entries: &[&CredentialEntry], key: &MacKey) -> bool {
+fn has_all(successor: &Credential, entries: &[CredentialEntry], key: &MacKey) -> bool {
     entries.iter().all(|entry| {
         let mut theirs = successor.spec.tokens.iter();
         theirs.any(|their| their.hash == entry.hash && is_sealed(key, successor, their))

@@ -1,12 +1,15 @@
 //! Tests of what a restore may bring back.
 
 mod interrupted;
+mod scripted;
+mod searched;
+mod second_restore;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::plan::carried;
+use super::endings::carried;
 use super::*;
 use crate::directory::is_sealed;
 use crate::directory::testing::{QUICKSTART, World};
@@ -98,7 +101,10 @@ impl Case {
     }
 
     fn items_of(&self, credentials: Vec<Credential>) -> Vec<Item> {
-        let directory = &self.world.directory;
+        self.items_in(&self.world.directory, credentials)
+    }
+
+    fn items_in(&self, directory: &Directory, credentials: Vec<Credential>) -> Vec<Item> {
         let evidence: Vec<_> = credentials
             .iter()
             .map(|credential| {
@@ -184,6 +190,7 @@ fn live_tokens_are_bound_to_the_new_uids_and_nothing_else_changes() {
     let Rebinding {
         credential,
         dropped,
+        ..
     } = case.bound("token-1");
     let entry = &credential.spec.tokens[0];
     assert_eq!(credential.metadata.name.as_deref(), Some("token-2"));
@@ -299,6 +306,7 @@ fn ended_entries_are_left_out_and_ends_stay() {
     let Rebinding {
         credential,
         dropped,
+        ..
     } = case.bound("token-1");
     let kept = credential.spec.tokens.iter();
     let kept: Vec<_> = kept
@@ -396,6 +404,7 @@ fn a_second_run_finishes_what_the_first_began_and_undoes_nothing_that_came_after
 fn done(revoked: usize) -> RestoreVerdict {
     RestoreVerdict::Done {
         successor: ObjectKey::new("platform", "token-2"),
+        uid: String::new(),
         revoked,
     }
 }
@@ -423,7 +432,7 @@ fn what_ends_in_the_old_credential_ends_in_the_new_one() {
     let mut case = Case::restored();
     case.record("token", "t2", |entry| entry.token_id = "B".repeat(16));
     let successor = case.bound("token-1").credential;
-    let carry = |old: &Credential| carried(old, &successor, &case.key, at(NOW));
+    let carry = |old: &Credential| carried(&[old], &successor, &case.key, at(NOW));
     assert!(carry(&case.token).is_none(), "nothing has happened");
     let mut old = case.token.clone();
     old.status.get_or_insert_default().revoked = vec!["B".repeat(16)];
@@ -436,7 +445,7 @@ fn what_ends_in_the_old_credential_ends_in_the_new_one() {
     assert_eq!(tokens.len(), 1);
     assert_eq!(tokens[0].not_after, Some(Moment(end)));
     assert!(is_sealed(&case.key, &next.credential, &tokens[0]));
-    assert!(carried(&old, &next.credential, &case.key, at(NOW)).is_none());
+    assert!(carried(&[&old], &next.credential, &case.key, at(NOW)).is_none());
     // A token that the operator has issued since stays, and a forged end of the old one counts for nothing.
     let mut forged = case.token.clone();
     forged.spec.tokens[0].not_after = Some(Moment(at(ISSUED)));
