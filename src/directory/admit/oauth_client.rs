@@ -17,6 +17,10 @@ use crate::directory::tables::record::{ClientRecord, RotationRecord, SecretRecor
 use crate::resources::{ClientSecret, ClientType, Kind, OAuthClient, OAuthClientSpec, OwnerKind};
 
 /// Admits an OAuthClient.
+#[expect(
+    clippy::too_many_lines,
+    reason = "each field is named, so that none is forgotten"
+)]
 pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ClientRecord, Vec<Problem>> {
     let client: OAuthClient = decode(Kind::OAuthClient, raw, settings.extent)?;
     let mut faults = Faults::default();
@@ -33,7 +37,21 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ClientRecord, V
         reference_tokens,
         tokens,
         type_,
-        ..
+        // `interactive` reads these.
+        response_types: _,
+        redirect_uris: _,
+        post_logout_redirect_uris: _,
+        allowed_origins: _,
+        backchannel_logout: _,
+        frontchannel_logout: _,
+        refresh_tokens: _,
+        pkce: _,
+        par: _,
+        consent: _,
+        users: _,
+        access: _,
+        minimum_acr: _,
+        max_auth_age: _,
     } = &client.spec;
     let namespace = client.metadata.namespace.as_deref().unwrap_or_default();
     let name = client.metadata.name.as_deref().unwrap_or_default();
