@@ -204,9 +204,15 @@ impl Guest {
     }
 
     /// Gives the browser the cookies of a person who has signed in.
-    pub fn signed_in(&mut self, session: &SecretString, known: &str) {
-        self.set(Cookie::Session, session.expose(), None);
+    pub fn signed_in(&mut self, session: &SecretString, known: &str, is_remembered: bool) {
+        let lasts = is_remembered.then_some(self.own.sessions.remembered);
+        self.set(Cookie::Session, session.expose(), lasts);
         self.set(Cookie::Known, known, Some(KNOWN_FOR));
+    }
+
+    /// Returns whether people can stay signed in for longer.
+    pub fn offers_remember(&self) -> bool {
+        self.own.sessions.remembered > self.own.sessions.absolute
     }
 
     /// Takes the session's cookie away.
