@@ -20,4 +20,4 @@ pub use fault::{KubeFault, Refusal};
 pub use kube::Config;
 pub use kube::client::Body;
 pub use scrub::scrub;
-pub use setup::{Builder, Stack, builder, config, in_cluster, kubeconfig, stack, with_tls};
+pub use setup::{Builder, builder, config, in_cluster, kubeconfig, stack, with_tls};

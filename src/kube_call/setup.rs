@@ -18,7 +18,7 @@ use super::credentials;
 use super::fault::KubeFault;
 
 /// A client's stack of services, in the form in which kube builds it.
-pub type Stack = BoxService<Request<Body>, Response<Box<DynBody>>, BoxError>;
+type Stack = BoxService<Request<Body>, Response<Box<DynBody>>, BoxError>;
 
 /// A client to which layers can be added.
 pub type Builder = ClientBuilder<Stack>;

@@ -4,13 +4,16 @@
 //! without asking this server; the answer is `unsupported_token_type`. An unknown token may be one that the server has not
 //! seen yet: it must be refused as soon as a Credential records it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{ErrorCode, OAuthError};
 use crate::directory::tables::record::EntryRecord;
 use crate::directory::{AcceptedClient, CredentialRecord, Directory, ObjectKey, OwnerRecord, ends};
 use crate::resources::OwnerKind;
 use crate::tokens::{AccessTokenClaims, reference};
+
+/// A token that ended this recently is still revoked: by another server's clock it may not have ended yet.
+const CLOCKS: SignedDuration = SignedDuration::from_hours(1);
 
 /// What to do about a revocation request.
 #[derive(Clone, Copy, Debug)]
@@ -43,15 +46,15 @@ pub fn is_issued_to(
         && entry.client_name == client.name
 }
 
-/// Decides the revocation of a reference token.
+/// Decides the revocation of a reference token. Its prefix does not matter: tokens from before a change of
+/// `tokens.referencePrefix` are still accepted.
 pub fn reference_token<'a>(
     directory: &'a Directory,
     caller: &AcceptedClient<'_>,
     token: &reference::Presented<'_>,
     now: Timestamp,
 ) -> Decision<'a> {
-    let is_ours = token.prefix == caller.identity.record.reference_prefix.as_str();
-    if token.kind != reference::Kind::ServiceAccessToken || !is_ours {
+    if token.kind != reference::Kind::ServiceAccessToken {
         return Decision::Nothing;
     }
     let found = directory.issued_entry(&caller.identity.object.key, &token.id);
@@ -60,7 +63,7 @@ pub fn reference_token<'a>(
     };
     let is_own =
         entry.hash == token.hash && is_issued_to(&caller.client.object.key, credential, entry);
-    let has_ended = ends(entry).is_some_and(|end| end <= now);
+    let has_ended = ends(entry).is_some_and(|end| now.duration_since(end) >= CLOCKS);
     if is_own && !has_ended {
         Decision::Revoke {
             credential,

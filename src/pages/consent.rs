@@ -229,22 +229,60 @@ fn learned(texts: &Texts, learns: &[Learned<'_>]) -> Vec<(Html, Shown)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::pages::Language;
+    use rstest::rstest;
 
-    /// However many and long they are.
-    #[test]
-    fn each_scope_is_listed_within_its_share() {
-        let long = "<".repeat(MAX_DESCRIPTION);
+    use super::*;
+    use crate::pages::{Language, Theme, ThemeFields};
+
+    fn page_with(scopes: &[Scope<'_>]) -> Page {
+        let fields = ThemeFields {
+            name: "Example",
+            ..ThemeFields::default()
+        };
+        let context = Context {
+            language: Language::English,
+            theme: &Theme::new(fields).unwrap(),
+            other_languages: &[],
+        };
+        let consent = Consent {
+            form: Form {
+                action: LocalPath::new("/").unwrap(),
+                hidden: &[],
+            },
+            client: Client {
+                id: "shop",
+                name: None,
+                owner: "shop",
+            },
+            person: "alice",
+            not_you: None,
+            scopes,
+            learns: &[],
+            redirect_uri: ClientUri::new("https://shop.example/").unwrap(),
+        };
+        consent.render(&context)
+    }
+
+    /// However many and long they are. The value comes before the texts of its owner.
+    #[rstest]
+    #[case(1)]
+    #[case(16)]
+    #[case(128)]
+    fn each_scope_is_listed_by_its_value_and_all_fit_into_their_bytes(#[case] count: usize) {
+        let long = "<".repeat(2 * MAX_DESCRIPTION);
+        let [value, name, description] =
+            ["value", "name", "description"].map(|start| format!("{start}{long}"));
         let scope = Scope {
-            value: &long[..MAX_NAME],
+            value: &value,
             text: ScopeText::Declared {
-                name: Some(&long[..MAX_NAME]),
-                description: Some(&long),
+                name: Some(&name),
+                description: Some(&description),
             },
         };
-        let views = scopes(Language::English.texts(), &[scope; 128]);
-        assert_eq!(views.len(), 128);
-        assert!(views.iter().all(|view| !view.name.to_string().is_empty()));
+        let page = page_with(&vec![scope; count]);
+        let html = std::str::from_utf8(&page.body).unwrap();
+        assert_eq!(html.matches("<code><bdi>value").count(), count);
+        assert_eq!(html.matches("<li><bdi>name").count(), count);
+        assert!(html.len() - page_with(&[]).body.len() <= SCOPE_BYTES);
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 const MAX_LENGTH: usize = 2048;
 /// Schemes that run or read something here instead of opening an application. `blob` and `filesystem` name contents of
 /// this origin.
-const REFUSED: [&str; 9] = [
+const REFUSED: [&str; 10] = [
     "javascript",
     "data",
     "vbscript",
@@ -16,6 +16,7 @@ const REFUSED: [&str; 9] = [
     "about",
     "view-source",
     "ws",
+    "wss",
 ];
 const LOOPBACK: [&str; 3] = ["127.0.0.1", "[::1]", "localhost"];
 
@@ -151,7 +152,14 @@ mod tests {
     #[case::script("javascript:alert(1)")]
     #[case::script_in_capitals("JavaScript:alert(1)")]
     #[case::data("data:text/html,x")]
+    #[case::visual_basic("vbscript:x")]
+    #[case::file("file:///etc/passwd")]
     #[case::blob("blob:https://a.example/x")]
+    #[case::file_system("filesystem:https://a.example/x")]
+    #[case::about("about:blank")]
+    #[case::source("view-source:https://a.example/")]
+    #[case::web_socket("ws://a.example/")]
+    #[case::secure_web_socket("wss://a.example/")]
     #[case::user_information("https://app.example.com@evil.example/cb")]
     #[case::back_slash("https://app.example.com\\@evil.example/cb")]
     #[case::no_host("https:///cb")]

@@ -18,6 +18,7 @@ mod sign_in;
 mod sign_out;
 mod text;
 mod theme;
+mod way_back;
 
 pub use answer_form::AnswerForm;
 pub use consent::{Client, Consent, Learned, Scope, ScopeText};
@@ -28,5 +29,6 @@ pub use link::{ClientUri, LocalPath, Place};
 pub use notice::{Kind, Label, Notice, Way};
 pub use page::{Context, Page};
 pub use sign_in::{Person, Problem, SignIn};
-pub use sign_out::{ConfirmSignOut, MAX_FRAMES, SignedOut, WayBack};
+pub use sign_out::{ConfirmSignOut, MAX_FRAMES, SignedOut};
 pub use theme::{Theme, ThemeFault, ThemeFields};
+pub use way_back::WayBack;

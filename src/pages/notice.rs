@@ -3,11 +3,12 @@
 use askama::Template;
 
 use super::language::{Html, Texts};
-use super::link::{ClientUri, LocalPath};
+use super::link::LocalPath;
 use super::page::{Context, Head, Page};
 use super::policy::Policy;
 use super::sign_in::{MAX_CLIENT, MAX_USERNAME, minutes};
 use super::text::Shown;
+use super::way_back::WayBack;
 
 const MAX_REQUEST_ID: usize = 64;
 const MAX_REASON: usize = 300;
@@ -28,8 +29,8 @@ pub struct Notice<'a> {
 pub enum Way<'a> {
     /// To a page of this server.
     Local(LocalPath<'a>, Label),
-    /// To a client with this display name or client ID.
-    Client(ClientUri<'a>, &'a str),
+    /// To a client.
+    Client(WayBack<'a>),
 }
 
 /// What a button does.
@@ -250,13 +251,7 @@ impl Notice<'_> {
         let [title, _, what_to_do] = kind.keys();
         let way = |way: Way<'_>| match way {
             Way::Local(path, label) => (path.to_string(), texts.say(label.key())),
-            Way::Client(uri, client) => {
-                let client = Shown::new(client, MAX_CLIENT);
-                (
-                    uri.to_string(),
-                    texts.say_of("back-to-client", "client", &client),
-                )
-            }
+            Way::Client(back) => (back.uri.to_string(), back.label(texts)),
         };
         let request_id = self.request_id.filter(|_| kind.is_error());
         let reason = match kind {

@@ -8,8 +8,9 @@ use super::link::ClientUri;
 use super::page::{Context, Head, Page};
 use super::policy::{Forms, Policy};
 use super::sign_in::{MAX_CLIENT, MAX_USERNAME};
-use super::text::Shown;
+use super::text::{Shown, html_bytes};
 use super::theme::hash_source;
+use super::way_back::WayBack;
 
 /// The largest number of clients that one page tells about a sign-out.
 pub const MAX_FRAMES: usize = 32;
@@ -17,8 +18,6 @@ pub const MAX_FRAMES: usize = 32;
 const FRAME_BYTES: usize = 24 * 1024;
 /// The markup of one frame.
 const FRAME_MARKUP: usize = 120;
-/// The length of a URI that is escaped in HTML, for each of its bytes at most.
-const ESCAPED: usize = 5;
 /// Goes back to the client when all frames are loaded, or after some seconds, since a client may not answer.
 const SCRIPT: &str = "(()=>{const go=()=>location.replace(document.getElementById(\"back\").href);addEventListener(\"load\",go);setTimeout(go,5000)})()";
 
@@ -38,17 +37,8 @@ pub struct ConfirmSignOut<'a> {
 pub struct SignedOut<'a> {
     /// The front-channel logout URIs of the clients of the session, with `iss` and `sid` if they want them.
     pub frames: &'a [ClientUri<'a>],
-    /// The way back to the client that asked for the sign-out.
+    /// The way back to the client that asked for the sign-out: the post-logout redirect URI, with `state`.
     pub back: Option<WayBack<'a>>,
-}
-
-/// A way back to a client.
-#[derive(Clone, Copy, Debug)]
-pub struct WayBack<'a> {
-    /// The post-logout redirect URI, with `state`.
-    pub uri: ClientUri<'a>,
-    /// The display name of the client, or its client ID.
-    pub client: &'a str,
 }
 
 #[derive(Template)]
@@ -98,9 +88,7 @@ impl<'a> SignedOut<'a> {
             .filter(|uri| uri.origin().is_some())
             .take(MAX_FRAMES)
             .take_while(|uri| {
-                let text = uri.to_string();
-                let escaped = text.bytes().filter(|byte| b"&'".contains(byte)).count();
-                bytes += text.len() + escaped * (ESCAPED - 1) + FRAME_MARKUP;
+                bytes += html_bytes(&uri.to_string()) + FRAME_MARKUP;
                 bytes <= FRAME_BYTES
             })
             .copied()
@@ -122,17 +110,13 @@ impl<'a> SignedOut<'a> {
             forms: Forms::None,
         };
         let frames = framed.into_iter().zip(1..);
-        let back = |back: WayBack<'a>| {
-            let client = Shown::new(back.client, MAX_CLIENT);
-            (back.uri, texts.say_of("back-to-client", "client", &client))
-        };
         let view = SignedOutView {
             head: context.head("signed-out-title", false),
             texts,
             frames: frames
                 .map(|(uri, number)| (uri, texts.label("signed-out-frame", "number", number)))
                 .collect(),
-            back: self.back.map(back),
+            back: self.back.map(|back| (back.uri, back.label(texts))),
             script: goes_back.then(|| Html::of_own(SCRIPT)),
         };
         context.page(200, &policy, &view)

@@ -62,7 +62,7 @@ impl Shown {
 
     /// Returns the number of bytes that the text takes in HTML.
     pub(super) fn bytes(&self) -> usize {
-        self.0.chars().map(cost).sum()
+        html_bytes(&self.0)
     }
 }
 
@@ -70,6 +70,11 @@ impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Returns the number of bytes that a text takes in HTML.
+pub(super) fn html_bytes(text: &str) -> usize {
+    text.chars().map(cost).sum()
 }
 
 /// The number of bytes that a character takes in HTML.

@@ -123,10 +123,10 @@ fn image_source(logo: &str) -> Result<String, ThemeFault> {
 /// Writes the colours before the style.
 fn style(accent: Colour, accent_dark: Colour) -> String {
     let variables = |page: Colour, card: Colour, accent: Colour| {
-        let accent = accent.readable_on(&[card]);
+        let accent = accent.readable_on(card);
         let (on_page, on_accent) = (page.text(), accent.text());
         format!(
-            ":root{{--page:{page};--on-page:{on_page};--accent:{accent};--on-accent:{on_accent}}}"
+            ":root{{--page:{page};--on-page:{on_page};--card:{card};--accent:{accent};--on-accent:{on_accent}}}"
         )
     };
     let light = variables(LIGHT_PAGE, LIGHT_CARD, accent);

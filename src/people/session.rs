@@ -182,6 +182,7 @@ mod tests {
         let wide = SessionLimits {
             idle: Duration::MAX,
             absolute: Duration::MAX,
+            ..LIMITS
         };
         assert_eq!(
             verdict(&session, &account, wide, 1100),

@@ -223,31 +223,34 @@ impl Election {
         lease
     }
 
-    fn leases(&self) -> Request {
-        let namespace = &self.lease.namespace;
-        Request::new(format!(
-            "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
-        ))
-    }
-
     async fn read(&self) -> Result<Option<Lease>, ApiError> {
-        let request = self.leases().get(&self.lease.name, &GetParams::default());
-        let found = self.rest.find(request).await?;
-        let lease = found.map(serde_json::from_value).transpose();
-        lease.map_err(|_| ApiError::Unavailable("the Lease cannot be decoded".to_owned()))
+        find_lease(&self.rest, &self.lease).await
     }
 
     async fn write(&self, lease: &Lease, is_first: bool) -> Result<(), ApiError> {
         let body =
             serde_json::to_vec(lease).map_err(|error| ApiError::Invalid(error.to_string()))?;
         let request = if is_first {
-            self.leases().create(&PostParams::default(), body)
+            leases(&self.lease.namespace).create(&PostParams::default(), body)
         } else {
-            self.leases()
-                .replace(&self.lease.name, &PostParams::default(), body)
+            leases(&self.lease.namespace).replace(&self.lease.name, &PostParams::default(), body)
         };
         self.rest.send(request).await.map(drop)
     }
+}
+
+fn leases(namespace: &str) -> Request {
+    Request::new(format!(
+        "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+    ))
+}
+
+/// Reads a Lease; `None` if it does not exist.
+pub(super) async fn find_lease(rest: &Rest, lease: &ObjectKey) -> Result<Option<Lease>, ApiError> {
+    let request = leases(&lease.namespace).get(&lease.name, &GetParams::default());
+    let found = rest.find(request).await?;
+    let lease = found.map(serde_json::from_value).transpose();
+    lease.map_err(|_| ApiError::Unavailable("the Lease cannot be decoded".to_owned()))
 }
 
 /// Decides by the version: it tells a renewal regardless of the holder's clock.
@@ -289,7 +292,7 @@ fn decide(
     }
 }
 
-fn holder(lease: &Lease) -> Option<&str> {
+pub(super) fn holder(lease: &Lease) -> Option<&str> {
     let holder = lease.spec.as_ref()?.holder_identity.as_deref()?;
     (!holder.is_empty()).then_some(holder)
 }

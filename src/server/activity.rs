@@ -48,7 +48,7 @@ const USUAL_BUFFERED: usize = 8 << 10;
 const MAX_SUSPECTED: u64 = 256 << 10;
 /// The least value of [`Activity::suspected`] while something is under way on a connection.
 const FLOOR: usize = 256 << 10;
-/// The divisor of [`Activity::suspected`] while nothing is.
+/// The divisor of [`Activity::suspected`] for a calm connection.
 const CALM: usize = 64;
 /// Marks a handshake whose peer has sent something, in [`Activity::handshake_order`].
 const HEARD: u64 = 1 << 63;
@@ -489,7 +489,7 @@ impl Activity {
         let is_reading = self.reading.load(Ordering::Relaxed) || self.has_partial_message();
         let is_calm = !is_reading && of(&self.requests) == of(&self.answered);
         if is_calm && self.behind_since().is_none() {
-            // Never nothing: of calm connections, the caller that has most loses them first.
+            // At least 1: if all connections are calm, the caller with the most connections loses some first.
             (self.weight() / CALM + received / CALM).max(1)
         } else {
             self.weight() + received + FLOOR

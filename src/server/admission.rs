@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::ServerLimits;
+use super::load::millis;
 use super::metrics::Shed;
 use super::places::{Caller, Full, Places, Rule};
 use super::shares::{Share, Shares};
@@ -97,7 +98,7 @@ impl Admission {
 
     /// Returns the milliseconds since the server started.
     fn elapsed(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        millis(self.started.elapsed())
     }
 }
 

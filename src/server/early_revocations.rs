@@ -57,7 +57,7 @@ pub(super) struct Seen {
 /// Why a revocation is not remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotRemembered {
-    /// The watches are silent for longer than bookmarks allow: the token may exist for a long time already.
+    /// The watches are silent for longer than bookmarks allow: the token may have existed for a long time.
     Silent,
     /// A Credential records the token now: a repeated request finds it.
     Known,
@@ -167,7 +167,7 @@ impl EarlyRevocations {
         Ok(())
     }
 
-    /// Refuses the tokens in `directory`. Returns whether there is one that must be recorded.
+    /// Refuses the tokens in `directory`. Returns whether it found any, to be recorded in their Credentials.
     pub fn refuse(&mut self, directory: &mut Directory, identity: &ObjectKey) -> bool {
         let mut is_any = false;
         for row in &mut self.0 {

@@ -93,13 +93,13 @@ fn is_known_secret(directory: &Directory, identity: &ObjectKey, text: &str) -> b
     let is_imported = |spelling: &str| {
         imported::presented(spelling).is_some_and(|hash| directory.knows_imported(identity, &hash))
     };
-    reference::parse(text).is_ok()
-        || is_imported(text)
-        || spellings(text).iter().any(|spelling| is_imported(spelling))
+    let is_imported_in_any =
+        || is_imported(text) || spellings(text).iter().any(|spelling| is_imported(spelling));
+    reference::parse(text).is_ok() || directory.has_imported() && is_imported_in_any()
 }
 
 /// Returns the spellings of the 128 bits that a text with [`UUID_DIGITS`] hexadecimal digits writes: in lower and upper
-/// case, with and without the hyphens of a UUID. Proxies rewrite IDs, and who knows the bits knows the secret.
+/// case, with and without the hyphens of a UUID. Proxies rewrite IDs, and any spelling gives the secret away.
 fn spellings(text: &str) -> Vec<String> {
     let digits: String = text.chars().filter(|c| *c != '-').collect();
     if digits.len() != UUID_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {

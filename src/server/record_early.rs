@@ -55,18 +55,11 @@ async fn record_one(app: &State, revocation: &EarlyRevocation, seen: &Seen) {
         ..
     } = revocation;
     let credential = &seen.credential;
-    let recorded = app
-        .revoker()
-        .revoke(credential, seen.uid.as_deref(), token_id);
-    let failed = match tokio::time::timeout(app.limits().revocation, recorded).await {
-        // If the Credential is gone, another one may still bring the token.
-        Ok(Ok(_)) => None,
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(_) => Some("timed out".to_owned()),
-    };
-    if let Some(error) = failed {
+    let recorded = app.record_revocation(credential, seen.uid.as_deref(), token_id);
+    // If the Credential is gone, another one may still bring the token.
+    if let Err(error) = recorded.await {
         if app.noise().refusal(sender.peer, client_id) {
-            tracing::warn!(%credential, error, "could not record a revocation, this server refuses the token and will retry");
+            tracing::warn!(%credential, %error, "could not record a revocation, this server refuses the token and will retry");
         }
         return;
     }

@@ -28,11 +28,7 @@ enum Failure {
 
 impl From<KubeFault> for Failure {
     fn from(fault: KubeFault) -> Self {
-        // Only the code: the message of the API server may contain text that must not be logged.
-        Self::Error(RevokeError(match fault.code() {
-            Some(code) => format!("the API server answered {code}"),
-            None => "the API server could not be reached".to_owned(),
-        }))
+        Self::Error(RevokeError(fault.to_string()))
     }
 }
 

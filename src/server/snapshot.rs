@@ -21,7 +21,7 @@ use super::metrics::KeyPhaseLabel;
 use super::people::registry::Registry;
 use super::people::site::PeopleSite;
 use crate::directory::tables::record::IdentityRecord;
-use crate::directory::{Cidr, Directory, ObjectKey, Settings};
+use crate::directory::{Change, Cidr, Directory, ObjectKey, Settings};
 use crate::keys::{Algorithm, KeyRing, KeySet};
 use crate::lock::lock;
 use crate::oauth::acr::Acr;
@@ -278,7 +278,24 @@ impl Publisher {
         self.current.load()
     }
 
-    /// Applies a batch of changes and publishes once.
+    /// Applies a batch of changes, in order, and publishes once if any is news. Most of what watches report are changes of
+    /// a status, which need no publication.
+    pub fn apply(&self, changes: impl IntoIterator<Item = Change>) {
+        let mut draft = self.draft();
+        let mut is_changed = false;
+        for change in changes {
+            // Those before it in the batch count: an object may be created and deleted in one batch.
+            if draft.directory.is_news(&change) {
+                draft.directory.apply(change);
+                is_changed = true;
+            }
+        }
+        if is_changed {
+            self.publish(&mut draft);
+        }
+    }
+
+    /// Changes the tables and publishes once.
     pub fn update(&self, change: impl FnOnce(&mut Directory)) {
         let mut draft = self.draft();
         change(&mut draft.directory);

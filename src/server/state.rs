@@ -18,13 +18,13 @@ use super::metrics::{Metrics, Scrape};
 use super::noise::Noise;
 use super::people::People;
 use super::revocations::Revocations;
-use super::revoker::Revoker;
+use super::revoker::{Recorded, RevokeError, Revoker};
 use super::snapshot::Publisher;
 use super::status::{NotReady, Status};
 use super::uses::Uses;
 use crate::directory::{ObjectKey, Settings};
 use crate::telemetry::logs;
-use crate::tokens::MacKey;
+use crate::tokens::{MacKey, TokenId};
 
 /// The settings of a server, fixed for its lifetime.
 #[derive(Clone, Debug)]
@@ -199,8 +199,19 @@ impl State {
         &self.0.uses
     }
 
-    pub(super) fn revoker(&self) -> &dyn Revoker {
-        &*self.0.revoker
+    /// Records a revocation within the time limit.
+    ///
+    /// # Errors
+    /// [`RevokeError`]: it may not be durable.
+    pub(super) async fn record_revocation(
+        &self,
+        credential: &ObjectKey,
+        uid: Option<&str>,
+        token_id: &TokenId,
+    ) -> Result<Recorded, RevokeError> {
+        let recorded = self.0.revoker.revoke(credential, uid, token_id);
+        let recorded = tokio::time::timeout(self.0.limits.revocation, recorded).await;
+        recorded.unwrap_or_else(|_| Err(RevokeError("timed out".to_owned())))
     }
 
     /// Returns the revocations under way.

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::snapshot::Snapshot;
 use crate::resources::WhenExceeded;
 
-/// The longest silence of a watch that is no sign of a fault. The API server sends a bookmark on a quiet watch every 60 to
+/// The longest silence that is normal for a watch. The API server sends a bookmark on a quiet watch every 60 to
 /// 75 s: once a minute, delayed at random by up to a quarter. The source reports the age once a second, and ends a watch
 /// after 100 s of silence.
 const QUIET: SignedDuration = SignedDuration::from_secs(90);

@@ -196,6 +196,10 @@ impl Noting {
             Ok(()) => Noted::Waiting,
             Err(cause) => {
                 self.metrics.use_left_out(cause);
+                // A namespace beyond its share must not fill the table too.
+                if cause == LeftOut::Namespace {
+                    return;
+                }
                 Noted::Until(later(seen.at))
             }
         };
@@ -277,6 +281,8 @@ fn counted(failures: &Mutex<u32>, recorded: Result<(), RecordError>) -> Option<D
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::testing::{QUICKSTART, World};
+    use crate::resources::OwnerKind;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -328,6 +334,30 @@ mod tests {
             board.waiting.is_empty(),
             "a namespace without reports is forgotten"
         );
+    }
+
+    #[test]
+    fn one_namespace_does_not_fill_the_table_of_noted_tokens() {
+        let mut world = World::new(QUICKSTART);
+        world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", at(0));
+        let key = ObjectKey::new("platform", "ServiceAccessToken-blue-nightly");
+        let blue = world.directory.credential(&key).unwrap();
+        let mut red = (**blue).clone();
+        red.owner.key = ObjectKey::new("red", "nightly");
+        let (uses, mut reports) = Uses::new(Arc::default());
+        let noting = uses.0.unwrap();
+        let seen = UseSeen {
+            epoch: 1,
+            at: at(0),
+            every: SignedDuration::from_hours(24),
+        };
+        for number in 0..2 * MAX_NOTED as u64 {
+            noting.hand_on(blue, token(number), seen);
+        }
+        noting.hand_on(&red, token(u64::MAX), seen);
+        let waiting = reports.take();
+        assert_eq!(waiting.len(), MAX_OF_NAMESPACE + 1);
+        assert_eq!(waiting.last().unwrap().token_id, token(u64::MAX));
     }
 
     #[test]

@@ -68,13 +68,7 @@ impl UseRecorder for KubeUses {
                 match self.write(report).await {
                     Ok(Written::Done) => return Ok(()),
                     Ok(Written::Conflict) => {}
-                    // Only the code: the message of the API server may contain text that must not be logged.
-                    Err(fault) => {
-                        return Err(RecordError(match fault.code() {
-                            Some(code) => format!("the API server answered {code}"),
-                            None => "the API server could not be reached".to_owned(),
-                        }));
-                    }
+                    Err(fault) => return Err(RecordError(fault.to_string())),
                 }
             }
             // The operator probably works on this Credential. A later use is reported instead.

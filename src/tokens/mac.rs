@@ -66,7 +66,7 @@ impl MacKey {
     }
 
     /// Derives the material of the keys that protect what browsers and clients of people hold. Its ID follows from the
-    /// key, so all replicas use the same one. Whoever replaces the key must choose one with another ID: until then, the
+    /// key, so all replicas use the same one. A replacement of the key must have another ID; otherwise the material of the
     /// previous one is not found.
     pub fn material(&self) -> KeyMaterial {
         KeyMaterial {

@@ -1,17 +1,16 @@
 //! Installs the clients under test from their lockfiles into the build tree, again only when a lockfile changes.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
+
+use crate::support::install::{not_started, npm, printed_by, run, version_of, write_all};
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 const FOR_PYTHON: &str = "the tests with real Python clients need Python 3.11 or newer with venv \
                           (on Debian: apt-get install python3 python3-venv)";
-const FOR_NODE: &str = "the tests with real Node.js clients need Node.js 20 or newer with npm \
-                        (on Debian: apt-get install nodejs npm)";
 const FOR_GO: &str = "the tests with real Go programs need Go 1.26 or newer";
 const FOR_JAVA: &str = "the tests with Spring Security and Kafka need a JDK 17 or newer and Maven \
                         (on Debian: apt-get install default-jdk-headless maven)";
@@ -58,36 +57,9 @@ pub(crate) fn python() -> &'static Path {
 pub(crate) fn node() -> &'static Path {
     static NODE: OnceLock<PathBuf> = OnceLock::new();
     NODE.get_or_init(|| {
-        let version = version_of("node", FOR_NODE);
-        let files = [
-            "package.json",
-            "package-lock.json",
-            ".npmrc",
-            "with_jose.mjs",
-            "with_openid_client.mjs",
-            "recipe.mjs",
-        ];
-        let texts = files.map(|file| read(&format!("node/{file}")));
-        let mut stamp = vec![version.as_str()];
-        stamp.extend(texts.iter().map(String::as_str));
-        install("node", &stamp, |folder| {
-            write_all(folder, &files, &texts);
-            run(
-                Command::new("npm")
-                    .args(["ci", "--silent", "--ignore-scripts"])
-                    .current_dir(folder),
-                FOR_NODE,
-            );
-        })
+        let files = ["with_jose.mjs", "with_openid_client.mjs", "recipe.mjs"];
+        npm("clients", &Path::new(SOURCES).join("node"), &files)
     })
-}
-
-/// Creates a folder with these files.
-fn write_all(folder: &Path, files: &[&str], texts: &[String]) {
-    fs::create_dir_all(folder).unwrap();
-    for (file, text) in files.iter().zip(texts) {
-        fs::write(folder.join(file), text).unwrap();
-    }
 }
 
 fn version_of_go() -> String {
@@ -236,59 +208,14 @@ fn jars(folder: &Path, pinned: &str) {
 
 /// The folder of Apache httpd and its modules.
 pub(crate) fn apache() -> PathBuf {
-    let output = Command::new(Path::new(SOURCES).join("apache/fetch.sh"))
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "apache/fetch.sh: its output is above"
-    );
-    String::from_utf8(output.stdout).unwrap().trim().into()
+    let printed = printed_by(&Path::new(SOURCES).join("apache/fetch.sh"));
+    printed.trim().into()
 }
 
 fn read(file: &str) -> String {
     fs::read_to_string(Path::new(SOURCES).join(file)).unwrap()
 }
 
-/// Creates `target/clients/<name>` with `make`, again only when one of `made_of` changes.
 fn install(name: &str, made_of: &[&str], make: impl FnOnce(&Path)) -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let clients = target.join("clients");
-    fs::create_dir_all(&clients).unwrap();
-    // Another test program may be installing it. That program holds the lock until it is done or has ended.
-    let lock = File::create(clients.join(format!("{name}.lock"))).unwrap();
-    lock.lock().unwrap();
-    let (folder, stamp) = (clients.join(name), clients.join(format!("{name}.stamp")));
-    let made_of = made_of.join("\n---\n");
-    if fs::read_to_string(&stamp).is_ok_and(|text| text == made_of) {
-        return folder;
-    }
-    eprintln!(
-        "clients: installing the {name} packages into {}",
-        folder.display()
-    );
-    let _ = fs::remove_file(&stamp);
-    let _ = fs::remove_dir_all(&folder);
-    make(&folder);
-    fs::write(&stamp, made_of).unwrap();
-    folder
-}
-
-fn version_of(program: &str, needed_for: &str) -> String {
-    let output = Command::new(program).arg("--version").output();
-    let output = output.unwrap_or_else(|error| not_started(program, &error, needed_for));
-    format!("{program} {}", String::from_utf8_lossy(&output.stdout))
-}
-
-fn run(command: &mut Command, on_failure: &str) {
-    // Its output goes to standard error, because standard output belongs to the test runner.
-    let ran = command.stdin(Stdio::null()).stdout(io::stderr()).status();
-    let program = command.get_program().to_string_lossy().into_owned();
-    let status = ran.unwrap_or_else(|error| not_started(&program, &error, on_failure));
-    assert!(status.success(), "{command:?}: {status}; {on_failure}");
-}
-
-fn not_started(program: &str, error: &io::Error, needed_for: &str) -> ! {
-    panic!("{program} cannot be started ({error}): {needed_for}")
+    crate::support::install::install("clients", name, made_of, make)
 }

@@ -2,90 +2,71 @@
 //!
 //! Chromium, Playwright and axe are installed once. Screenshots are in `target/pages`.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use symbolon::pages::Language;
 
 use crate::samples::{self, Sample, Words};
+use crate::support::install::{FOR_NODE, npm, printed_by};
+use crate::support::post_json;
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pages");
-const FOR_NODE: &str = "the tests of the pages need Node.js 20 or newer with npm \
-                        (on Debian: apt-get install nodejs npm)";
 
 fn target() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     target.join("pages")
 }
 
-/// The folder with the script and the packages of `node/package-lock.json`, installed again when a file changes.
-fn node() -> &'static Path {
-    static NODE: OnceLock<PathBuf> = OnceLock::new();
-    NODE.get_or_init(|| {
-        let files = ["package.json", "package-lock.json", ".npmrc", "browser.mjs"];
-        let texts = files.map(|file| {
-            let path = Path::new(SOURCES).join("node").join(file);
-            fs::read_to_string(path).unwrap()
-        });
-        fs::create_dir_all(target()).unwrap();
-        // Another test program may be installing it.
-        let lock = File::create(target().join("node.lock")).unwrap();
-        lock.lock().unwrap();
-        let (folder, stamp) = (target().join("node"), target().join("node.stamp"));
-        let made_of = texts.join("\n---\n");
-        if fs::read_to_string(&stamp).is_ok_and(|text| text == made_of) {
-            return folder;
+/// The path of Chromium, and the environment that it needs.
+fn chromium() -> Value {
+    let printed = printed_by(&Path::new(SOURCES).join("chromium.sh"));
+    let mut lines = printed.lines();
+    let program = lines.next().unwrap();
+    let environment = match lines.next().filter(|it| !it.is_empty()) {
+        None => json!({}),
+        Some(libraries) => {
+            let root = program.split("/usr/lib/").next().unwrap();
+            let fonts = format!("{root}/fonts.conf");
+            json!({ "LD_LIBRARY_PATH": libraries, "FONTCONFIG_FILE": fonts })
         }
-        let _ = fs::remove_file(&stamp);
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        for (file, text) in files.iter().zip(&texts) {
-            fs::write(folder.join(file), text).unwrap();
-        }
-        let status = Command::new("npm")
-            .args(["ci", "--silent", "--ignore-scripts"])
-            .current_dir(&folder)
-            .stdin(Stdio::null())
-            .stdout(io::stderr())
-            .status();
-        let status = status.unwrap_or_else(|error| panic!("npm: {error}: {FOR_NODE}"));
-        assert!(status.success(), "npm ci: {status}; {FOR_NODE}");
-        fs::write(&stamp, made_of).unwrap();
-        folder
-    })
+    };
+    json!({ "program": program, "environment": environment })
 }
 
-/// The path of Chromium, and the environment that it needs.
-fn chromium() -> &'static (String, Value) {
-    static CHROMIUM: OnceLock<(String, Value)> = OnceLock::new();
-    CHROMIUM.get_or_init(|| {
-        let output = Command::new(Path::new(SOURCES).join("chromium.sh"))
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "chromium.sh: its output is above");
-        let output = String::from_utf8(output.stdout).unwrap();
-        let mut lines = output.lines();
-        let program = lines.next().unwrap().to_owned();
-        let environment = match lines.next().filter(|it| !it.is_empty()) {
-            None => json!({}),
-            Some(libraries) => {
-                let root = program.split("/usr/lib/").next().unwrap();
-                let fonts = format!("{root}/fonts.conf");
-                json!({ "LD_LIBRARY_PATH": libraries, "FONTCONFIG_FILE": fonts })
-            }
-        };
-        (program, environment)
+/// The script with its browser, which all tests share. It ends when its standard input closes, with this process.
+struct Browser {
+    url: String,
+    _script: Child,
+}
+
+fn browser() -> &'static Browser {
+    static BROWSER: OnceLock<Browser> = OnceLock::new();
+    BROWSER.get_or_init(|| {
+        let node = npm("pages", &Path::new(SOURCES).join("node"), &["browser.mjs"]);
+        let mut script = Command::new("node")
+            .arg(node.join("browser.mjs"))
+            .arg(chromium().to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("node: {error}: {FOR_NODE}"));
+        let output = script.stdout.take().unwrap();
+        let mut url = String::new();
+        BufReader::new(output).read_line(&mut url).unwrap();
+        assert!(!url.is_empty(), "browser.mjs: its output is above");
+        Browser {
+            url: url.trim().to_owned(),
+            _script: script,
+        }
     })
 }
 
 /// Lets the script act on pages, and returns what it tells.
 fn browse(act: &str, viewports: &str, screenshots: &str, pages: &[Sample]) -> Value {
-    let (chromium, environment) = chromium();
     let pages: Vec<Value> = pages
         .iter()
         .map(|Sample { name, page }| {
@@ -100,24 +81,13 @@ fn browse(act: &str, viewports: &str, screenshots: &str, pages: &[Sample]) -> Va
         .collect();
     let task = json!({
         "act": act,
-        "chromium": chromium,
-        "environment": environment,
         "pages": pages,
         "screenshots": target().join("screenshots").join(screenshots),
         "viewports": viewports,
     });
-    let mut script = Command::new("node")
-        .arg(node().join("browser.mjs"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("node: {error}: {FOR_NODE}"));
-    let mut input = script.stdin.take().unwrap();
-    input.write_all(task.to_string().as_bytes()).unwrap();
-    drop(input);
-    let output = script.wait_with_output().unwrap();
-    assert!(output.status.success(), "browser.mjs: its output is above");
-    serde_json::from_slice(&output.stdout).unwrap()
+    let (status, seen) = post_json(&browser().url, &task);
+    assert_eq!(status, 200, "browser.mjs: {seen}");
+    seen
 }
 
 /// The element that has the focus when a page is opened.
@@ -218,7 +188,11 @@ fn long_and_hostile_texts_stay_in_their_place() {
     ] {
         let pages = samples::all(Language::English, &theme, &Words::hostile(text));
         let seen = browse("load", "", "", &pages);
-        assert_eq!(seen, json!({ "complaints": [], "ran": false }), "{text}");
+        let wanted: Vec<Value> = pages
+            .iter()
+            .map(|page| json!({ "name": page.name, "complaints": [], "ran": false }))
+            .collect();
+        assert_eq!(seen, json!(wanted), "{text}");
     }
 }
 

@@ -4,6 +4,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
     reason = "what goes wrong here fails a test, helpers included"
 )]
 
@@ -11,6 +13,9 @@ mod browser;
 mod hostile;
 mod html;
 mod samples;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "other test programs use the rest")]
+mod support;
 
 use std::collections::BTreeMap;
 

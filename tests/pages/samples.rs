@@ -378,7 +378,10 @@ fn notices(context: &Context<'_>, words: &Words, add: Add<'_>) {
         Label::AnotherAccount,
     ));
     let on = Some(Way::Local(local("/id/account"), Label::Continue));
-    let back = Some(Way::Client(client_uri(REDIRECT_URI), client));
+    let back = Some(Way::Client(WayBack {
+        uri: client_uri(REDIRECT_URI),
+        client,
+    }));
     let reason = "code_challenge is missing";
     let allow = "GET, POST";
     for (name, kind, way) in [

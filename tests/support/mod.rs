@@ -5,6 +5,7 @@ mod claims;
 mod dev;
 mod folder;
 mod http;
+pub(crate) mod install;
 mod page;
 mod ports;
 

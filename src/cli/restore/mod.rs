@@ -170,7 +170,7 @@ async fn refuse_company(args: &Rebind, gather: &Gather) -> anyhow::Result<()> {
         .await
         .context("cannot find out whether an operator is running: name its Lease with --lease, or give --force")?;
     match company {
-        Company::Nobody => Ok(()),
+        Company::NoOperator => Ok(()),
         Company::NoSuchLease => {
             terminal::note(
                 "the Lease that --lease names does not exist: go on only if no operator has ever run in this cluster, or if you are certain that none is running",
@@ -186,7 +186,7 @@ async fn refuse_company(args: &Rebind, gather: &Gather) -> anyhow::Result<()> {
 fn company_words(lease: &ObjectKey) -> String {
     let (namespace, name) = (shown(&lease.namespace), shown(&lease.name));
     format!(
-        "an operator is running, says the Lease {namespace}/{name}: stop the operator and wait until its Lease expires; if this is not your operator's Lease, name that one with --lease (the chart: NAMESPACE/NAME of the Deployment)"
+        "the Lease {namespace}/{name} says that an operator is running: stop the operator and wait until its Lease expires; if it is not your operator's Lease, name that one with --lease (the chart: NAMESPACE/NAME of the Deployment)"
     )
 }
 

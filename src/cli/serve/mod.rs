@@ -121,21 +121,11 @@ struct Publish(App);
 
 impl Sink for Publish {
     fn take(&self, batch: Vec<WatchChange>) {
-        let publisher = self.0.publisher();
-        // Each object comes from one watch, in order: no other change of it can arrive between this read and the
-        // update.
-        let known = publisher.current();
         let changes = batch.into_iter().filter_map(|seen| match seen {
             WatchChange::Object { change, .. } => Some(change),
             WatchChange::Secret(_) | WatchChange::Managed(_) => None,
         });
-        // Most changes in a large directory are changes of a status, which need no update.
-        let mut news = changes
-            .filter(|change| known.directory().is_news(change))
-            .peekable();
-        if news.peek().is_some() {
-            publisher.update(|directory| news.for_each(|change| directory.apply(change)));
-        }
+        self.0.publisher().apply(changes);
     }
 }
 

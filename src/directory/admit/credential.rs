@@ -25,6 +25,10 @@ pub fn credential(credential: &Credential, key: Option<&MacKey>) -> Option<Crede
     Some(CredentialRecord {
         key: intern::key(namespace, name),
         uid: metadata.uid.as_deref().map(Into::into),
+        created: metadata
+            .creation_timestamp
+            .as_ref()
+            .map_or(0, |created| created.0.as_second()),
         identity: intern::key(namespace, &credential.spec.identity.name),
         owner: OwnerRecord {
             kind: owner.kind,

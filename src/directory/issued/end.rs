@@ -16,6 +16,11 @@ pub fn entry_ends(entry: &CredentialEntry) -> Option<Timestamp> {
     earlier(time(entry.expires_at), time(entry.not_after))
 }
 
+/// Returns whether an entry of a Credential has not ended yet.
+pub fn is_entry_live(entry: &CredentialEntry, now: Timestamp) -> bool {
+    entry_ends(entry).is_none_or(|end| now < end)
+}
+
 fn earlier(expires_at: Option<Timestamp>, not_after: Option<Timestamp>) -> Option<Timestamp> {
     [expires_at, not_after].into_iter().flatten().min()
 }

@@ -149,6 +149,11 @@ impl Directory {
         self.secret_accepted(credential, entry, client_id, now)
     }
 
+    /// Returns whether any client of any Identity has imported a secret.
+    pub fn has_imported(&self) -> bool {
+        !self.imported.is_empty()
+    }
+
     /// Returns whether any client of an Identity has imported this secret.
     pub fn knows_imported(&self, identity: &ObjectKey, hash: &TokenHash) -> bool {
         self.imported_entries(identity, hash).next().is_some()
@@ -260,8 +265,8 @@ impl Directory {
     /// there are several.
     pub fn issued_entries<'a>(
         &'a self,
-        identity: &'a ObjectKey,
-        id: &'a TokenId,
+        identity: &ObjectKey,
+        id: &TokenId,
     ) -> impl Iterator<Item = (&'a CredentialRecord, &'a EntryRecord)> {
         self.recording(identity, id).flat_map(move |credential| {
             let entries = credential.entries.iter();

@@ -45,6 +45,11 @@ impl PartialOrd for Imported {
 }
 
 impl ImportedSecrets {
+    /// Returns whether no Credential records an imported secret.
+    pub(in crate::directory) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn insert(&mut self, record: &Arc<CredentialRecord>) {
         self.0.extend(rows(record));
     }

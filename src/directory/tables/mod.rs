@@ -287,16 +287,16 @@ impl Directory {
         if self.has_owner(&first.credential.owner) {
             return Some(&first.credential);
         }
-        let mut all = self.issued.range(first.clone()..).take_while(is_right);
-        let current = all.find(|issued| self.has_owner(&issued.credential.owner));
-        Some(&current.unwrap_or(first).credential)
+        let mut all = self.recording(identity, token_id);
+        let current = all.find(|credential| self.has_owner(&credential.owner));
+        Some(current.unwrap_or(&first.credential))
     }
 
     /// Returns every Credential of an Identity that records a token id.
     pub(super) fn recording<'a>(
         &'a self,
-        identity: &'a ObjectKey,
-        token_id: &'a TokenId,
+        identity: &ObjectKey,
+        token_id: &TokenId,
     ) -> impl Iterator<Item = &'a CredentialRecord> {
         let before = BeforeIssued { token_id, identity };
         let first = self.issued.get_next(&before).cloned();

@@ -334,6 +334,8 @@ pub struct CredentialRecord {
     pub key: ObjectKey,
     /// Uid of the Credential, if it exists already: deletions are conditioned on it.
     pub uid: Option<Arc<str>>,
+    /// `metadata.creationTimestamp`, in seconds since 1970; 0 if it does not exist yet.
+    pub created: i64,
     /// The Identity.
     pub identity: ObjectKey,
     /// Owner of the tokens.

@@ -1,5 +1,7 @@
 //! How a call to the Kubernetes API can fail, and the condition of a deletion.
 
+use kube::api::ObjectMeta;
+
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
@@ -35,6 +37,11 @@ impl ApiError {
     pub const fn is_refusal(&self) -> bool {
         matches!(self, Self::Forbidden(_) | Self::Invalid(_))
     }
+
+    /// Whether a write certainly did not take effect, because it was refused or a webhook could not be asked.
+    pub const fn is_blocked(&self) -> bool {
+        self.is_refusal() || matches!(self, Self::WebhookDown(_))
+    }
 }
 
 /// The object, in exactly the state, that a deletion is meant for.
@@ -44,4 +51,14 @@ pub struct Precondition {
     pub uid: String,
     /// Its `resourceVersion`.
     pub resource_version: String,
+}
+
+impl Precondition {
+    /// Returns the condition for exactly the state that was read.
+    pub fn of(metadata: &ObjectMeta) -> Self {
+        Self {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            resource_version: metadata.resource_version.clone().unwrap_or_default(),
+        }
+    }
 }

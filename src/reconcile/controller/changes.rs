@@ -1,4 +1,4 @@
-//! What a change that a watch brings does: it updates the directory, and queues the objects that it concerns.
+//! Applies the changes that watches report: updates the directory, and queues the objects that they concern.
 
 use std::sync::PoisonError;
 

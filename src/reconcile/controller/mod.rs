@@ -4,8 +4,8 @@
 //! the operator writes nothing, because it compares each status first. The loop sends no list requests, which scan
 //! whole namespaces: it asks the directory which objects a change affects.
 //!
-//! Not here: watching, leader election, and every rule. Each kind has its own file, and so have the changes that watches
-//! bring (`changes`); this file has what they share.
+//! Not here: watching, leader election, and every rule. Each kind has its own file, and `changes` applies what watches
+//! report; this file has what they share.
 
 mod agenda;
 mod beat;

@@ -13,7 +13,7 @@ use crate::reconcile::cluster::reports::Reports;
 use crate::reconcile::key_secrets;
 use crate::reconcile::report::events::{EventReason, Notice};
 use crate::reconcile::sweep::keys::{self, SweepAction};
-use crate::reconcile::sweep::{Missing, SWEEP_EVERY};
+use crate::reconcile::sweep::{self, Missing, SWEEP_EVERY};
 use crate::reconcile::work::Work;
 use crate::reconcile::work::queue::Why;
 use crate::resources::{Credential, Kind};
@@ -47,9 +47,12 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             let live = serde_json::to_value(&credential).unwrap_or_default();
             self.notices.publish(Notice::new(&live, reason, true, note));
         };
-        let all = self.directory().credentials().count();
+        let directory = self.directory();
+        let all = directory.credentials().count();
         let namespace = &credential.spec.owner.namespace;
-        if !lock(&self.orphans).sweep.may_delete(namespace, all, now()) {
+        let known = directory.credential(key);
+        let is_surplus = known.is_some_and(|known| sweep::is_surplus(&directory, known));
+        if !is_surplus && !lock(&self.orphans).sweep.may_delete(namespace, all, now()) {
             warn!(%key, namespace, "too many Credentials without owners, will not delete more within this hour");
             let note = format!(
                 "Too many Credentials have lost their owners, among them those in namespace {namespace}. The operator deletes a limited number every hour."
@@ -57,11 +60,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             warn_of(EventReason::SweepPaused, note);
             return Ok(Reconciled::Gone);
         }
-        let metadata = &credential.metadata;
-        let only = Precondition {
-            uid: metadata.uid.clone().unwrap_or_default(),
-            resource_version: metadata.resource_version.clone().unwrap_or_default(),
-        };
+        let only = Precondition::of(&credential.metadata);
         match self.cluster.delete_credential(key, &only).await {
             Ok(()) => info!(%key, "deleted the Credential of a deleted owner"),
             Err(ApiError::NotFound | ApiError::Conflict) => {
@@ -129,23 +128,18 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                     info!(%key, "marked the key Secret of a deleted Identity, will delete it in 72 hours unless the Identity comes back");
                 }
                 let marked = key_secrets::mark(&self.cluster, &secret, since, now).await;
-                if marked.is_ok() {
-                    return Ok(Reconciled::Settled(keys::after_mark(since, now)));
-                }
-                marked
+                marked.map(|()| Reconciled::Settled(keys::after_mark(since, now)))
             }
             SweepAction::Delete => {
                 info!(%key, "deleting the key Secret of a deleted Identity");
                 let only = secret.precondition();
-                self.cluster.delete_secret(key, &only).await
+                let deleted = self.cluster.delete_secret(key, &only).await;
+                deleted.map(|()| Reconciled::Soon)
             }
         };
         match done {
-            Ok(()) | Err(ApiError::NotFound | ApiError::Conflict) => Ok(Reconciled::Soon),
-            Err(error) => Err(ReconcileError::Api(
-                "cannot write or delete the key Secret",
-                error,
-            )),
+            Err(ApiError::NotFound | ApiError::Conflict) => Ok(Reconciled::Soon),
+            done => done.map_err(api("cannot write or delete the key Secret")),
         }
     }
 

@@ -309,12 +309,7 @@ fn refusal(kind: OwnerKind, error: &IssueError) -> Option<Problem> {
     let words = match cause {
         ApiError::Forbidden(words) | ApiError::Invalid(words) => words,
         ApiError::WebhookDown(words) => {
-            let object = if object == "Secret" {
-                object.to_owned()
-            } else {
-                format!("{object} of this object")
-            };
-            return Some(webhook_down(&object, words));
+            return Some(webhook_down(&format!("{object} of this object"), words));
         }
         _ => return None,
     };

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::directory::{
-    Desired, Lifetime, SecretKind, entry_ends, is_sealed, is_token_revoked, sealed,
+    Desired, Lifetime, SecretKind, is_entry_live, is_sealed, is_token_revoked, sealed,
 };
 use crate::resources::{Cause, Credential, CredentialClient, CredentialEntry, Moment};
 use crate::tokens::{MacKey, Minted, TokenHash, mac};
@@ -21,7 +21,7 @@ pub(super) fn live_entries(
 ) -> Vec<CredentialEntry> {
     let tokens = credential.spec.tokens.iter();
     tokens
-        .filter(|entry| entry_ends(entry).is_none_or(|end| now < end))
+        .filter(|entry| is_entry_live(entry, now))
         .filter(|entry| !is_token_revoked(credential, &entry.token_id))
         .filter(|entry| is_sound(entry, credential, desired, key))
         .cloned()
@@ -166,19 +166,19 @@ pub(super) fn new_entry(
 }
 
 /// Seals every entry of a Credential again.
-pub(super) fn seal_all(credential: &mut Credential, key: &MacKey) {
+pub(in crate::reconcile) fn seal_all(credential: &mut Credential, key: &MacKey) {
     for place in 0..credential.spec.tokens.len() {
         seal_one(credential, place, key);
     }
 }
 
 /// Seals one entry of a Credential again.
-pub(super) fn seal_one(credential: &mut Credential, place: usize, key: &MacKey) {
+pub(in crate::reconcile) fn seal_one(credential: &mut Credential, place: usize, key: &MacKey) {
     let seal = |entry: &CredentialEntry| {
         let hash: TokenHash = entry.hash.parse().ok()?;
         Some(mac::seal(key, &sealed(credential, entry, &hash)?).to_string())
     };
-    // Only live entries get here. Their seals were right before, so they all decode.
+    // The previous seals were right, so the entry decodes.
     let seal = credential.spec.tokens.get(place).and_then(seal);
     if let Some(entry) = credential.spec.tokens.get_mut(place) {
         entry.mac = seal.unwrap_or_default();

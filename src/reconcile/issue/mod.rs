@@ -50,6 +50,7 @@ mod view;
 mod writes;
 
 pub use budget::MintBudget;
+pub(super) use entries::{seal_all, seal_one};
 pub use event::IssueEvent;
 pub use pass::{IssueError, PassOutcome, SecretIssuer, issue};
 pub use plan::plan;

@@ -350,7 +350,7 @@ impl<C: Cluster> Pass<'_, C> {
         let announced = self.record(&recreate.announced, recreate.is_first).await?;
         let key = recreate.placeholder.key();
         if let Err(error) = cluster.delete_secret(&key, &recreate.only).await {
-            if error.is_refusal() {
+            if error.is_blocked() {
                 self.give_back();
                 self.withdraw(announced).await;
             }

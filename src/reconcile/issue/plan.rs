@@ -11,7 +11,9 @@ use super::step::{Create, Emptying, Push, Recreate, Retirement, Step};
 use super::templated;
 use super::view::{Settled, Target, View};
 use crate::directory::problem::suggest::shown;
-use crate::directory::{Lifetime, Problem, Reason, SecretKind, Standing, entry_ends};
+use crate::directory::{
+    Lifetime, Problem, Reason, SecretKind, Standing, entry_ends, is_entry_live,
+};
 use crate::reconcile::cluster::api::Precondition;
 use crate::reconcile::cluster::secret::{Ownership, SecretObject};
 use crate::resources::{ANNOTATION_ROTATE, Cause, CredentialEntry, Moment, OnSecretDeleted};
@@ -196,14 +198,7 @@ impl Case<'_> {
         let credential = self.view.credential.as_ref()?;
         let is_ours = credential.spec.owner == self.desired.owner
             && *credential.spec.identity.name == *self.desired.identity.name;
-        (!is_ours).then(|| Precondition {
-            uid: credential.metadata.uid.clone().unwrap_or_default(),
-            resource_version: credential
-                .metadata
-                .resource_version
-                .clone()
-                .unwrap_or_default(),
-        })
+        (!is_ours).then(|| Precondition::of(&credential.metadata))
     }
 
     /// Rule 2a: revoke before issuing. If `onSecretDeleted` is `Revoke`, this comes before every check that could
@@ -213,7 +208,7 @@ impl Case<'_> {
             && self.view.former.is_none()
             && self.memory().replacing.is_none();
         // A token that its client or Identity keeps from being accepted now may be accepted again later.
-        let is_left = |entry: &&CredentialEntry| entry_ends(entry).is_none_or(|end| self.now < end);
+        let is_left = |entry: &&CredentialEntry| is_entry_live(entry, self.now);
         // An imported secret was never in a Secret of the operator.
         let newest = self.recorded().iter().rfind(is_left)?;
         if !is_leak || newest.cause == Cause::Imported || !self.is_secret_gone() {
@@ -325,14 +320,14 @@ impl Case<'_> {
 
     /// Rule 4. Waiting only spares the other writer a conflict; safety comes from the fence.
     fn fence_or_wait(&self, secret: &SecretObject, entropy: &mut dyn Entropy) -> Step {
-        let newest = self.recorded().iter().map(|entry| entry.issued_at.0).max();
-        let patience =
-            newest.and_then(|issued| issued.checked_add(self.rules.request_timeout * 2).ok());
-        if let Some(until) = patience.filter(|until| self.now < *until) {
-            // Another machine's fast clock must not make this wait endless.
-            return Step::Settle(
-                self.wait_until(until.min(self.after(self.rules.request_timeout * 2))),
-            );
+        let patience = self.rules.request_timeout * 2;
+        // A time further ahead is from another machine's wrong clock, and says nothing.
+        let possible = |issued: &Timestamp| *issued <= self.after(patience);
+        let issued = self.recorded().iter().map(|entry| entry.issued_at.0);
+        let newest = issued.filter(possible).max();
+        let until = newest.and_then(|issued| issued.checked_add(patience).ok());
+        if let Some(until) = until.filter(|until| self.now < *until) {
+            return Step::Settle(self.wait_until(until));
         }
         let mut fenced = secret.clone();
         // A policy that requires a label of the template refuses every write without it, and so this one too.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::case::Case;
 use super::step::Step;
 use super::{entries, memory};
-use crate::directory::{entry_ends, is_sealed, is_token_revoked};
+use crate::directory::{is_entry_live, is_sealed, is_token_revoked};
 use crate::resources::{Cause, Credential, CredentialEntry, Moment};
 use crate::tokens::{MacKey, TokenHash};
 
@@ -23,7 +23,7 @@ pub fn with_revoked_ended(
     // Nothing accepts an entry with a wrong seal, and this function must not give it a right one.
     let is_meant = |entry: &&CredentialEntry| {
         is_token_revoked(credential, &entry.token_id)
-            && entry_ends(entry).is_none_or(|end| now < end)
+            && is_entry_live(entry, now)
             && is_sealed(key, credential, entry)
     };
     let meant: Vec<CredentialEntry> = credential

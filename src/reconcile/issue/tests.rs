@@ -651,16 +651,26 @@ fn a_fence_carries_the_labels_and_annotations_of_the_template() {
 
 #[test]
 fn another_machines_fast_clock_delays_no_pass_for_long() {
-    let mut world = World::new();
-    let placeholder = world.plan();
-    world.take(placeholder);
-    let push = world.push();
-    world.record("", push.credential);
-    world.now -= DAY;
-    let Settled::Waiting { until, .. } = world.settled() else {
-        panic!("waits")
-    };
-    assert_eq!(until, world.now + SignedDuration::from_secs(20));
+    for (ahead, waits) in [(0, true), (20, true), (21, false), (86_400, false)] {
+        let mut world = World::new();
+        let placeholder = world.plan();
+        world.take(placeholder);
+        let push = world.push();
+        world.record("", push.credential);
+        world.now -= SignedDuration::from_secs(ahead);
+        let start = world.now;
+        let mut is_fenced = false;
+        while !is_fenced {
+            match world.plan() {
+                Step::Fence(_) => is_fenced = true,
+                Step::Settle(Settled::Waiting { until, .. }) => world.now = until,
+                _ => panic!("waits or fences"),
+            }
+        }
+        let waited = world.now.duration_since(start);
+        assert_eq!(!waited.is_zero(), waits, "{ahead}");
+        assert!(waited <= SignedDuration::from_secs(40), "{ahead}: {waited}");
+    }
 }
 
 #[test]

@@ -132,7 +132,7 @@ pub async fn ensure<C: Cluster>(
 ) -> Result<IdentityKeys, ApiError> {
     let mut refused = None;
     let mac = match ensure_mac(cluster, identity, &asked.inherited, entropy, &mut refused).await {
-        Err(error) if !error.is_refusal() => return Err(error),
+        Err(error) if !error.is_blocked() => return Err(error),
         mac => mac,
     };
     // The signing keys rotate even if the other Secret cannot be written.
@@ -179,7 +179,7 @@ async fn unmark<C: Cluster>(
         return Ok(found);
     }
     match replace(cluster, [found.clone()], &found, unmarked, refused).await {
-        Err(error) if error.is_refusal() => {
+        Err(error) if error.is_blocked() => {
             refused.get_or_insert(error);
             Ok(found)
         }
@@ -253,7 +253,7 @@ async fn relabel<C: Cluster>(
     };
     match cluster.replace_secret(&relabelled).await {
         // Everything else is done.
-        Err(error) if error.is_refusal() => drop(refused.get_or_insert(error)),
+        Err(error) if error.is_blocked() => drop(refused.get_or_insert(error)),
         replaced => drop(replaced?),
     }
     Ok(())
@@ -395,7 +395,7 @@ async fn ensure_signing<C: Cluster>(
     };
     match written {
         // The current keys stay in use, and the caller reports why.
-        Err(error) if error.is_refusal() && found.is_some() => {
+        Err(error) if error.is_blocked() && found.is_some() => {
             refused.get_or_insert(error);
             Ok(Ok(signing(&set, settings, set.next_change(now), now)))
         }

@@ -28,20 +28,22 @@ fn identity() -> ObjectKey {
 /// A cluster with a policy: no Secret may have the label `env: no`.
 struct Strict<'a> {
     files: &'a Files,
-    /// Whether no Secret may be written at all.
-    is_locked: bool,
+    /// The answer to every write, if no Secret can be written at all.
+    locked: Option<ApiError>,
 }
 
 impl<'a> Strict<'a> {
     const fn new(files: &'a Files) -> Self {
-        let is_locked = false;
-        Self { files, is_locked }
+        Self {
+            files,
+            locked: None,
+        }
     }
 
     fn refuse(&self, secret: &SecretObject) -> Result<(), ApiError> {
         let labels = &secret.expose()["metadata"]["labels"];
-        if self.is_locked {
-            Err(ApiError::Invalid("locked".to_owned()))
+        if let Some(answer) = &self.locked {
+            Err(answer.clone())
         } else if labels["env"] == "no" {
             Err(ApiError::Forbidden("env".to_owned()))
         } else {
@@ -155,18 +157,24 @@ async fn a_stored_label_holds_up_no_rotation_and_no_removal_of_a_mark(
 /// The current keys stay in use, and the caller reports that they could not be replaced.
 #[tokio::test]
 async fn keys_that_cannot_be_replaced_stay_in_use_and_that_is_told() {
-    let mut state = State::new();
-    state.ensure().await;
-    let before = state.told().await.unwrap();
-    state.settings.emergency = Some("leaked".to_owned());
-    let locked = Strict {
-        is_locked: true,
-        ..Strict::new(&state.files)
-    };
-    let keys = state.ensure_on(&locked).await.unwrap();
-    assert!(matches!(keys.refused, Some(ApiError::Invalid(_))));
-    let kept = keys.signing.unwrap().keys;
-    assert_eq!(kept.len(), before.len());
+    for answer in [
+        ApiError::Invalid("locked".to_owned()),
+        ApiError::Forbidden("no".to_owned()),
+        ApiError::WebhookDown("no answer".to_owned()),
+    ] {
+        let mut state = State::new();
+        state.ensure().await;
+        let before = state.told().await.unwrap();
+        state.settings.emergency = Some("leaked".to_owned());
+        let locked = Strict {
+            locked: Some(answer.clone()),
+            ..Strict::new(&state.files)
+        };
+        let keys = state.ensure_on(&locked).await.unwrap();
+        assert_eq!(keys.refused, Some(answer));
+        let kept = keys.signing.unwrap().keys;
+        assert_eq!(kept.len(), before.len());
+    }
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ pub enum Unfinished {
 }
 
 /// Reads the Secrets of the owners that were recreated, in the order of the Credentials. Calls `done` after each. A Secret
-/// that is too large speaks against its owner only: tenants write Secrets.
+/// that is too large to be read refuses only its own owner, because tenants write Secrets.
 ///
 /// # Errors
 /// Returns the first other error of the API server, because a plan needs all of them.
@@ -153,7 +153,7 @@ impl<C: Cluster> Writes<'_, C> {
             };
             let old = self.live(&item.credential).await?;
             let written = match (old, known) {
-                // Who deletes a Credential revokes its tokens, so the successor must not keep them.
+                // Deleting a Credential revokes its tokens, so the successor must not keep them.
                 (None, Some(known)) if is_ours => self
                     .delete(&known)
                     .await?
@@ -205,11 +205,7 @@ impl<C: Cluster> Writes<'_, C> {
 
     /// Deletes a Credential in exactly the state in which it was read. Returns `false` after a write conflict.
     async fn delete(&self, read: &Credential) -> Result<bool, ApiError> {
-        let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        let only = Precondition {
-            uid: text(&read.metadata.uid),
-            resource_version: text(&read.metadata.resource_version),
-        };
+        let only = Precondition::of(&read.metadata);
         let key = ObjectKey::of(&read.metadata);
         match self.cluster.delete_credential(&key, &only).await {
             Ok(()) => Ok(true),

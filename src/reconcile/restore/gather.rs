@@ -15,12 +15,11 @@ use crate::json_stream::Keep;
 use crate::kube_call::Client;
 use crate::reconcile::cluster::api::ApiError;
 use crate::reconcile::cluster::rest::Rest;
-use crate::reconcile::leader::{LEASE_LABELS, Times};
+use crate::reconcile::leader::{self, LEASE_LABELS, Times};
 use crate::resources::{API_VERSION, Credential, Kind};
 
 /// The time limit of one request.
 const TIMEOUT: Duration = Duration::from_secs(30);
-const LEASES: &str = "/apis/coordination.k8s.io/v1";
 
 /// Reads what a plan needs.
 #[derive(Clone)]
@@ -43,7 +42,7 @@ pub struct Gathered {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Company {
     /// No Lease is renewed.
-    Nobody,
+    NoOperator,
     /// The named Lease does not exist.
     NoSuchLease,
     /// This Lease is renewed.
@@ -77,16 +76,16 @@ impl Gather {
             return Ok(Company::Operator(fresh.key.clone()));
         }
         if held.is_empty() {
-            return Ok(Company::Nobody);
+            return Ok(Company::NoOperator);
         }
         let times = Times::default();
         tokio::time::sleep(times.every * 2 + times.request).await;
         let later = self.held_leases(lease).await?.into_iter().flatten();
         let is_known = |later: &HeldLease| held.iter().any(|held| held.version == later.version);
         let mut renewed = later.filter(|later| !is_known(later));
-        Ok(renewed
-            .next()
-            .map_or(Company::Nobody, |renewed| Company::Operator(renewed.key)))
+        Ok(renewed.next().map_or(Company::NoOperator, |renewed| {
+            Company::Operator(renewed.key)
+        }))
     }
 
     /// Returns the Leases that name a holder; `None` if the named Lease does not exist.
@@ -96,29 +95,21 @@ impl Gather {
     ) -> Result<Option<Vec<HeldLease>>, ApiError> {
         match lease {
             Some(key) => {
-                let folder = format!("{LEASES}/namespaces/{}/leases", key.namespace);
-                let request = Request::new(folder).get(&key.name, &GetParams::default());
-                let Some(found) = self.rest.find(request).await? else {
-                    return Ok(None);
-                };
-                let lease = serde_json::from_value(found)
-                    .map_err(|_| ApiError::Unavailable("the Lease cannot be decoded".to_owned()))?;
-                Ok(Some(HeldLease::of(&lease).into_iter().collect()))
+                let lease = leader::find_lease(&self.rest, key).await?;
+                Ok(lease.map(|lease| HeldLease::of(&lease).into_iter().collect()))
             }
             None => {
                 let ours = LEASE_LABELS.map(|(name, value)| format!("{name}={value}"));
                 let ours = ListParams::default().labels(&ours.join(","));
                 let mut found = Vec::new();
-                // Tenants may label Leases of their own, so only what counts is kept, and one that cannot be decoded
-                // because it is too large stops nothing.
+                // Tenants can create Leases with these labels. Only the needed fields are kept, and a Lease that cannot be
+                // decoded is skipped.
                 let mut take = |lease, _| {
                     let lease = serde_json::from_value(lease).ok();
                     found.extend(lease.as_ref().and_then(HeldLease::of));
                 };
-                let folder = format!("{LEASES}/leases");
-                self.rest
-                    .list(&folder, &ours, Keep::LIVE, &mut take)
-                    .await?;
+                let folder = "/apis/coordination.k8s.io/v1/leases";
+                self.rest.list(folder, &ours, Keep::LIVE, &mut take).await?;
                 Ok(Some(found))
             }
         }
@@ -205,7 +196,7 @@ fn folders(kind: Kind, namespaces: &[String]) -> Vec<String> {
     }
 }
 
-/// What counts of a Lease that names a holder.
+/// A Lease that names a holder.
 struct HeldLease {
     key: ObjectKey,
     version: Option<String>,
@@ -218,7 +209,7 @@ impl HeldLease {
     /// Reads a Lease; returns `None` if it names no holder. It counts for no longer than one of an operator.
     fn of(lease: &Lease) -> Option<Self> {
         let spec = lease.spec.as_ref()?;
-        spec.holder_identity.as_ref().filter(|it| !it.is_empty())?;
+        leader::holder(lease)?;
         let seconds = spec.lease_duration_seconds.unwrap_or(0).max(1);
         let longest = i64::try_from(Times::default().lease.as_secs()).unwrap_or(i64::MAX);
         Some(Self {
@@ -316,7 +307,7 @@ mod tests {
         for renewed in [old, future] {
             let stale = json!([odd.clone(), lease("1", renewed)]);
             let found = at_work(stale.clone(), stale.clone(), now).await;
-            assert_eq!(found, Company::Nobody, "{renewed}");
+            assert_eq!(found, Company::NoOperator, "{renewed}");
             let renewed = json!([lease("2", future)]);
             assert_eq!(at_work(stale, renewed, now).await, evil);
         }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::directory::{Directory, ObjectKey, entry_ends, is_sealed, is_token_revoked, sealed};
+use crate::directory::{
+    Directory, ObjectKey, entry_ends, is_entry_live, is_sealed, is_token_revoked,
+};
 use crate::reconcile::cluster::secret::{Ownership, SecretObject};
-use crate::reconcile::issue::with_revoked_ended;
+use crate::reconcile::issue::{seal_all, seal_one, with_revoked_ended};
 use crate::resources::{
     Credential, CredentialEntry, CredentialOwner, LABEL_CLIENT, Moment, OwnerKind,
 };
-use crate::tokens::{MacKey, TokenHash, imported, mac};
+use crate::tokens::{MacKey, TokenHash, imported};
 
 /// A Credential of the Identity with its evidence.
 #[derive(Clone, Copy, Debug)]
@@ -47,10 +49,8 @@ impl Evidence {
         });
         Self(told)
     }
-}
 
-impl Evidence {
-    /// Returns what a Secret tells that is too large to be read.
+    /// The evidence of a Secret that is too large to be read.
     pub const fn too_large() -> Self {
         Self(Err(NotRebound::SecretTooLarge))
     }
@@ -237,8 +237,7 @@ fn decide(
         .identity(identity)
         .and_then(|object| object.record()?.revoke_issued_before);
     let is_alive = |entry: &CredentialEntry| {
-        entry_ends(entry).is_none_or(|end| now < end)
-            && revoked_before.is_none_or(|moment| entry.issued_at.0 >= moment)
+        is_entry_live(entry, now) && revoked_before.is_none_or(|moment| entry.issued_at.0 >= moment)
     };
     if !is_alive(held) {
         return Err(NotRebound::Ended);
@@ -423,16 +422,7 @@ fn bound(
         .metadata
         .namespace
         .clone_from(&old.metadata.namespace);
-    let seals: Vec<String> = credential
-        .spec
-        .tokens
-        .iter()
-        .map(|entry| seal(&credential, entry, key).unwrap_or_default())
-        .collect();
-    for (entry, seal) in credential.spec.tokens.iter_mut().zip(seals) {
-        // The previous seal was right, so the entry decodes.
-        entry.mac = seal;
-    }
+    seal_all(&mut credential, key);
     Rebinding {
         credential,
         dropped,
@@ -461,7 +451,6 @@ pub(super) fn carried(
 ) -> Option<Carried> {
     let ended = with_revoked_ended(old, key, now);
     let old = ended.as_ref().map_or(old, |(ended, _)| ended);
-    let is_alive = |entry: &CredentialEntry| entry_ends(entry).is_none_or(|end| now < end);
     // A client secret that was issued and is now imported has two entries. It is accepted until the later end.
     let known = |entry: &CredentialEntry| {
         let tokens = old.spec.tokens.iter();
@@ -470,12 +459,12 @@ pub(super) fn carried(
             .max_by_key(|known| entry_ends(known).unwrap_or(Timestamp::MAX))
     };
     let accepted = successor.spec.tokens.iter().filter(|entry| {
-        is_alive(entry)
+        is_entry_live(entry, now)
             && is_sealed(key, successor, entry)
             && !is_token_revoked(successor, &entry.token_id)
     });
     let revoked: Vec<String> = accepted
-        .filter(|entry| known(entry).is_some_and(|known| !is_alive(known)))
+        .filter(|entry| known(entry).is_some_and(|known| !is_entry_live(known, now)))
         .map(|entry| entry.token_id.clone())
         .collect();
     let mut credential = successor.clone();
@@ -499,9 +488,7 @@ pub(super) fn carried(
             && is_sealed(key, &credential, entry)
         {
             credential.spec.tokens[place].not_after = Some(end);
-            let entry = &credential.spec.tokens[place];
-            let seal = seal(&credential, entry, key).unwrap_or_default();
-            credential.spec.tokens[place].mac = seal;
+            seal_one(&mut credential, place, key);
             is_shortened = true;
         }
     }
@@ -509,15 +496,6 @@ pub(super) fn carried(
         credential,
         revoked: revoked.len(),
     })
-}
-
-pub(super) fn seal(
-    credential: &Credential,
-    entry: &CredentialEntry,
-    key: &MacKey,
-) -> Option<String> {
-    let hash: TokenHash = entry.hash.parse().ok()?;
-    Some(mac::seal(key, &sealed(credential, entry, &hash)?).to_string())
 }
 
 /// Whether a Credential accepts all of these entries, perhaps with earlier ends.

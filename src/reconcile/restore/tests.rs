@@ -6,11 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::plan::{carried, seal};
+use super::plan::carried;
 use super::*;
 use crate::directory::is_sealed;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::reconcile::cluster::secret::SecretObject;
+use crate::reconcile::issue::seal_one;
 use crate::resources::{
     Cause, CredentialClient, CredentialEntry, CredentialMemory, CredentialOwner, CredentialSpec,
     Kind, LocalRef, Moment,
@@ -86,8 +87,8 @@ impl Case {
             mac: String::new(),
         };
         edit(&mut entry);
-        entry.mac = seal(credential, &entry, &self.key).unwrap();
         credential.spec.tokens.push(entry);
+        seal_one(credential, credential.spec.tokens.len() - 1, &self.key);
     }
 
     fn items(&self) -> Vec<Item> {
@@ -427,12 +428,8 @@ fn what_ends_in_the_old_credential_ends_in_the_new_one() {
     let mut old = case.token.clone();
     old.status.get_or_insert_default().revoked = vec!["B".repeat(16)];
     let end = at("2026-03-01T01:00:00Z");
-    let entry = CredentialEntry {
-        not_after: Some(Moment(end)),
-        ..old.spec.tokens[0].clone()
-    };
-    old.spec.tokens[0].not_after = entry.not_after;
-    old.spec.tokens[0].mac = seal(&old, &entry, &case.key).unwrap();
+    old.spec.tokens[0].not_after = Some(Moment(end));
+    seal_one(&mut old, 0, &case.key);
     let next = carry(&old).unwrap();
     assert_eq!(next.revoked, 1);
     let tokens = &next.credential.spec.tokens;

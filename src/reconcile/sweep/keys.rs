@@ -64,7 +64,7 @@ pub fn plan(
     }
 }
 
-/// Returns when to look again after a mark was written: also if a webhook removed it, so not at once.
+/// Returns when to check again after a mark was written. This is never at once, because a webhook may remove every mark.
 pub fn after_mark(since: Timestamp, now: Timestamp) -> Option<Timestamp> {
     ends(since, now).into_iter().flatten().min()
 }

@@ -5,6 +5,9 @@
 //! deleted per hour. One namespace gets at most half of that, so that a tenant who keeps creating and deleting tokens
 //! does not delay the others. Each Credential is deleted only after a live read of its owner.
 //!
+//! The share does not apply to what a namespace has beyond its limits of clients and tokens: no mistake deletes more
+//! owners at once than may exist. The newest are kept.
+//!
 //! The share also applies to owners whose deletion was watched while their definition was served: deleting a definition or a
 //! namespace by mistake first deletes the objects in it one by one, in just this way, and the Credentials that remain are
 //! what `symbolon restore rebind` needs after a restore.
@@ -12,6 +15,7 @@
 pub(super) mod keys;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -68,6 +72,24 @@ pub fn missing(directory: &Directory, credential: &CredentialRecord) -> Option<M
     }
 }
 
+/// Returns whether a Credential without an owner is one of more than `limits` allow the namespace to have at once, not
+/// counting the newest.
+pub fn is_surplus(directory: &Directory, credential: &CredentialRecord) -> bool {
+    let identity = directory.identity(&credential.identity);
+    let Some(limits) = identity.and_then(|identity| identity.record()) else {
+        return false;
+    };
+    let age = |it: &CredentialRecord| (it.created, it.key.clone());
+    let is_newer = |other: &&Arc<CredentialRecord>| {
+        other.owner.key.namespace == credential.owner.key.namespace
+            && other.identity == credential.identity
+            && age(other) > age(credential)
+            && !directory.has_owner(&other.owner)
+    };
+    let most = limits.max_clients.saturating_add(limits.max_service_tokens);
+    directory.credentials().filter(is_newer).take(most).count() == most
+}
+
 impl Sweep {
     /// Returns the Credentials that have been orphans for long enough.
     pub fn due(&mut self, directory: &Directory, now: Timestamp) -> Vec<ObjectKey> {
@@ -121,6 +143,7 @@ impl Sweep {
 mod tests {
     use super::*;
     use crate::directory::testing::{QUICKSTART, World};
+    use crate::directory::{Change, Row};
     use crate::resources::Kind;
     use crate::resources::OwnerKind;
 
@@ -188,6 +211,49 @@ mod tests {
             let next_hour = now + hours(1);
             assert!(sweep.may_delete("blue", all, next_hour), "the next hour");
         }
+    }
+
+    #[test]
+    fn of_one_namespace_no_more_orphans_are_kept_than_it_may_have_owners() {
+        let limited = QUICKSTART.replace(
+            "  access:",
+            "  limits: {perNamespace: {clients: 1, serviceTokens: 2}}\n  access:",
+        );
+        let mut world = World::new(&limited);
+        let now: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
+        world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", now);
+        let key = ObjectKey::new("platform", "ServiceAccessToken-blue-nightly");
+        let live = (**world.directory.credential(&key).unwrap()).clone();
+        let orphans: Vec<CredentialRecord> = [
+            (1, "blue"),
+            (2, "blue"),
+            (2, "red"),
+            (3, "blue"),
+            (4, "blue"),
+            (5, "red"),
+        ]
+        .into_iter()
+        .enumerate()
+        .map(|(number, (created, namespace))| {
+            let mut orphan = live.clone();
+            orphan.key = ObjectKey::new("platform", &format!("gone-{number}"));
+            orphan.owner.key = ObjectKey::new(namespace, "gone");
+            orphan.owner.uid = format!("gone-{number}").into();
+            orphan.created = created;
+            let change = Change::Upsert(Row::Credential(Box::new(orphan.clone())));
+            world.directory.apply(change);
+            orphan
+        })
+        .collect();
+        let surplus: Vec<usize> = (0..orphans.len())
+            .filter(|at| is_surplus(&world.directory, &orphans[*at]))
+            .collect();
+        assert_eq!(surplus, [0], "three of blue are newer than this one alone");
+        world.delete(Kind::Identity, "platform", "main");
+        assert!(
+            !is_surplus(&world.directory, &orphans[0]),
+            "no limits are known"
+        );
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub struct Wishes<'a> {
     pub accept_language: Option<&'a str>,
 }
 
-/// Chooses one of the `supported` languages, which are tags such as `en` or `pt-BR`; the first one if no other is
-/// wished. `None` only if there is none.
+/// Chooses one of the `supported` languages, which are tags such as `en` or `pt-BR`; the first one if no wish
+/// matches. `None` if `supported` is empty.
 pub fn choose<'s>(supported: &[&'s str], wishes: Wishes<'_>) -> Option<&'s str> {
     let asked = wishes.ui_locales.iter().map(String::as_str);
     let asked = asked.take(MAX_LANGUAGES).chain(wishes.cookie);

@@ -1,5 +1,5 @@
-//! Token revocation (RFC 7009). The answer is 200 only after the revocation is durable. The revocation of a token that the
-//! server does not know is remembered, and recorded when the token arrives.
+//! Token revocation (RFC 7009). For a token that the server knows, the answer is 200 only after the revocation is durable.
+//! The revocation of another token is remembered, and recorded when the token arrives.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     }
     match decide(&call, &body, now) {
         Ok(Decided::Record(revocation)) => record(call, revocation).await,
-        Ok(Decided::Remember(early)) => remember(&call, early),
+        Ok(Decided::Remember(early)) => remember(&call, early).map(|()| nothing(&call)),
         Ok(Decided::Nothing) => Ok(nothing(&call)),
         Err(refusal) => Err(refused(&call, refusal)),
     }
@@ -81,17 +81,15 @@ fn nothing(call: &Call) -> Response {
     reply::empty(StatusCode::OK)
 }
 
-/// Remembers the revocation of a token that no Credential records.
-fn remember(call: &Call, early: EarlyRevocation) -> Result<Response, Refusal> {
-    match record_early::remember(&call.app, early, crate::server::now()) {
-        Ok(()) => Ok(nothing(call)),
-        Err(why) => {
-            if why == NotRemembered::Full {
-                call.app.metrics().shed(Shed::Revocations);
-            }
-            Err(unavailable(call))
+/// Remembers the revocation of a token that another Credential may bring.
+fn remember(call: &Call, early: EarlyRevocation) -> Result<(), Refusal> {
+    let remembered = record_early::remember(&call.app, early, crate::server::now());
+    remembered.map_err(|why| {
+        if why == NotRemembered::Full {
+            call.app.metrics().shed(Shed::Revocations);
         }
-    }
+        unavailable(call)
+    })
 }
 
 fn unavailable(call: &Call) -> Refusal {
@@ -111,7 +109,7 @@ fn decide(call: &Call, body: &[u8], now: Timestamp) -> Result<Decided, Refusal> 
             revocation::access_token(&caller, &token.claims, now)?;
             return Ok(Decided::Nothing);
         }
-        // A text that is no token needs no revocation (RFC 7009 section 2.2).
+        // A text that is not a token needs no revocation (RFC 7009 section 2.2).
         Err(_) => return Ok(Decided::Nothing),
     };
     let directory = snapshot.directory();
@@ -164,18 +162,14 @@ async fn carry_out(call: Call, revocation: Revocation) -> Result<Response, Refus
         token,
     } = revocation;
     let (token_id, client_id) = (token.token_id, Arc::clone(&token.client_id));
-    let revoker = call.app.revoker();
-    let recorded = revoker.revoke(&credential, uid.as_deref(), &token_id);
-    let recorded = match tokio::time::timeout(call.app.limits().revocation, recorded).await {
-        Ok(Ok(recorded)) => Ok(recorded),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("timed out".to_owned()),
-    };
-    let recorded = match recorded {
+    let recorded = call
+        .app
+        .record_revocation(&credential, uid.as_deref(), &token_id);
+    let recorded = match recorded.await {
         Ok(recorded) => recorded,
         Err(error) => {
             if call.app.noise().refusal(call.peer, &client_id) {
-                tracing::warn!(%credential, error, "could not record a revocation, the caller is told to retry");
+                tracing::warn!(%credential, %error, "could not record a revocation, the caller is told to retry");
             }
             return Err(unavailable(&call));
         }
@@ -185,15 +179,12 @@ async fn carry_out(call: Call, revocation: Revocation) -> Result<Response, Refus
         .publisher()
         .update(|directory| directory.revoke(&credential, &token_id));
     if recorded == Recorded::Gone {
-        return remember(&call, token);
+        return remember(&call, token).map(|()| nothing(&call));
     }
     if may_move {
         // The write is durable, and a restore carries it along. Until then only this server can refuse the token, so
         // the caller must repeat the request if it cannot. If the token has moved already, that revokes it there.
-        let remembered = record_early::remember(&call.app, token, crate::server::now());
-        if remembered.is_err() {
-            return Err(unavailable(&call));
-        }
+        remember(&call, token)?;
     }
     call.app.metrics().revoked(RevocationOutcome::Revoked);
     let (token_id, client_id, owner) = (token_id.as_str(), &*client_id, &*owner);

@@ -1,5 +1,6 @@
 //! Tests that drive the server in process and over raw sockets. The name of a test is the rule that it guards.
 
+mod batches;
 mod check_token;
 mod discovery;
 mod edge;
@@ -34,7 +35,7 @@ use super::{App, Config, Recorded, RevokeError, Revoker, now};
 use crate::directory::ObjectKey;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::keys::{KeySet, fixtures};
-use crate::resources::OwnerKind;
+use crate::resources::{Kind, OwnerKind};
 use crate::tokens::{SecretString, TokenId};
 
 /// Objects in addition to the quickstart: the API itself, clients of other teams, and a team that publishes its own

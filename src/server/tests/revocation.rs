@@ -253,13 +253,8 @@ async fn while_the_watch_is_silent_the_revocation_of_an_unknown_token_is_503() {
     let reply = revoke(&fixture, &shop, unknown.expose()).await;
     assert_eq!(reply.error(), (503, "temporarily_unavailable".into()));
     assert_eq!(reply.header("retry-after"), "5");
-    let mut entropy = SeededEntropy::new(4);
-    let prefix = "other".parse().unwrap();
-    let foreign = reference::mint(&prefix, reference::Kind::ServiceAccessToken, &mut entropy);
-    for nothing in [foreign.token.expose(), "nope"] {
-        let reply = revoke(&fixture, &shop, nothing).await;
-        assert_eq!(reply.status, StatusCode::OK, "no token of this Identity");
-    }
+    let reply = revoke(&fixture, &shop, "nope").await;
+    assert_eq!(reply.status, StatusCode::OK, "not a token");
     assert_eq!(revoke(&fixture, &shop, &known).await.status, StatusCode::OK);
     assert_eq!(calls(&fixture), [recorded(&known)]);
 }

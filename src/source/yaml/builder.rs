@@ -9,17 +9,31 @@ use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
 use super::spans::{Entry, Spans, narrow};
-use super::{DEEPEST, DocumentFault, LONGEST, MAX_NODES, Node, cause, scalar, twice};
+use super::{DEEPEST, DocumentFault, MAX_NODES, Node, cause, scalar, twice};
 use crate::directory::problem::suggest::shown;
 
-/// The maximum number of bytes in the strings of a document, with those that aliases repeat: sixteen of the longest
-/// files.
-const MAX_BYTES: usize = 16 * LONGEST;
 /// The maximum number of faults of one document. It bounds the work, since the place of each is looked up in the text.
 const MAX_FAULTS: usize = 100;
 
+/// What the aliases of a file may still repeat. Without this bound, which is in proportion to the file, many small
+/// documents or files could fill the memory.
+pub(super) struct Repeats(Size);
+
+impl Repeats {
+    /// Returns the bound for a file of this many bytes.
+    pub(super) const fn of(length: usize) -> Self {
+        Self(Size {
+            nodes: 200 + 2 * length,
+            bytes: 64 * 1024 + 4 * length,
+        })
+    }
+}
+
 /// Reads the only document of a text. Returns `Ok(None)` if the text is empty.
-pub(super) fn document(text: &str) -> Result<Option<Node>, Vec<DocumentFault>> {
+pub(super) fn document(
+    text: &str,
+    repeats: &mut Repeats,
+) -> Result<Option<Node>, Vec<DocumentFault>> {
     let options =
         granit_parser::options! { emit_comments: false, block_scalar_eof_without_line_feed: true };
     let parser = Parser::new_from_str_with_options(text, options);
@@ -28,6 +42,7 @@ pub(super) fn document(text: &str) -> Result<Option<Node>, Vec<DocumentFault>> {
         parser,
         anchors: HashMap::new(),
         size: Size::default(),
+        repeats,
         faults: Vec::new(),
     };
     let built = builder.stream();
@@ -48,6 +63,7 @@ struct Builder<'t> {
     anchors: HashMap<usize, Anchored>,
     /// The size of everything read so far.
     size: Size,
+    repeats: &'t mut Repeats,
     /// Faults after which the rest can still be read.
     faults: Vec<DocumentFault>,
 }
@@ -160,7 +176,7 @@ impl<'t> Builder<'t> {
                 nodes: self.size.nodes - before.nodes,
                 bytes: self.size.bytes - before.bytes,
             };
-            self.count(size, &range)?;
+            self.repeat(size, &range)?;
             self.anchors.insert(
                 id,
                 Anchored {
@@ -173,20 +189,32 @@ impl<'t> Builder<'t> {
         Ok(node)
     }
 
-    /// Counts what was read. This stops alias bombs and chains of nested anchors.
+    /// Counts what was read.
     fn count(&mut self, more: Size, range: &Range<usize>) -> Result<(), DocumentFault> {
         self.size.nodes += more.nodes;
         self.size.bytes += more.bytes;
-        let what = if self.size.nodes > MAX_NODES {
-            format!("{MAX_NODES} values")
-        } else if self.size.bytes > MAX_BYTES {
-            format!("{MAX_BYTES} bytes")
-        } else {
+        if self.size.nodes <= MAX_NODES {
             return Ok(());
-        };
-        let message =
-            format!("this document has more than {what}, counting what aliases repeat: split it");
+        }
+        let message = format!(
+            "this document has more than {MAX_NODES} values, counting what aliases repeat: split it"
+        );
         Err(DocumentFault::new(range.clone(), message))
+    }
+
+    /// Counts a copy of what was read before. This stops alias bombs and chains of nested anchors.
+    fn repeat(&mut self, more: Size, range: &Range<usize>) -> Result<(), DocumentFault> {
+        self.count(more, range)?;
+        let Repeats(left) = self.repeats;
+        let nodes = left.nodes.checked_sub(more.nodes);
+        let bytes = left.bytes.checked_sub(more.bytes);
+        let (Some(nodes), Some(bytes)) = (nodes, bytes) else {
+            let message =
+                "the anchors and aliases of this file repeat too much: write the values out";
+            return Err(DocumentFault::new(range.clone(), message.into()));
+        };
+        *left = Size { nodes, bytes };
+        Ok(())
     }
 
     fn alias(
@@ -197,7 +225,7 @@ impl<'t> Builder<'t> {
     ) -> Result<Node, DocumentFault> {
         let size = self.anchors.get(&id).map(|anchored| anchored.size);
         // Counted before the copy, so that a large copy is never made.
-        self.count(size.unwrap_or_default(), &range)?;
+        self.repeat(size.unwrap_or_default(), &range)?;
         let Some(Anchored { node, height, .. }) = self.anchors.get(&id) else {
             return Err(DocumentFault::new(
                 range,

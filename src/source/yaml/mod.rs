@@ -180,8 +180,9 @@ fn parse_all(text: &str) -> Parsed {
     if let Some(read) = json.then(|| parse_json(text, start)).flatten() {
         return read;
     }
+    let mut repeats = builder::Repeats::of(text.len());
     for chunk in split(text, start) {
-        match chunk.and_then(|range| read(text, range)) {
+        match chunk.and_then(|range| read(text, range, &mut repeats)) {
             Ok(Some(node)) => take(node, &mut parsed.documents),
             Ok(None) => {}
             Err(faults) => parsed.faults.extend(faults),
@@ -197,18 +198,24 @@ fn parse_json(text: &str, start: usize) -> Option<Parsed> {
         Ok(nodes) => nodes
             .into_iter()
             .for_each(|node| take(shift(node, start), &mut parsed.documents)),
-        Err(_) if builder::document(&text[start..]).is_ok() || text.contains("\n---") => {
-            return None;
-        }
+        Err(_) if text.contains("\n---") || is_yaml(&text[start..]) => return None,
         Err(fault) => parsed.faults.push(mark(fault.moved(start), text)),
     }
     Some(parsed)
 }
 
-fn read(text: &str, range: Range<usize>) -> Result<Option<Node>, Vec<DocumentFault>> {
+fn is_yaml(text: &str) -> bool {
+    builder::document(text, &mut builder::Repeats::of(text.len())).is_ok()
+}
+
+fn read(
+    text: &str,
+    range: Range<usize>,
+    repeats: &mut builder::Repeats,
+) -> Result<Option<Node>, Vec<DocumentFault>> {
     let start = range.start;
     let chunk = &text[range];
-    match builder::document(chunk) {
+    match builder::document(chunk, repeats) {
         Ok(node) => Ok(node.map(|node| shift(node, start))),
         Err(faults) => {
             // The later faults of a template follow from the first one.

@@ -250,14 +250,17 @@ fn alias_bombs_and_deep_nesting_are_faults() {
         let before = vec![format!("*a{}", n - 1); 9].join(", ");
         writeln!(laughs, "a{n}: &a{n} [{before}]").unwrap();
     }
-    assert!(fault(&laughs).1.contains("more than 200000 values"));
+    let repeats = "the anchors and aliases of this file repeat too much: write the values out";
+    assert_eq!(fault(&laughs).1, repeats);
 
     let long = format!(
         "a: &a {}\nb: [{}x]",
         "y".repeat(100_000),
         "*a, ".repeat(2000)
     );
-    assert!(fault(&long).1.contains("more than 16777216 bytes"));
+    assert_eq!(fault(&long).1, repeats);
+    let many = format!("[{}]", "1, ".repeat(200_001));
+    assert!(fault(&many).1.contains("more than 200000 values"));
 
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
     assert_eq!(fault(&deep).1, "this is nested more than 64 levels deep");
@@ -275,6 +278,30 @@ fn alias_bombs_and_deep_nesting_are_faults() {
     assert!(parsed.faults[0].message.contains("longer than 1 MiB"));
     let keys: Vec<_> = (0..100_000).map(|n| format!("\"k{n}\":1")).collect();
     assert_eq!(values(&format!("{{{}}}", keys.join(","))).len(), 1);
+}
+
+/// Small documents and files must not add up to more than their text justifies.
+#[test]
+fn aliases_repeat_no_more_than_in_proportion_to_the_file() {
+    let mut bomb = "kind: ConfigMap\na0: &a0 [1, 1, 1, 1]\n".to_owned();
+    for n in 1..12 {
+        writeln!(bomb, "a{n}: &a{n} [*a{}, *a{}]", n - 1, n - 1).unwrap();
+    }
+    for count in [1, 300] {
+        let text = vec![bomb.clone(); count].join("---\n");
+        let parsed = parse(&text);
+        assert!(!parsed.faults.is_empty());
+        let read: usize = parsed
+            .documents
+            .iter()
+            .map(|document| document.value.to_string().len())
+            .sum();
+        assert!(read <= 10 * text.len() + 1000, "{read} of {}", text.len());
+    }
+    // Ordinary use: one block of settings for many containers.
+    let block = "common: &common {image: registry.example.com/app, env: [{name: A, value: b}]}\n";
+    let uses = "- <<: *common\n  name: another\n".repeat(50);
+    assert_eq!(parse(&format!("{block}containers:\n{uses}")).faults, []);
 }
 
 #[test]

@@ -1,65 +1,39 @@
 #!/usr/bin/env bash
 # Starts a PostgreSQL server for the tests of the store and prints its URL. The server ends when this script's standard input
 # closes, so it does not outlive the tests. With a folder and a port as arguments, it also listens on that port of
-# 127.0.0.1 with TLS, by the files server.crt and server.key in the folder; the user "app" then needs TLS and a password. Its programs are those of the system, or else Debian's packages, which it
-# downloads into the cache once and does not install. It needs no root.
+# 127.0.0.1 with TLS, by the files server.crt and server.key in the folder; the user "app" then needs TLS and a password.
+# Its programs are those of the system, or else Debian's packages. It needs no root.
 set -euo pipefail
-
-say() { echo "postgres: $*" >&2; }
-die() { say "$@"; exit 1; }
+# shellcheck source=tests/support/debian.sh
+source "$(dirname "$0")/../../../tests/support/debian.sh"
 
 version=15
-cache=${SYMBOLON_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/symbolon}
-
-# Prints the folder with initdb and postgres, and sets LD_LIBRARY_PATH for downloaded ones.
-find_programs() {
+# Prints the folder with initdb and postgres of the system, if there is one.
+installed_programs() {
   for folder in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql*/bin; do
     [ -x "$folder/initdb" ] && [ -x "$folder/postgres" ] && { echo "$folder"; return; }
   done
   if command -v initdb >/dev/null && command -v postgres >/dev/null; then
     dirname "$(command -v initdb)"
-    return
   fi
-  mkdir -p "$cache"
-  exec 9>"$cache/postgres.lock"
-  flock 9
-  if [ ! -e "$cache/postgres/usr/lib/postgresql/$version/bin/initdb" ]; then
-    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
-      die "the tests of the store need PostgreSQL: install it (Debian: postgresql), or set SYMBOLON_TEST_POSTGRES to the URL of an empty database"
-    # apt may download as another user, who must be able to reach the folder.
-    work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
-    say "downloading PostgreSQL into $cache/postgres, once"
-    # The libraries that a slim system lacks; those that it has are harmless.
-    packages="postgresql-$version postgresql-client-$version libpq5 libicu72 libllvm14 libxml2 libxslt1.1 libldap-2.5-0
-      libsasl2-2 libgssapi-krb5-2 libkrb5-3 libk5crypto3 libkrb5support0 libkeyutils1 libedit2 libbsd0 libmd0 libz3-4 liblz4-1
-      libzstd1"
-    # shellcheck disable=SC2086 # a list of names
-    download() { (cd "$work" && apt-get download -qq -o APT::Sandbox::User= $packages) >&2; }
-    if ! download; then
-      [ "$(id -u)" = 0 ] || die "apt-get download failed: run 'apt-get update' as root first, or set SYMBOLON_TEST_POSTGRES"
-      apt-get update -qq >&2
-      download || die "apt-get cannot download PostgreSQL: install it, or set SYMBOLON_TEST_POSTGRES"
-    fi
-    mkdir "$work/root"
-    for package in "$work"/*.deb; do dpkg-deb --extract "$package" "$work/root"; done
-    # The folder gets its final name only when it is complete.
-    rm -rf "$cache/postgres" "$cache/postgres.new"
-    mv "$work/root" "$cache/postgres.new"
-    chmod -R go+rX "$cache/postgres.new"
-    mv "$cache/postgres.new" "$cache/postgres"
-  fi
-  flock -u 9
-  echo "$cache/postgres/usr/lib/postgresql/$version/bin"
 }
+# The libraries that a slim system lacks; those that it has are harmless.
+packages() {
+  echo "postgresql-$version postgresql-client-$version libpq5 libicu72 libllvm14 libxml2 libxslt1.1 libldap-2.5-0
+    libsasl2-2 libgssapi-krb5-2 libkrb5-3 libk5crypto3 libkrb5support0 libkeyutils1 libedit2 libbsd0 libmd0 libz3-4
+    liblz4-1 libzstd1"
+}
+bin=usr/lib/postgresql/$version/bin
+prepare() { LD_LIBRARY_PATH=$(echo "$1"/usr/lib/*-linux-gnu) "$1/$bin/postgres" --version >/dev/null; }
 
-programs=$(find_programs)
-case $programs in
-"$cache"/*)
+programs=$(installed_programs)
+if [ -z "$programs" ]; then
+  provide postgres "$bin/initdb" \
+    "install PostgreSQL (Debian: postgresql), or set SYMBOLON_TEST_POSTGRES to the URL of an empty database"
+  programs=$cache/postgres/$bin
   LD_LIBRARY_PATH=$(echo "$cache"/postgres/usr/lib/*-linux-gnu)
   export LD_LIBRARY_PATH
-  ;;
-esac
+fi
 
 # PostgreSQL refuses to run as root.
 as=()
@@ -73,7 +47,7 @@ if [ "$(id -u)" = 0 ]; then
     mkdir "$copy"
     cp -a "$cache/postgres/." "$copy"
     chmod -R go+rX "$copy"
-    programs=$copy/usr/lib/postgresql/$version/bin
+    programs=$copy/$bin
     LD_LIBRARY_PATH=$(echo "$copy"/usr/lib/*-linux-gnu)
   }
 fi
@@ -101,7 +75,7 @@ if [ $# = 2 ]; then
   listen=(-c listen_addresses=127.0.0.1 -c ssl=on)
 fi
 "${as[@]}" "$programs/postgres" -D "$data/db" -k "$data" -p "$port" "${listen[@]}" -c fsync=off -c max_connections=200 \
-  >>"$data/log" 2>&1 9>&- </dev/null &
+  >>"$data/log" 2>&1 </dev/null &
 server=$!
 until "${as[@]}" "$programs/pg_isready" -q -h "$data" -p "$port" -U symbolon -d postgres; do
   kill -0 "$server" 2>/dev/null || die "PostgreSQL did not start: $(cat "$data/log")"

@@ -1,35 +1,42 @@
-// Serves pages to Chromium and tells what it sees. Reads a task from standard input and prints the results as one line of
-// JSON.
+// Serves pages to one Chromium and tells what it sees. The first argument names Chromium and its environment, as JSON.
+// Prints the URL that takes tasks: each is posted as JSON and answered with its result, and tasks may run in parallel.
+// Ends with its standard input.
 
-import { AxeBuilder } from "@axe-core/playwright";
-import { mkdir } from "node:fs/promises";
+import { once } from "node:events";
+import { mkdir, readFile } from "node:fs/promises";
 import { createServer } from "node:http";
+import { availableParallelism } from "node:os";
 import { json } from "node:stream/consumers";
 import { chromium } from "playwright-core";
 
+const AXE = await readFile(new URL(import.meta.resolve("axe-core/axe.min.js")), "utf8");
 // Longer than a busy machine ever needs.
 const PATIENCE = 300_000;
 const SMALL = { width: 320, height: 640 };
 const LARGE = { width: 1280, height: 800 };
-
-const task = await json(process.stdin);
-const pages = new Map(task.pages.map((page) => [`/${page.name}`, page]));
-// What the browser sent to clients, and with its forms to the server.
-const received = [];
-let framesAnswer = true;
-// Whether pages may leave by themselves. Without these scripts they stay, to be looked at.
-const leaves = task.act === "use";
 const LEAVING = /<script>(HTMLFormElement|\(\(\)=>)[^<]*<\/script>/;
+// Each request tells by this header which context of the browser it is from.
+const CONTEXT = "x-context";
 
-const server = createServer(async (request, reply) => {
+// What each context is served, and what it sent to clients and with its forms to the server.
+const contexts = new Map();
+
+async function listen(handler) {
+  const server = createServer(handler).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return server.address().port;
+}
+
+const port = await listen(async (request, reply) => {
   const host = request.headers.host;
+  if (request.url === "/favicon.ico") {
+    reply.writeHead(404).end();
+    return;
+  }
+  const { pages, leaves, framesAnswer, received } = contexts.get(request.headers[CONTEXT]);
   const page = pages.get(request.url);
   if (host.startsWith("localhost:") && page && request.method === "GET") {
     reply.writeHead(page.status, page.headers).end(leaves ? page.body : page.body.replace(LEAVING, ""));
-    return;
-  }
-  if (request.url === "/favicon.ico") {
-    reply.writeHead(404).end();
     return;
   }
   let body = "";
@@ -38,21 +45,30 @@ const server = createServer(async (request, reply) => {
   const isFrame = /^(one|two)\.example/.test(host);
   if (framesAnswer || !isFrame) reply.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>x</title>");
 });
-await new Promise((done) => server.listen(0, "127.0.0.1", done));
-const { port } = server.address();
 
+const { program, environment } = JSON.parse(process.argv[2]);
 const browser = await chromium.launch({
-  executablePath: task.chromium,
+  executablePath: program,
   timeout: PATIENCE,
   // Chromium's own sandbox needs rights that a test may not have. It sees only the pages of this test.
   args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", `--host-resolver-rules=MAP *.example 127.0.0.1:${port}`],
-  env: { ...process.env, ...task.environment },
+  env: { ...process.env, ...environment },
 });
 
-async function open(options) {
-  const context = await browser.newContext({ viewport: LARGE, ...options });
+/** Opens a context. Pages that must not leave by themselves stay, to be looked at. */
+async function open(options, leaves = false) {
+  const id = String(contexts.size);
+  const served = { pages: new Map(), leaves, framesAnswer: true, received: [] };
+  contexts.set(id, served);
+  const context = await browser.newContext({ viewport: LARGE, extraHTTPHeaders: { [CONTEXT]: id }, ...options });
   context.setDefaultTimeout(PATIENCE);
   context.setDefaultNavigationTimeout(PATIENCE);
+  return { context, served };
+}
+
+/** Opens a context with one page, which notes every complaint. */
+async function openPage(options) {
+  const { context, served } = await open(options);
   const page = await context.newPage();
   const complaints = [];
   page.on("console", (message) => {
@@ -65,47 +81,63 @@ async function open(options) {
     complaints.push(`dialog: ${dialog.message()}`);
     dialog.dismiss();
   });
-  return { context, page, complaints };
+  return { context, served, page, complaints };
 }
 
+// The tabs that no task uses, one for each core at first, and the tasks that wait for one.
+const idle = await Promise.all(Array.from({ length: Math.max(2, availableParallelism()) }, () => openPage()));
+const waiting = [];
+
+async function withTab(act) {
+  const tab = idle.pop() ?? (await new Promise((resolve) => waiting.push(resolve)));
+  try {
+    return await act(tab);
+  } finally {
+    const next = waiting.shift();
+    if (next) next(tab);
+    else idle.push(tab);
+  }
+}
+
+/** Shows each page of a task in a tab, and lets `act` look at it. Tasks share the tabs. */
+function forEachPage({ pages }, act) {
+  const lookAt = ({ name }) =>
+    withTab(async (tab) => {
+      tab.served.pages = byPath(pages);
+      tab.complaints.length = 0;
+      await tab.page.setViewportSize(SMALL);
+      await show(tab, name);
+      return act(tab, name);
+    });
+  return Promise.all(pages.map(lookAt));
+}
+
+const byPath = (pages) => new Map(pages.map((page) => [`/${page.name}`, page]));
+
 /** Opens a page, and waits for its last element and for the focus, unless the page may have left already. */
-async function show(page, name, scripted = true) {
+async function show({ page, served }, name, scripted = true) {
   await page.goto(`http://localhost:${port}/${name}`, { waitUntil: "commit" });
-  if (leaves && scripted && LEAVING.test(pages.get(`/${name}`).body)) return;
+  if (served.leaves && scripted && LEAVING.test(served.pages.get(`/${name}`).body)) return;
   await page.locator("footer a").last().waitFor();
   if (await page.locator("[autofocus]").count()) await page.locator("[autofocus]:focus").waitFor();
 }
 
-/** Waits until a request was received, and returns all that came since `start`. */
-async function until(start, matches) {
-  const began = Date.now();
-  while (!received.slice(start).some(matches)) {
-    if (Date.now() - began > PATIENCE) throw new Error(`never received: ${JSON.stringify(received.slice(start))}`);
-    await new Promise((done) => setTimeout(done, 20));
-  }
-  return received.slice(start);
-}
-
 /** Looks at every page, in light and dark mode, on small and large screens. */
-async function look() {
+async function look(task) {
   await mkdir(task.screenshots, { recursive: true });
-  const { context, page, complaints } = await open();
-  const seen = [];
-  for (const { name } of task.pages) {
-    complaints.length = 0;
-    await page.setViewportSize(SMALL);
-    await show(page, name);
-    const focus = await page.evaluate(() => {
+  return forEachPage(task, async ({ page, complaints }, name) => {
+    const facts = { name, violations: [], incomplete: [], overflow: [] };
+    facts.focus = await page.evaluate(() => {
       const element = document.activeElement;
       return element.getAttribute("role") ?? element.id ?? element.tagName;
     });
-    const facts = { name, focus, violations: [], incomplete: [], overflow: [] };
+    await page.evaluate(AXE);
     for (const viewport of task.viewports === "all" ? [SMALL, LARGE] : [SMALL]) {
       await page.setViewportSize(viewport);
       for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });
         const view = `${colorScheme}-${viewport.width}`;
-        const found = await new AxeBuilder({ page }).setLegacyMode(true).analyze();
+        const found = await page.evaluate(() => axe.run({ resultTypes: ["violations", "incomplete"] }));
         for (const kind of ["violations", "incomplete"]) {
           for (const { id, nodes } of found[kind]) {
             for (const node of nodes) facts[kind].push(`${view}: ${id}: ${node.html}: ${node.failureSummary}`);
@@ -117,35 +149,41 @@ async function look() {
       }
     }
     facts.complaints = [...complaints];
-    seen.push(facts);
-  }
-  await context.close();
-  return seen;
+    return facts;
+  });
 }
 
 /** Only loads pages. */
-async function load() {
-  const { context, page, complaints } = await open();
-  for (const { name } of task.pages) {
-    await show(page, name);
-  }
-  const ran = await page.evaluate(() => "ran" in globalThis);
-  await context.close();
-  return { complaints, ran };
+function load(task) {
+  return forEachPage(task, async ({ page, complaints }, name) => {
+    const ran = await page.evaluate(() => "ran" in globalThis);
+    return { name, complaints: [...complaints], ran };
+  });
 }
 
 /** Uses the pages as a person does, by keyboard alone. Each act has a tab of its own. */
-async function use(javaScriptEnabled) {
-  const { context } = await open({ javaScriptEnabled });
+async function useForms(task, javaScriptEnabled) {
+  const { context, served } = await open({ javaScriptEnabled }, true);
+  served.pages = byPath(task.pages);
+  const { received } = served;
   const results = {};
   async function tab(name, act) {
     const page = await context.newPage();
-    await show(page, name, javaScriptEnabled);
+    await show({ page, served }, name, javaScriptEnabled);
     const result = await act(page, async (...keys) => {
       for (const key of keys) await page.keyboard.press(key);
     });
     await page.close();
     return result;
+  }
+  /** Waits until a request was received, and returns all that came since `start`. */
+  async function until(start, matches) {
+    const began = Date.now();
+    while (!received.slice(start).some(matches)) {
+      if (Date.now() - began > PATIENCE) throw new Error(`never received: ${JSON.stringify(received.slice(start))}`);
+      await new Promise((done) => setTimeout(done, 20));
+    }
+    return received.slice(start);
   }
   const isPost = (request) => request.method === "POST";
   async function posted(name, act) {
@@ -183,7 +221,7 @@ async function use(javaScriptEnabled) {
   });
   const isOf = (start) => (request) => request.url.startsWith(start);
   for (const answers of [true, false]) {
-    framesAnswer = answers;
+    served.framesAnswer = answers;
     const start = received.length;
     results[answers ? "signedOut" : "signedOutWithoutAnswers"] = await tab("signed-out-frames-back", async (page) => {
       await until(start, isOf("one.example"));
@@ -192,15 +230,16 @@ async function use(javaScriptEnabled) {
       return until(start, isOf("app.example/signed-out"));
     });
   }
-  framesAnswer = true;
   await context.close();
   return results;
 }
 
 /** Pastes a password with the keys of the system. */
-async function paste() {
-  const { context, page } = await open({ permissions: ["clipboard-read", "clipboard-write"] });
-  await show(page, "sign-in");
+async function paste(task) {
+  const tab = await openPage({ permissions: ["clipboard-read", "clipboard-write"] });
+  const { context, page, served } = tab;
+  served.pages = byPath(task.pages);
+  await show(tab, "sign-in");
   await page.evaluate(() => navigator.clipboard.writeText("pasted password"));
   await page.locator("#password").focus();
   await page.keyboard.press("ControlOrMeta+V");
@@ -209,12 +248,24 @@ async function paste() {
   return value;
 }
 
-const result = {
-  look: () => look(),
-  load: () => load(),
-  use: async () => ({ scripted: await use(true), plain: await use(false), pasted: await paste() }),
-};
-console.log(JSON.stringify(await result[task.act]()));
+/** Uses the forms, with and without JavaScript. */
+async function use(task) {
+  const [scripted, plain, pasted] = await Promise.all([useForms(task, true), useForms(task, false), paste(task)]);
+  return { scripted, plain, pasted };
+}
+
+const acts = { look, load, use };
+const tasks = await listen(async (request, reply) => {
+  try {
+    const task = await json(request);
+    const result = await acts[task.act](task);
+    reply.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(result));
+  } catch (error) {
+    reply.writeHead(500, { "content-type": "application/json" }).end(JSON.stringify(String(error.stack)));
+  }
+});
+console.log(`http://127.0.0.1:${tasks}`);
+process.stdin.resume();
+await once(process.stdin, "end");
 await browser.close();
-server.closeAllConnections();
-server.close();
+process.exit();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
 use super::*;
-use crate::directory::{entry_ends, is_token_revoked};
+use crate::directory::{is_entry_live, is_token_revoked};
 use crate::lock::lock;
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::cluster::api::{ApiError, Precondition};
@@ -143,7 +143,7 @@ impl<'a> Scripted<'a> {
             entry.hash == TokenHash::of("t1").to_string()
                 && is_sealed(&self.case.key, credential, entry)
                 && !is_token_revoked(credential, &entry.token_id)
-                && entry_ends(entry).is_none_or(|end| at(NOW) < end)
+                && is_entry_live(entry, at(NOW))
         })
     }
 }

@@ -330,15 +330,23 @@ impl Guest {
 
     /// Answers the client with an error. It is counted, and written unless the address has had too many.
     pub fn refuse(&self, to: &ReturnTo, error: OAuthError) -> Response {
+        let event = Event {
+            event: "authorization_refused",
+            ..Event::default()
+        };
+        self.refuse_with(&event, to, error)
+    }
+
+    /// Answers the client with an error, and writes it as this event.
+    pub fn refuse_with(&self, event: &Event<'_>, to: &ReturnTo, error: OAuthError) -> Response {
         let code = error.code.as_str();
         let app = &self.call.app;
         let outcome = AuthorizationOutcome::Refused(code);
         app.metrics().people().authorized(outcome);
         if app.noise().sign_in(self.call.peer, code) {
             self.record(&Event {
-                event: "authorization_refused",
                 reason: Some(code),
-                ..Event::default()
+                ..*event
             });
         }
         self.answer(&to.refuse(&self.site.issuer, error))

@@ -7,7 +7,7 @@ use axum::response::Response;
 use super::authorize::go_on;
 use super::flow;
 use super::guest::{self, FLOW, Guest, PROOF, Stop};
-use super::proceed::{Looked, Next, SignIn, look, refuse};
+use super::proceed::{Looked, Next, SignIn, look};
 use crate::oauth::authorize::flow::Requested;
 use crate::oauth::authorize::next::{DENIED, Reason, SignedIn};
 use crate::oauth::authorize::{AuthorizationRequest, Flow};
@@ -417,13 +417,13 @@ pub async fn denied(guest: &mut Guest, flow: &Flow) -> Result<Response, Stop> {
         Requested::Here(request) => Some(request.clone()),
         Requested::Pushed { .. } => super::proceed::request(guest, flow).await?,
     };
-    guest.record(&Event {
+    let event = Event {
         event: "authorization_denied",
         client_id: Some(&flow.client),
         ..Event::default()
-    });
+    };
     match request {
-        Some(request) => Ok(refuse(guest, &request, DENIED)),
+        Some(request) => Ok(guest.refuse_with(&event, &request.return_to, DENIED)),
         None => Ok(guest.notice(Kind::FlowExpired, None)),
     }
 }
