@@ -18,7 +18,7 @@ const READ: &str = "SELECT a.id, a.owner, a.created_at, a.valid_after, a.epoch, 
 const ROTATE: &str = "UPDATE refresh SET hash = $3, generation = $4, key_id = $5, rotated_at = $6, used_at = $7 \
     WHERE id = $1 AND hash = $2 AND ended_at IS NULL RETURNING id";
 const ROWS: &str = "INSERT INTO account VALUES (x'00', 'owner', 0, 0, 0); \
-    INSERT INTO session VALUES ('s', x'00', x'00', 0, 0, 0, 0, 'pwd', 1, NULL); \
+    INSERT INTO session VALUES ('s', x'00', x'00', 0, 0, 0, 0, 'pwd', 1, NULL, 0); \
     INSERT INTO grants VALUES ('g', x'00', 0, 's', 1, 'shop', '1', 'openid offline_access', '', 0, 1, NULL);";
 
 /// Refreshes each family in turn, one transaction for each, since SQLite has one writer.

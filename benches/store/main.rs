@@ -136,6 +136,7 @@ async fn session(store: &Store) -> Session {
         methods: "pwd".to_owned(),
         expires_at: after(1_000_000),
         ended_at: None,
+        is_remembered: false,
     };
     let begun = store.begin_session(session.clone(), Vec::new()).await;
     assert!(begun.expect("a session"));

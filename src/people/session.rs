@@ -36,6 +36,8 @@ pub struct Session {
     pub expires_at: Timestamp,
     /// When it was revoked.
     pub ended_at: Option<Timestamp>,
+    /// Whether the person chose to stay signed in.
+    pub is_remembered: bool,
 }
 
 /// How long a session lasts.
@@ -45,6 +47,8 @@ pub struct SessionLimits {
     pub idle: Duration,
     /// In total. A shorter limit also ends existing sessions; a longer one does not extend them.
     pub absolute: Duration,
+    /// In total, used or not, if the person chose to stay signed in.
+    pub remembered: Duration,
 }
 
 /// What a presented cookie means for a session.
@@ -77,10 +81,14 @@ pub fn judge(
     if session.ended_at.is_some() || !account.allows(session.epoch) {
         return SessionVerdict::Ended;
     }
-    let absolute = session
-        .expires_at
-        .min(later(session.created_at, limits.absolute));
-    if now >= absolute || now >= later(session.used_at, limits.idle) {
+    let total = if session.is_remembered {
+        limits.remembered
+    } else {
+        limits.absolute
+    };
+    let end = session.expires_at.min(later(session.created_at, total));
+    let is_idle = !session.is_remembered && now >= later(session.used_at, limits.idle);
+    if now >= end || is_idle {
         return SessionVerdict::Lapsed;
     }
     let touch = now >= later(session.used_at, limits.idle / TOUCHES);
@@ -94,6 +102,7 @@ mod tests {
     const LIMITS: SessionLimits = SessionLimits {
         idle: Duration::from_secs(160),
         absolute: Duration::from_secs(1000),
+        remembered: Duration::from_secs(5000),
     };
 
     fn at(second: i64) -> Timestamp {
@@ -113,6 +122,7 @@ mod tests {
             methods: "pwd".to_owned(),
             expires_at: at(1100),
             ended_at: None,
+            is_remembered: false,
         };
         let account = Account {
             id: account,
@@ -132,6 +142,17 @@ mod tests {
     ) -> SessionVerdict {
         let cookie = TokenHash::of("cookie");
         judge(session, account, &cookie, limits, at(now))
+    }
+
+    #[test]
+    fn a_remembered_session_lasts_without_use_until_its_own_end() {
+        let (mut session, account) = rows();
+        (session.is_remembered, session.expires_at) = (true, at(6000));
+        let seen = |session: &Session, now| verdict(session, &account, LIMITS, now);
+        assert!(matches!(seen(&session, 5099), SessionVerdict::Valid { .. }));
+        assert_eq!(seen(&session, 5100), SessionVerdict::Lapsed);
+        session.expires_at = at(300);
+        assert_eq!(seen(&session, 300), SessionVerdict::Lapsed);
     }
 
     #[test]
@@ -161,6 +182,7 @@ mod tests {
         let wide = SessionLimits {
             idle: Duration::MAX,
             absolute: Duration::MAX,
+            ..LIMITS
         };
         assert_eq!(
             verdict(&session, &account, wide, 1100),

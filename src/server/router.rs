@@ -103,14 +103,17 @@ const fn sharing(endpoint: Endpoint) -> Sharing {
     }
 }
 
-/// Returns whether the Identity has people, and so clients with pages.
-fn is_served_to_pages(app: &State) -> bool {
+/// Returns whether the Identity has people.
+fn has_people(app: &State) -> bool {
     let snapshot = app.publisher().current();
     snapshot.site().is_some_and(|site| site.people.is_some())
 }
 
 /// Checks what every endpoint checks. Returns the answer if the request needs no handler.
 fn check(app: &State, endpoint: Endpoint, request: &Request) -> Result<Option<Response>, Refusal> {
+    if endpoint.is_of_people() && !has_people(app) {
+        return Ok(Some(reply::not_found()));
+    }
     let allowed = endpoint.methods().allowed();
     match (endpoint.methods(), request.method()) {
         (Methods::Any, _)
@@ -119,7 +122,7 @@ fn check(app: &State, endpoint: Endpoint, request: &Request) -> Result<Option<Re
         | (Methods::Page | Methods::ReadOrPost, &Method::GET | &Method::POST) => {}
         (Methods::Read, &Method::OPTIONS) => return Ok(Some(reply::preflight(allowed))),
         (Methods::Post | Methods::ReadOrPost, &Method::OPTIONS)
-            if sharing(endpoint) == Sharing::Registered && is_served_to_pages(app) =>
+            if sharing(endpoint) == Sharing::Registered && has_people(app) =>
         {
             return Ok(Some(pages::preflight(app, request.headers())));
         }

@@ -42,7 +42,9 @@ CREATE TABLE ~session (
     authenticated_at BIGINT NOT NULL,
     methods          TEXT NOT NULL,
     expires_at       BIGINT NOT NULL,
-    ended_at         BIGINT
+    ended_at         BIGINT,
+    -- 1: the person chose to stay signed in.
+    remembered       BIGINT NOT NULL
 );
 CREATE INDEX session_account ON ~session (account);
 CREATE INDEX session_expiry ON ~session (expires_at);

@@ -28,7 +28,9 @@ CREATE TABLE session (
     authenticated_at INTEGER NOT NULL,
     methods          TEXT NOT NULL,
     expires_at       INTEGER NOT NULL,
-    ended_at         INTEGER
+    ended_at         INTEGER,
+    -- 1: the person chose to stay signed in.
+    remembered       INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX session_account ON session (account);
 CREATE INDEX session_expiry ON session (expires_at);

@@ -29,7 +29,7 @@ macro_rules! session {
     () => {
         concat!(
             account!(),
-            ", s.id, s.hash, s.epoch, s.created_at, s.used_at, s.authenticated_at, s.methods, s.expires_at, s.ended_at"
+            ", s.id, s.hash, s.epoch, s.created_at, s.used_at, s.authenticated_at, s.methods, s.expires_at, s.ended_at, s.remembered"
         )
     };
 }
@@ -77,15 +77,15 @@ statements! {
         ON CONFLICT (account) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at";
 
     SESSION_ADD = "INSERT INTO ~session (id, hash, account, epoch, created_at, used_at, authenticated_at, methods, \
-        expires_at) SELECT $1, $2, a.id, a.epoch, $4, $4, $5, $6, $7 FROM ~account AS a WHERE a.id = $3 AND a.epoch = $8 \
-        RETURNING id";
+        expires_at, remembered) SELECT $1, $2, a.id, a.epoch, $4, $4, $5, $6, $7, $9 FROM ~account AS a WHERE a.id = $3 \
+        AND a.epoch = $8 RETURNING id";
     SESSION_READ = concat!("SELECT ", session!(), " FROM ~session AS s JOIN ~account AS a ON a.id = s.account WHERE s.id = $1");
     SESSIONS_OF = concat!("SELECT ", session!(), " FROM ~session AS s JOIN ~account AS a ON a.id = s.account \
         WHERE s.account = $1 AND s.ended_at IS NULL ORDER BY s.created_at, s.id");
     SESSION_TOUCH = "UPDATE ~session SET used_at = $2 WHERE id = $1 AND used_at < $2 AND ended_at IS NULL";
     // A sign-in of the same person in the same browser: the session begins again under its ID.
     SESSION_RENEW = "UPDATE ~session SET hash = $2, created_at = $3, used_at = $3, authenticated_at = $3, methods = $4, \
-        expires_at = $5 WHERE id = $1 AND account = $6 AND epoch = $7 AND ended_at IS NULL \
+        expires_at = $5, remembered = $8 WHERE id = $1 AND account = $6 AND epoch = $7 AND ended_at IS NULL \
         AND EXISTS (SELECT 1 FROM ~account AS a WHERE a.id = $6 AND a.epoch = $7) RETURNING id";
     SESSION_CLIENTS = "SELECT DISTINCT g.client, g.client_uid FROM ~grants AS g WHERE g.session = $1";
     SESSION_END = "UPDATE ~session SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL RETURNING id";
@@ -94,15 +94,15 @@ statements! {
         AND id NOT IN (SELECT id FROM ~session WHERE account = $1 AND ended_at IS NULL AND id <> $4 \
         ORDER BY created_at DESC, id DESC LIMIT $3) RETURNING id";
     SESSION_BEGIN = "WITH begun AS (INSERT INTO ~session (id, hash, account, epoch, created_at, used_at, \
-        authenticated_at, methods, expires_at) SELECT $1, $2, a.id, a.epoch, $4, $4, $5, $6, $7 FROM ~account AS a \
-        WHERE a.id = $3 AND a.epoch = $8 RETURNING id), \
+        authenticated_at, methods, expires_at, remembered) SELECT $1, $2, a.id, a.epoch, $4, $4, $5, $6, $7, $9 \
+        FROM ~account AS a WHERE a.id = $3 AND a.epoch = $8 RETURNING id), \
         kept AS (SELECT id FROM ~session WHERE account = $3 AND ended_at IS NULL \
-        ORDER BY created_at DESC, id DESC LIMIT $9), \
+        ORDER BY created_at DESC, id DESC LIMIT $10), \
         surplus AS (UPDATE ~session SET ended_at = $4 WHERE account = $3 AND ended_at IS NULL \
         AND id NOT IN (SELECT id FROM kept) AND EXISTS (SELECT 1 FROM begun) RETURNING id), \
         ended AS (UPDATE ~grants SET ended_at = $4 WHERE session IN (SELECT id FROM surplus) AND ends_with = 0 \
         AND ended_at IS NULL), \
-        refund AS (SELECT r.subject, r.step FROM unnest($10, $11) AS r (subject, step)), \
+        refund AS (SELECT r.subject, r.step FROM unnest($11, $12) AS r (subject, step)), \
         refunded AS (UPDATE ~attempt AS t SET at = t.at - refund.step FROM refund WHERE t.subject = refund.subject \
         AND EXISTS (SELECT 1 FROM begun)) \
         SELECT id FROM begun";

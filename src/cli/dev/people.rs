@@ -199,3 +199,89 @@ impl People {
         Ok(Some(link.expose().to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use futures::future::BoxFuture;
+
+    use super::*;
+    use crate::directory::testing::{PEOPLE, QUICKSTART, World};
+    use crate::people::enrolment::Unverified;
+    use crate::server::{Config, Recorded, RevokeError, Revoker};
+    use crate::state_file::Chosen;
+    use crate::store::area::enrolment::Enrolment;
+    use crate::tokens::TokenId;
+
+    struct Never;
+
+    impl Revoker for Never {
+        fn revoke<'a>(
+            &'a self,
+            _: &'a ObjectKey,
+            _: Option<&'a str>,
+            _: &'a TokenId,
+        ) -> BoxFuture<'a, Result<Recorded, RevokeError>> {
+            Box::pin(futures::future::pending())
+        }
+    }
+
+    const ALICE: &str = "
+apiVersion: symbolon.dev/v1alpha1
+kind: User
+metadata: {name: alice, namespace: platform, annotations: {symbolon.dev/enroll: \"1\"}}
+spec: {identityRef: {name: main}, username: alice}
+";
+
+    #[tokio::test]
+    async fn a_person_gets_one_link_until_it_is_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::open(&folder.path().join("state"), Chosen::ByUser).unwrap();
+        let identity = ObjectKey::new("platform", "main");
+        let app = App::new(Config::new(identity.clone()), Never).unwrap();
+        let world = World::new(&format!("{QUICKSTART}---\n{PEOPLE}---\n{ALICE}"));
+        let directory = world.directory.clone();
+        app.publisher()
+            .update(|published| *published = directory.clone());
+        let mac = Arc::new(MacKey::from_bytes(&[7; 32]).unwrap());
+        let now = crate::cli::clock::now();
+        let opened = open(&app, &files, &identity, Some(Arc::clone(&mac)), now);
+        let people = opened.await.unwrap().unwrap();
+
+        let links = people.links(&directory, &files, now).await.unwrap();
+        let [link] = links.as_slice() else {
+            panic!("{links:?}")
+        };
+        assert_eq!(link.username, "alice");
+        let written = std::fs::read_to_string(&link.file).unwrap();
+        assert_eq!(written, format!("{}\n", link.url));
+        let mode = std::fs::metadata(&link.file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(people.links(&directory, &files, now).await.unwrap(), links);
+
+        let (_, text) = link.url.split_once("?link=").unwrap();
+        let state = EnrolmentState {
+            namespace: "platform",
+            identity: "main",
+            nonce: Some("1"),
+            valid_after: None,
+        };
+        let verified = Unverified::parse(text).unwrap();
+        let verified = verified.verify([&*mac], state, now).unwrap();
+        let enrolment = Enrolment {
+            link: verified.hash,
+            issued_at: verified.issued_at,
+            expires_at: verified.expires_at,
+            owner: "User-platform-alice".to_owned(),
+            account: crate::people::account::AccountId(uuid::Uuid::nil()),
+            password: "$argon2id$".to_owned(),
+        };
+        let later = now + jiff::SignedDuration::from_secs(5);
+        let account = people.store.enrol(enrolment, later).await.unwrap();
+        assert!(account.is_some());
+        assert_eq!(people.links(&directory, &files, later).await.unwrap(), []);
+        assert!(!link.file.exists());
+        people.close(&app).await;
+    }
+}

@@ -48,17 +48,6 @@ pub struct Holding<'a> {
     pub also_allowed: &'a [PersonScope<'a>],
 }
 
-impl<'a> From<&'a Grant> for SignIn<'a> {
-    fn from(grant: &'a Grant) -> Self {
-        Self {
-            session: grant.session,
-            at: grant.authenticated_at,
-            acr: Some(&grant.acr),
-            methods: &grant.methods,
-        }
-    }
-}
-
 /// Tokens to be issued, complete except for signatures and for the refresh token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnsignedTokens {

@@ -62,6 +62,12 @@ impl People {
         !self.is_clock_far.load(Ordering::Relaxed)
     }
 
+    /// Records that the clocks disagree.
+    #[cfg(test)]
+    pub(crate) fn clocks_disagree(&self) {
+        self.is_clock_far.store(true, Ordering::Relaxed);
+    }
+
     /// Measures the distance to the clock of the database.
     ///
     /// # Errors

@@ -11,7 +11,6 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::session::Participant;
 use crate::tokens::TokenId;
 
 /// The largest number of notices that wait.
@@ -22,6 +21,15 @@ const AT_ONCE: usize = 16;
 const TRIES: u32 = 6;
 /// The pause after the first try. Each further one is four times as long: the last try is about half an hour later.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A client that had a grant in a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Participant {
+    /// Its ID.
+    pub id: String,
+    /// The uid of its resource then.
+    pub uid: String,
+}
 
 /// Something to tell a client.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -135,7 +135,7 @@ impl<'d> Registry<'d> {
         self.directory.user_by_name(self.identity, name)
     }
 
-    /// Returns the person whom an account belongs to: the User with this uid.
+    /// Returns the person that an account belongs to: the User with this uid.
     pub fn owning(self, owner: &str) -> Option<AcceptedUser<'d>> {
         self.directory.user_by_uid(self.identity, owner)
     }

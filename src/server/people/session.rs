@@ -5,19 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::People;
-use super::outbox::Notice;
+use super::outbox::{Notice, Participant};
 use crate::people::account::AccountId;
 use crate::store::StoreError;
 use crate::tokens::TokenId;
-
-/// A client that had a grant in a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Participant {
-    /// Its ID.
-    pub id: String,
-    /// The uid of its resource then.
-    pub uid: String,
-}
 
 impl People {
     /// Ends a session and tells every client of it through the back channel. Returns the clients, and nothing if it had

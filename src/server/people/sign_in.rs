@@ -55,6 +55,8 @@ pub struct Tried<'a> {
     pub known: Option<&'a str>,
     /// The session that the browser has.
     pub present: Option<(TokenId, TokenHash)>,
+    /// Whether the person wants to stay signed in.
+    pub is_remembered: bool,
     /// How long sessions last.
     pub limits: SessionLimits,
     /// The start of the cookie.
@@ -252,8 +254,16 @@ impl People {
             used_at: now,
             authenticated_at: now,
             methods: PASSWORD.to_owned(),
-            expires_at: later(now, tried.limits.absolute),
+            expires_at: later(
+                now,
+                if tried.is_remembered {
+                    tried.limits.remembered
+                } else {
+                    tried.limits.absolute
+                },
+            ),
             ended_at: None,
+            is_remembered: tried.is_remembered,
         };
         let begun = if own.is_some() {
             let renewed = self.store.renew_session(session).await?;

@@ -95,6 +95,7 @@ impl PeopleSite {
             sessions: SessionLimits {
                 idle: source.sessions.idle,
                 absolute: source.sessions.absolute,
+                remembered: source.sessions.remembered,
             },
             refresh: source.refresh,
             code: source.code.try_into().unwrap_or_default(),

@@ -32,6 +32,7 @@ fn read(row: &Row) -> Result<(Session, Account), StoreError> {
         methods: row.text(11)?,
         expires_at: row.time(12)?,
         ended_at: row.time_or_null(13)?,
+        is_remembered: row.int(14)? != 0,
     };
     Ok((session, account))
 }
@@ -61,8 +62,8 @@ pub struct Found {
 fn found(row: &Row, client: &str) -> Result<Found, StoreError> {
     let is_there = |column| row.text_or_null(column).map(|value| value.is_some());
     let session = is_there(5)?.then(|| read(row)).transpose()?;
-    let consent = is_there(14)?.then(|| consent::read(row, 14, client));
-    let pushed = is_there(17)?.then(|| pushed_at(row, 17)).transpose()?;
+    let consent = is_there(15)?.then(|| consent::read(row, 15, client));
+    let pushed = is_there(18)?.then(|| pushed_at(row, 18)).transpose()?;
     Ok(Found {
         session,
         consent: consent.transpose()?,
@@ -71,7 +72,7 @@ fn found(row: &Row, client: &str) -> Result<Found, StoreError> {
 }
 
 /// Returns the values of a new session's row.
-fn values(session: &Session) -> [Value; 8] {
+fn values(session: &Session) -> [Value; 9] {
     [
         session.id.into(),
         session.hash.into(),
@@ -81,6 +82,7 @@ fn values(session: &Session) -> [Value; 8] {
         (&session.methods).into(),
         session.expires_at.into(),
         session.epoch.into(),
+        i64::from(session.is_remembered).into(),
     ]
 }
 
@@ -167,7 +169,7 @@ impl Store {
     pub async fn renew_session(&self, session: Session) -> Result<bool, StoreError> {
         self.write_single(move |tx| {
             Box::pin(async move {
-                let values: [Value; 7] = [
+                let values: [Value; 8] = [
                     session.id.into(),
                     session.hash.into(),
                     session.authenticated_at.into(),
@@ -175,6 +177,7 @@ impl Store {
                     session.expires_at.into(),
                     session.account.into(),
                     session.epoch.into(),
+                    i64::from(session.is_remembered).into(),
                 ];
                 Ok(tx.row(Statement::SESSION_RENEW, values).await?.is_some())
             })

@@ -49,6 +49,7 @@ contract!(
 const LIMITS: SessionLimits = SessionLimits {
     idle: Duration::from_secs(160),
     absolute: Duration::from_secs(1000),
+    remembered: Duration::from_secs(1000),
 };
 
 async fn a_store_belongs_to_one_issuer(world: &World) {

@@ -111,6 +111,7 @@ async fn each_operation_takes_as_few_round_trips_as_promised() {
     let limits = SessionLimits {
         idle: Duration::from_secs(7200),
         absolute: Duration::from_secs(86_400),
+        remembered: Duration::from_secs(86_400),
     };
     let gate = Gate {
         burst: 5,

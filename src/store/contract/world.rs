@@ -207,6 +207,7 @@ impl World {
             methods: "pwd".to_owned(),
             expires_at: at(now + 86_400),
             ended_at: None,
+            is_remembered: false,
         }
     }
 

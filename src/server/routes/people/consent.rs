@@ -15,7 +15,6 @@ use crate::pages::{
     Way, field,
 };
 use crate::server::request::Call;
-use crate::telemetry::audit::Event;
 
 /// The form's name in its proof.
 const FORM: &str = "consent";
@@ -161,11 +160,5 @@ async fn submitted(guest: &mut Guest) -> Result<Response, Stop> {
     if form.get(field::DECISION) != Some(field::ACCEPT) {
         return denied(guest, &flow).await;
     }
-    guest.record(&Event {
-        event: "consent_given",
-        client_id: Some(&flow.client),
-        session: guest.session.as_ref().map(|(id, _)| id.as_str()),
-        ..Event::default()
-    });
     go_on(guest, &flow, true).await
 }

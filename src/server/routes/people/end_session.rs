@@ -14,7 +14,7 @@ use crate::pages::{
 };
 use crate::people::account::Account;
 use crate::server::people::metrics::SignOutOutcome;
-use crate::server::people::session::Participant;
+use crate::server::people::outbox::Participant;
 use crate::server::request::Call;
 use crate::telemetry::audit::Event;
 use crate::tokens::TokenId;

@@ -204,9 +204,15 @@ impl Guest {
     }
 
     /// Gives the browser the cookies of a person who has signed in.
-    pub fn signed_in(&mut self, session: &SecretString, known: &str) {
-        self.set(Cookie::Session, session.expose(), None);
+    pub fn signed_in(&mut self, session: &SecretString, known: &str, is_remembered: bool) {
+        let lasts = is_remembered.then_some(self.own.sessions.remembered);
+        self.set(Cookie::Session, session.expose(), lasts);
         self.set(Cookie::Known, known, Some(KNOWN_FOR));
+    }
+
+    /// Returns whether people can stay signed in for longer.
+    pub fn offers_remember(&self) -> bool {
+        self.own.sessions.remembered > self.own.sessions.absolute
     }
 
     /// Takes the session's cookie away.
@@ -324,15 +330,23 @@ impl Guest {
 
     /// Answers the client with an error. It is counted, and written unless the address has had too many.
     pub fn refuse(&self, to: &ReturnTo, error: OAuthError) -> Response {
+        let event = Event {
+            event: "authorization_refused",
+            ..Event::default()
+        };
+        self.refuse_with(&event, to, error)
+    }
+
+    /// Answers the client with an error, and writes it as this event.
+    pub fn refuse_with(&self, event: &Event<'_>, to: &ReturnTo, error: OAuthError) -> Response {
         let code = error.code.as_str();
         let app = &self.call.app;
         let outcome = AuthorizationOutcome::Refused(code);
         app.metrics().people().authorized(outcome);
         if app.noise().sign_in(self.call.peer, code) {
             self.record(&Event {
-                event: "authorization_refused",
                 reason: Some(code),
-                ..Event::default()
+                ..*event
             });
         }
         self.answer(&to.refuse(&self.site.issuer, error))

@@ -126,14 +126,24 @@ pub async fn code(guest: &Guest, snapshot: &Snapshot, case: Case<'_>) -> Result<
         return Ok(Issued::Again);
     }
     let subject = account.id.0.to_string();
-    guest.record(&Event {
-        event: "code_issued",
+    let of_this = Event {
         client_id: Some(registered.id()),
         subject: Some(&subject),
         session: Some(session.id.as_str()),
+        ..Event::default()
+    };
+    if let Some(scopes) = &permission.remember {
+        guest.record(&Event {
+            event: "consent_given",
+            scope: Some(&scopes.join(" ")),
+            ..of_this
+        });
+    }
+    guest.record(&Event {
+        event: "code_issued",
         grant: Some(grant_id.as_str()),
         scope: Some(&permission.scopes.join(" ")),
-        ..Event::default()
+        ..of_this
     });
     guest
         .call

@@ -7,7 +7,7 @@ use axum::response::Response;
 use super::authorize::go_on;
 use super::flow;
 use super::guest::{self, FLOW, Guest, PROOF, Stop};
-use super::proceed::{Looked, Next, SignIn, look, refuse};
+use super::proceed::{Looked, Next, SignIn, look};
 use crate::oauth::authorize::flow::Requested;
 use crate::oauth::authorize::next::{DENIED, Reason, SignedIn};
 use crate::oauth::authorize::{AuthorizationRequest, Flow};
@@ -48,7 +48,7 @@ async fn shown(guest: &mut Guest) -> Result<Response, Stop> {
     };
     let flow = flow::open(guest, &text)?;
     match asked(guest, &text, &flow, wants_other).await? {
-        Shown::Page(asked) => Ok(page(guest, &text, &asked, wants_other, None, "")),
+        Shown::Page(asked) => Ok(page(guest, &text, &asked, wants_other, None, ("", false))),
         Shown::Answer(response) => Ok(response),
     }
 }
@@ -64,7 +64,7 @@ async fn alone(guest: &mut Guest, wants_other: bool) -> Result<Response, Stop> {
         &SignIn::of_no_client(),
         wants_other,
         None,
-        "",
+        ("", false),
     ))
 }
 
@@ -157,7 +157,7 @@ fn page(
     asked: &SignIn,
     wants_other: bool,
     problem: Option<Problem>,
-    typed: &str,
+    (typed, remember): (&str, bool),
 ) -> Response {
     let proof = guest.proof(FORM);
     let action = guest.path(Endpoint::SignIn, &[]);
@@ -202,7 +202,7 @@ fn page(
         },
         client: Some(&*asked.client).filter(|client| !client.is_empty()),
         person,
-        remember: None,
+        remember: guest.offers_remember().then_some(remember),
         can_refuse: !flow.is_empty(),
         problem,
     };
@@ -248,19 +248,27 @@ async fn submitted(guest: &mut Guest) -> Result<Response, Stop> {
         form.get(field::USERNAME).unwrap_or_default(),
         form.get(field::PASSWORD).unwrap_or_default(),
     );
+    let remember = guest.offers_remember() && form.get(field::REMEMBER).is_some();
     let problem = match (typed, password) {
         ("", _) => Some(Problem::NoUsername),
         (_, "") => Some(Problem::NoPassword),
         _ => None,
     };
     if let Some(problem) = problem {
-        return Ok(page(guest, text, &asked, false, Some(problem), typed));
+        return Ok(page(
+            guest,
+            text,
+            &asked,
+            false,
+            Some(problem),
+            (typed, remember),
+        ));
     }
     let name = canonical(&typed[..typed.floor_char_boundary(MAX_NAME)]);
-    let attempted = attempt(guest, &name, password).await?;
+    let attempted = attempt(guest, &name, password, remember).await?;
     let problem = match attempted {
         Attempted::SignedIn(done) => {
-            return signed_in(guest, flow, *done).await;
+            return signed_in(guest, flow, *done, remember).await;
         }
         Attempted::Wrong(why) => {
             failed(guest, &name, why.as_str(), why != Wrong::Name);
@@ -296,7 +304,14 @@ async fn submitted(guest: &mut Guest) -> Result<Response, Stop> {
             }
         }
     };
-    Ok(page(guest, text, &asked, false, Some(problem), typed))
+    Ok(page(
+        guest,
+        text,
+        &asked,
+        false,
+        Some(problem),
+        (typed, remember),
+    ))
 }
 
 fn seconds(wait: Duration) -> u64 {
@@ -315,7 +330,12 @@ fn failed(guest: &Guest, name: &str, reason: &'static str, is_person: bool) {
     }
 }
 
-async fn attempt(guest: &Guest, name: &str, password: &str) -> Result<Attempted, Stop> {
+async fn attempt(
+    guest: &Guest,
+    name: &str,
+    password: &str,
+    is_remembered: bool,
+) -> Result<Attempted, Stop> {
     let known = guest.snapshot.registry().named(name);
     let candidate = known.map(|known| Candidate {
         owner: known.user.object.uid.to_string(),
@@ -329,6 +349,7 @@ async fn attempt(guest: &Guest, name: &str, password: &str) -> Result<Attempted,
         address: guest.call.peer,
         known: guest.known(),
         present: guest.session,
+        is_remembered,
         limits: guest.own.sessions,
         prefix: guest.own.prefix,
     };
@@ -343,6 +364,7 @@ async fn signed_in(
     guest: &mut Guest,
     flow: Option<Flow>,
     done: crate::server::people::sign_in::SignedIn,
+    remember: bool,
 ) -> Result<Response, Stop> {
     if let Some((replaced, account)) = &done.replaced {
         let (people, now) = (std::sync::Arc::clone(&guest.people), guest.now);
@@ -362,7 +384,7 @@ async fn signed_in(
         .metrics()
         .people()
         .signed_in(SignInOutcome::SignedIn);
-    guest.signed_in(&done.cookie, &done.known);
+    guest.signed_in(&done.cookie, &done.known, remember);
     let path = match flow {
         None => guest.path(Endpoint::SignIn, &[]),
         Some(flow) => {
@@ -395,13 +417,13 @@ pub async fn denied(guest: &mut Guest, flow: &Flow) -> Result<Response, Stop> {
         Requested::Here(request) => Some(request.clone()),
         Requested::Pushed { .. } => super::proceed::request(guest, flow).await?,
     };
-    guest.record(&Event {
+    let event = Event {
         event: "authorization_denied",
         client_id: Some(&flow.client),
         ..Event::default()
-    });
+    };
     match request {
-        Some(request) => Ok(refuse(guest, &request, DENIED)),
+        Some(request) => Ok(guest.refuse_with(&event, &request.return_to, DENIED)),
         None => Ok(guest.notice(Kind::FlowExpired, None)),
     }
 }

@@ -4,6 +4,7 @@ mod browser;
 mod main_path;
 mod rules;
 mod sign_out;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,6 +3,8 @@
 use super::browser::{form_of, left, way};
 use super::main_path::payload;
 use super::*;
+use crate::oauth::authorize::Flow;
+use crate::tokens::SystemEntropy;
 
 /// A town in which alice has a password.
 async fn town() -> Town {
@@ -483,4 +485,140 @@ async fn pages_have_the_headers_that_protect_them_and_speak_the_persons_language
     assert_eq!(refused.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(refused.header("allow"), "GET, POST");
     assert!(refused.header("content-type").starts_with("text/html"));
+}
+
+#[tokio::test]
+async fn an_expired_flow_can_begin_again_by_a_button() {
+    let town = town().await;
+    let mut browser = town.browser();
+    let page = browser.get(&authorize("")).await;
+    let (_, hidden) = form_of(&page);
+    let text = &hidden.iter().find(|(name, _)| name == "flow").unwrap().1;
+    let secret = {
+        let mut cookies = browser.cookies.iter();
+        let (_, value) = cookies.find(|(name, _)| name.contains("browser")).unwrap();
+        value.clone()
+    };
+    let keys = &town.people.keys.flows;
+    let flow = Flow::open(keys, ISSUER, &secret, text, now()).unwrap();
+    let before = now() - jiff::SignedDuration::from_mins(11);
+    let old = Flow {
+        begun_at: before,
+        ..flow
+    };
+    let sealed = old.seal(keys, ISSUER, &secret, before, &mut SystemEntropy);
+    let path = format!("/id/signin?flow={}", sealed.unwrap());
+    let page = browser.once(&path).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST, "{page}");
+    let again = browser.get(&way(&page)).await;
+    assert!(again.body.contains("type=\"password\""), "{again}");
+}
+
+#[tokio::test]
+async fn without_cookies_the_person_is_told_so() {
+    let town = town().await;
+    let reply = town.browser().once(&authorize("")).await;
+    let path = reply.header("location").to_owned();
+    let page = town.browser().once(&path).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST, "{page}");
+    assert!(page.body.contains("cookies"), "{page}");
+    way(&page);
+}
+
+#[tokio::test]
+async fn two_tabs_work_side_by_side() {
+    let town = town().await;
+    let mut browser = town.browser();
+    let one = browser.get(&authorize("&state=one")).await;
+    assert_eq!(one.status, StatusCode::BAD_REQUEST, "state is repeated");
+    let one = browser
+        .get(&authorize("").replace("state=s1", "state=one"))
+        .await;
+    let two = browser
+        .get(&authorize("").replace("state=s1", "state=two"))
+        .await;
+    let consent = browser.sign_in(&two).await;
+    let done = browser.submit(&consent, &[]).await;
+    assert_eq!(left(&done).parameter("state").as_deref(), Some("two"));
+    // The first tab's form was shown before the sign-in.
+    let already = browser.sign_in(&one).await;
+    assert_eq!(already.status, StatusCode::OK, "{already}");
+    let done = browser.get(&way(&already)).await;
+    assert_eq!(left(&done).parameter("state").as_deref(), Some("one"));
+}
+
+#[tokio::test]
+async fn a_person_who_wants_to_stay_signed_in_keeps_the_cookie() {
+    let town = town().await;
+    let mut browser = town.browser();
+    let page = browser.get(&authorize("")).await;
+    assert!(page.body.contains("name=\"remember\""), "{page}");
+    let fields = [
+        ("username", "alice"),
+        ("password", PASSWORD),
+        ("remember", "yes"),
+    ];
+    let reply = browser.submit_once(&page, &fields).await;
+    let mut cookies = reply.headers.get_all("set-cookie").iter();
+    let session = cookies.find(|cookie| cookie.to_str().unwrap().contains("-session-"));
+    let session = session.unwrap().to_str().unwrap();
+    assert!(session.ends_with("; Max-Age=2592000"), "{session}");
+    let found = town.people.store.credentials(ALICE).await.unwrap().unwrap();
+    let account = found.0.id;
+    let sessions = town
+        .people
+        .store
+        .read(move |tx| Box::pin(tx.sessions_of(account)));
+    let sessions = sessions.await.unwrap();
+    assert!(sessions[0].is_remembered);
+}
+
+#[tokio::test]
+async fn while_the_clocks_disagree_people_get_503() {
+    let town = town().await;
+    town.people.clocks_disagree();
+    let page = town.browser().get(&authorize("")).await;
+    assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{page}");
+    assert_eq!(page.header("retry-after"), "5");
+    let refused = town.refresh("x").await;
+    assert_eq!(refused.error().1, "temporarily_unavailable");
+}
+
+#[tokio::test]
+async fn hostile_input_reaches_no_page_unescaped() {
+    let town = town().await;
+    let mut browser = town.browser();
+    let script = "%3Cscript%3Ealert(1)%3C/script%3E";
+    let page = browser
+        .get(&authorize(&format!("&login_hint={script}")))
+        .await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(!page.body.contains("<script>alert"), "{page}");
+    let fields = [("username", "<script>alert(1)</script>"), ("password", "x")];
+    let page = browser.submit(&page, &fields).await;
+    assert!(!page.body.contains("<script>alert"), "{page}");
+    for path in ["signin", "consent", "enroll", "connect/endsession"] {
+        for name in ["flow", "link", "lang", "client_id", "state", "ui_locales"] {
+            let page = browser.get(&format!("/id/{path}?{name}={script}")).await;
+            assert!(
+                !page.body.contains("<script>alert"),
+                "{path} {name}: {page}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_names_the_resource_that_the_request_names() {
+    let town = town().await;
+    let mut browser = town.browser();
+    let path = authorize("&resource=https%3A%2F%2Fapi.example.com");
+    let path = path.replace("scope=openid", "scope=openid%20orders.read");
+    let page = browser.get(&path).await;
+    let left = browser.to_client(page).await;
+    let tokens = town.redeem(&left.parameter("code").unwrap()).await.json();
+    let claims = payload(tokens["access_token"].as_str().unwrap());
+    assert_eq!(claims["aud"], "https://api.example.com");
+    assert_eq!(claims["scope"], "orders.read");
+    assert_eq!(claims["principal_kind"], "person");
 }
