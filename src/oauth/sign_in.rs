@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::people::grant::Grant;
 use crate::tokens::TokenId;
 
 /// How a person signed in.
@@ -15,4 +16,15 @@ pub struct SignIn<'a> {
     pub acr: Option<&'a str>,
     /// The values of `amr` (RFC 8176), separated by spaces.
     pub methods: &'a str,
+}
+
+impl<'a> From<&'a Grant> for SignIn<'a> {
+    fn from(grant: &'a Grant) -> Self {
+        Self {
+            session: grant.session,
+            at: grant.authenticated_at,
+            acr: Some(&grant.acr),
+            methods: &grant.methods,
+        }
+    }
 }
