@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 
-use super::people;
+use super::people::{self, token::Failed};
 use crate::directory::AcceptedClient;
 use crate::oauth::client_auth::Method;
 use crate::oauth::grants::{SupportedGrant, client_credentials};
@@ -26,19 +26,22 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     let (client, method) = call.identify(&serving, &form, now)?;
     let granted = match SupportedGrant::requested(&form, has_people) {
         Ok(SupportedGrant::ClientCredentials) => {
-            issue(&call, &serving, &client, method, &form, now)
+            issue(&call, &serving, &client, method, &form, now).map_err(Failed::from)
         }
         Ok(grant) => {
-            people::token::issue(&call, &serving, &client, method, grant, &form, now).await
+            let caller = (&client, method);
+            people::token::issue(&call, &serving, caller, grant, &form, now).await
         }
         Err(error) => Err(error.into()),
     };
-    granted.inspect_err(|refusal| {
-        if let Refusal::Protocol(error) = refusal {
+    granted.map_err(|Failed { refusal, reason }| {
+        if let Refusal::Protocol(error) = &refusal {
             call.app.metrics().refused(error.code);
             let client_id = &client.client.record.client_id;
-            call.audit_refusal(serving.snapshot(), client_id, None, error.code.as_str());
+            let reason = reason.unwrap_or(error.code.as_str());
+            call.audit_refusal(serving.snapshot(), client_id, None, reason);
         }
+        refusal
     })
 }
 
