@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 
-use super::people;
+use super::people::{self, token::Failed};
 use crate::directory::{AcceptedClient, ObjectKey};
 use crate::oauth::client_auth::Method;
 use crate::oauth::grants::{SupportedGrant, client_credentials};
@@ -45,10 +45,12 @@ async fn for_person(call: &Call, form: &Form<'_>, now: Timestamp) -> Result<Resp
     let serving = call.serving(now)?.held();
     let (client, method) = call.identify(&serving, form, now)?;
     let granted = match SupportedGrant::requested(form, true) {
-        Ok(grant) => people::token::issue(call, &serving, &client, method, grant, form, now).await,
+        Ok(grant) => {
+            people::token::issue(call, &serving, (&client, method), grant, form, now).await
+        }
         Err(error) => Err(error.into()),
     };
-    granted.inspect_err(|refusal| refused(call, &serving, &client, refusal))
+    granted.map_err(|failed| refused(call, &serving, &client, failed))
 }
 
 /// Answers a request of a client for a token for itself.
@@ -99,17 +101,24 @@ fn answer<'a>(call: &'a Call, body: &[u8], slot: Option<Slot<'a>>) -> Result<Dec
         },
     };
     let granted = issue(call, &serving, &client, method, &form, now);
-    let granted = granted.inspect_err(|refusal| refused(call, &serving, &client, refusal));
+    let granted = granted.map_err(|refusal| refused(call, &serving, &client, refusal.into()));
     granted.map(Decided::Answered)
 }
 
 /// Counts and logs the refusal of a grant.
-fn refused(call: &Call, serving: &ServingSnapshot, client: &AcceptedClient<'_>, refusal: &Refusal) {
-    if let Refusal::Protocol(error) = refusal {
+fn refused(
+    call: &Call,
+    serving: &ServingSnapshot,
+    client: &AcceptedClient<'_>,
+    Failed { refusal, reason }: Failed,
+) -> Refusal {
+    if let Refusal::Protocol(error) = &refusal {
         call.app.metrics().refused(error.code);
         let client_id = &client.client.record.client_id;
-        call.audit_refusal(serving.snapshot(), client_id, None, error.code.as_str());
+        let reason = reason.unwrap_or(error.code.as_str());
+        call.audit_refusal(serving.snapshot(), client_id, None, reason);
     }
+    refusal
 }
 
 fn signs_slowly(serving: &ServingSnapshot, client: &AcceptedClient<'_>) -> bool {

@@ -23,7 +23,7 @@ pub const REQUEST_URI: &str = "urn:ietf:params:oauth:request_uri:";
 pub async fn handle(call: Call) -> Result<Response, Refusal> {
     let mut guest = match Guest::enter(call) {
         Ok(guest) => guest,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     let answer = answer(&mut guest).await;
     if let Err(Stop::Answer(page)) = &answer

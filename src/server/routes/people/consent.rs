@@ -22,7 +22,7 @@ const FORM: &str = "consent";
 pub async fn handle(call: Call) -> Result<Response, Refusal> {
     let mut guest = match Guest::enter(call) {
         Ok(guest) => guest,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     let answer = if guest.is_post() {
         submitted(&mut guest).await

@@ -25,7 +25,7 @@ const FORM: &str = "end-session";
 pub async fn handle(call: Call) -> Result<Response, Refusal> {
     let mut guest = match Guest::enter(call) {
         Ok(guest) => guest,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     let answer = answer(&mut guest).await;
     Ok(guest.finish(answer))

@@ -32,7 +32,7 @@ const RULES: PasswordRules = PasswordRules {
 pub async fn handle(call: Call) -> Result<Response, Refusal> {
     let mut guest = match Guest::enter(call) {
         Ok(guest) => guest,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     let answer = if guest.is_post() {
         submitted(&mut guest).await

@@ -93,23 +93,22 @@ impl Guest {
     ///
     /// # Errors
     /// The answer, if the Identity has no people or they cannot be served now.
-    pub fn enter(call: Call) -> Result<Self, Result<Response, Refusal>> {
+    pub fn enter(call: Call) -> Result<Self, Box<Result<Response, Refusal>>> {
         let now = crate::server::now();
         let snapshot = call.app.publisher().current();
         let snapshot = arc_swap::Guard::into_inner(snapshot);
-        let site = snapshot.shared_site().ok_or(Err(Refusal::Unavailable))?;
+        let site = snapshot
+            .shared_site()
+            .ok_or_else(|| Box::new(Err(Refusal::Unavailable)))?;
         let Some(own) = site.people.clone() else {
-            return Err(Ok(reply::not_found()));
+            return Err(Box::new(Ok(reply::not_found())));
         };
         let is_served = call.app.status().serves(&snapshot, now).is_ok();
         let people = call.app.people();
         let people = people.filter(|people| is_served && people.is_served());
         let Some(people) = people else {
-            return Err(Ok(notice(
-                &call.head.headers,
-                &own,
-                Kind::StoreUnavailable { retry_after: RETRY },
-            )));
+            let kind = Kind::StoreUnavailable { retry_after: RETRY };
+            return Err(Box::new(Ok(notice(&call.head.headers, &own, kind))));
         };
         let headers = &call.head.headers;
         let read = |cookie| own.cookies.read(headers, cookie);

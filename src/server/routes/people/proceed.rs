@@ -10,7 +10,9 @@ use super::issue::{self, Allowed, Issued};
 use crate::directory::{PersonScope, is_revoked};
 use crate::oauth::acr::Acr;
 use crate::oauth::authorize::flow::{Requested, shown};
-use crate::oauth::authorize::next::{Given, IdTokenHint, Person, Reason, Session, Standing, Step};
+use crate::oauth::authorize::next::{
+    Given, IdTokenHint, Person, Reason, Session, SignIn as AskedSignIn, Standing, Step,
+};
 use crate::oauth::authorize::{AuthorizationRequest, Flow, Situation, next};
 use crate::oauth::grants::person::target;
 use crate::oauth::id_token::{self, Hint};
@@ -89,15 +91,13 @@ pub async fn proceed(guest: &mut Guest, flow: &Flow, accepted: bool) -> Result<N
         let (request, pushed) = request_of(guest, flow, &found)?;
         check(guest, &registered, &request)?;
         guest.speak(&request.ui_locales);
-        match judge(
-            guest,
-            &snapshot,
-            &registered,
+        let asked = Asked {
+            snapshot: &snapshot,
+            registered: &registered,
             flow,
-            &request,
-            found,
-            accepted,
-        ) {
+            request: &request,
+        };
+        match judge(guest, asked, found, accepted) {
             Judged::Next(next) => return Ok(next),
             Judged::Permit(permitted) => {
                 let case = issue::Case {
@@ -139,12 +139,16 @@ pub async fn look(guest: &mut Guest, flow: &Flow) -> Result<Looked, Stop> {
     let (request, _) = request_of(guest, flow, &found)?;
     check(guest, &registered, &request)?;
     guest.speak(&request.ui_locales);
-    Ok(
-        match judge(guest, &snapshot, &registered, flow, &request, found, false) {
-            Judged::Next(next) => Looked::Next(next),
-            Judged::Permit(permitted) => Looked::Ready(permitted.present.username),
-        },
-    )
+    let asked = Asked {
+        snapshot: &snapshot,
+        registered: &registered,
+        flow,
+        request: &request,
+    };
+    Ok(match judge(guest, asked, found, false) {
+        Judged::Next(next) => Looked::Next(next),
+        Judged::Permit(permitted) => Looked::Ready(permitted.present.username),
+    })
 }
 
 /// Returns the request of a flow; `None` if it was pushed and cannot be used any more.
@@ -245,15 +249,22 @@ struct Permitted {
     recorded: Option<String>,
 }
 
-fn judge(
-    guest: &Guest,
-    snapshot: &Snapshot,
-    registered: &Registered<'_>,
-    flow: &Flow,
-    request: &AuthorizationRequest,
-    found: Found,
-    accepted: bool,
-) -> Judged {
+/// What is judged.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    snapshot: &'a Snapshot,
+    registered: &'a Registered<'a>,
+    flow: &'a Flow,
+    request: &'a AuthorizationRequest,
+}
+
+fn judge(guest: &Guest, asked: Asked<'_>, found: Found, accepted: bool) -> Judged {
+    let Asked {
+        snapshot,
+        registered,
+        flow,
+        request,
+    } = asked;
     let refused = |error| Judged::Next(Next::Respond(refuse(guest, request, error)));
     let recorded = found
         .consent
@@ -322,20 +333,8 @@ fn judge(
     match step {
         Step::Refuse(error) => refused(error),
         Step::SignIn(asked) => {
-            let known = person.map(|present| present.username.clone());
-            Judged::Next(Next::SignIn(SignIn {
-                again: known.filter(|_| match asked.person {
-                    Person::Again(_) => true,
-                    Person::Only(only) => person.is_some_and(|present| present.subject == only),
-                    Person::Any | Person::Hinted(_) => false,
-                }),
-                hint: match asked.person {
-                    Person::Hinted(hint) => Some(hint.to_owned()),
-                    _ => None,
-                },
-                reason: asked.reason,
-                client: registered.name().to_owned(),
-            }))
+            let name = registered.name().to_owned();
+            Judged::Next(Next::SignIn(sign_in(&asked, person, name)))
         }
         Step::Consent(asked) => {
             let (subject, owner) = person.map_or_else(Default::default, |present| {
@@ -360,6 +359,24 @@ fn judge(
                 None => refused(OAuthError::new(ErrorCode::ServerError, "no session")),
             }
         }
+    }
+}
+
+/// Returns what the page of the sign-in needs.
+fn sign_in(asked: &AskedSignIn<'_>, person: Option<&Present>, client: String) -> SignIn {
+    let known = person.map(|present| present.username.clone());
+    SignIn {
+        again: known.filter(|_| match asked.person {
+            Person::Again(_) => true,
+            Person::Only(only) => person.is_some_and(|present| present.subject == only),
+            Person::Any | Person::Hinted(_) => false,
+        }),
+        hint: match asked.person {
+            Person::Hinted(hint) => Some(hint.to_owned()),
+            _ => None,
+        },
+        reason: asked.reason,
+        client,
     }
 }
 

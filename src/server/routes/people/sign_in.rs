@@ -30,7 +30,7 @@ const MAX_NAME: usize = 512;
 pub async fn handle(call: Call) -> Result<Response, Refusal> {
     let mut guest = match Guest::enter(call) {
         Ok(guest) => guest,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     let answer = if guest.is_post() {
         submitted(&mut guest).await
@@ -272,33 +272,18 @@ async fn submitted(guest: &mut Guest) -> Result<Response, Stop> {
         }
         Attempted::Wrong(why) => {
             failed(guest, &name, why.as_str(), why != Wrong::Name);
-            guest
-                .call
-                .app
-                .metrics()
-                .people()
-                .signed_in(SignInOutcome::Wrong(why));
+            counted(guest, SignInOutcome::Wrong(why));
             Problem::Wrong
         }
         Attempted::TooMany { wait } => {
             failed(guest, &name, "too_many_attempts", false);
-            guest
-                .call
-                .app
-                .metrics()
-                .people()
-                .signed_in(SignInOutcome::TooMany);
+            counted(guest, SignInOutcome::TooMany);
             Problem::TooMany {
                 retry_after: seconds(wait),
             }
         }
         Attempted::Busy => {
-            guest
-                .call
-                .app
-                .metrics()
-                .people()
-                .signed_in(SignInOutcome::Busy);
+            counted(guest, SignInOutcome::Busy);
             Problem::Busy {
                 retry_after: seconds(BUSY),
             }
@@ -312,6 +297,10 @@ async fn submitted(guest: &mut Guest) -> Result<Response, Stop> {
         Some(problem),
         (typed, remember),
     ))
+}
+
+fn counted(guest: &Guest, outcome: SignInOutcome) {
+    guest.call.app.metrics().people().signed_in(outcome);
 }
 
 fn seconds(wait: Duration) -> u64 {

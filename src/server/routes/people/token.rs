@@ -57,6 +57,41 @@ struct Signed {
     subject: String,
 }
 
+/// Why nothing is issued.
+#[derive(Debug)]
+pub struct Failed {
+    /// What the client is told.
+    pub refusal: Refusal,
+    /// The reason for the audit log, if the client is told less.
+    pub reason: Option<&'static str>,
+}
+
+impl<E: Into<Refusal>> From<E> for Failed {
+    fn from(refusal: E) -> Self {
+        Self {
+            refusal: refusal.into(),
+            reason: None,
+        }
+    }
+}
+
+impl Failed {
+    /// The client gets one text for all reasons.
+    fn because(reason: &'static str) -> Self {
+        Self {
+            refusal: REFUSED.into(),
+            reason: Some(reason),
+        }
+    }
+
+    fn denied(refused: Refused) -> Self {
+        match refused {
+            Refused::Barred(barred) => Self::because(barred.as_str()),
+            Refused::Protocol(error) => error.into(),
+        }
+    }
+}
+
 /// Issues tokens for a person.
 ///
 /// # Errors
@@ -64,12 +99,11 @@ struct Signed {
 pub async fn issue(
     call: &Call,
     serving: &ServingSnapshot,
-    client: &AcceptedClient<'_>,
-    method: Method,
+    (client, method): (&AcceptedClient<'_>, Method),
     grant: SupportedGrant,
     form: &Form<'_>,
     now: Timestamp,
-) -> Result<Response, Refusal> {
+) -> Result<Response, Failed> {
     let (snapshot, site) = (serving.snapshot(), serving.site()?);
     let own = site.people.as_deref().ok_or(Refusal::Unavailable)?;
     let unauthorized = || {
@@ -179,21 +213,6 @@ impl Case<'_> {
         })
     }
 
-    /// Writes to the audit log why nothing was issued. The client gets one text for all reasons.
-    fn refused(&self, reason: &'static str) -> Refusal {
-        let snapshot = self.snapshot;
-        self.call
-            .audit_refusal(snapshot, self.registered.id(), None, reason);
-        REFUSED.into()
-    }
-
-    fn denied(&self, refused: Refused) -> Refusal {
-        match refused {
-            Refused::Barred(barred) => self.refused(barred.as_str()),
-            Refused::Protocol(error) => error.into(),
-        }
-    }
-
     /// Counts and writes that a grant has ended, because something that was used up was presented again.
     fn ended(&self, reason: &'static str) {
         self.call.app.metrics().people().grant_ended();
@@ -211,7 +230,7 @@ impl Case<'_> {
 
 type Issued = (Signed, Option<SecretString>);
 
-async fn code(case: &Case<'_>, form: &Form<'_>) -> Result<Issued, Refusal> {
+async fn code(case: &Case<'_>, form: &Form<'_>) -> Result<Issued, Failed> {
     authorization_code::check_client(&case.registered.client)?;
     let request = authorization_code::Request::parse(form, &case.own.prefix)?;
     let presented = request.of_client(case.client(), case.now);
@@ -241,14 +260,14 @@ async fn code(case: &Case<'_>, form: &Form<'_>) -> Result<Issued, Refusal> {
     let redeemed = case.people.store.redeem_code(presented, case.now, decide);
     match redeemed.await {
         Ok(Redeemed::Granted(issued)) => Ok(issued),
-        Ok(Redeemed::Denied(refused)) => Err(case.denied(refused)),
+        Ok(Redeemed::Denied(refused)) => Err(Failed::denied(refused)),
         Ok(Redeemed::Refused { reason, ended }) => {
             if ended {
                 case.ended("code_reused");
             }
-            Err(case.refused(reason_of_code(reason)))
+            Err(Failed::because(reason_of_code(reason)))
         }
-        Err(error) => Err(super::unavailable(case.call, &error)),
+        Err(error) => Err(super::unavailable(case.call, &error).into()),
     }
 }
 
@@ -267,7 +286,7 @@ const fn reason_of_code(reason: CodeRefusal) -> &'static str {
     }
 }
 
-async fn refresh(case: &Case<'_>, form: &Form<'_>) -> Result<Issued, Refusal> {
+async fn refresh(case: &Case<'_>, form: &Form<'_>) -> Result<Issued, Failed> {
     refresh_token::check_client(&case.registered.client)?;
     let request = refresh_token::Request::parse(form, &case.own.prefix)?;
     let rules = Rules {
@@ -286,14 +305,14 @@ async fn refresh(case: &Case<'_>, form: &Form<'_>) -> Result<Issued, Refusal> {
     let refreshed = store.refresh(&request.presented, rules, case.now, decide);
     match refreshed.await {
         Ok(Refreshed::Granted { decided, token }) => Ok((decided, token.map(|token| token.text))),
-        Ok(Refreshed::Denied(refused)) => Err(case.denied(refused)),
+        Ok(Refreshed::Denied(refused)) => Err(Failed::denied(refused)),
         Ok(Refreshed::Refused { reason, ended }) => {
             if ended {
                 case.ended("refresh_token_reused");
             }
-            Err(case.refused(reason_of_refresh(reason)))
+            Err(Failed::because(reason_of_refresh(reason)))
         }
-        Err(error) => Err(super::unavailable(case.call, &error)),
+        Err(error) => Err(super::unavailable(case.call, &error).into()),
     }
 }
 

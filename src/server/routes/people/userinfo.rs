@@ -43,9 +43,10 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     let content_type = call.head.headers.get(CONTENT_TYPE);
     let has_form = call.head.method == Method::POST
         && is_form(content_type.and_then(|value| value.to_str().ok()));
-    let body = match has_form {
-        true => call.form_body().await?,
-        false => bytes::Bytes::new(),
+    let body = if has_form {
+        call.form_body().await?
+    } else {
+        bytes::Bytes::new()
     };
     let form = has_form.then(|| Form::parse(&body)).transpose()?;
     let sent = userinfo::token(call.authorization(), form.as_ref());

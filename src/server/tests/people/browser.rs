@@ -125,10 +125,10 @@ impl<'t> Browser<'t> {
     /// Goes from an authorization request to the client, over every page.
     pub async fn authorize(&mut self, more: &str) -> Left {
         let page = self.get(&authorize(more)).await;
-        self.to_client(page).await
+        self.reach_client(page).await
     }
 
-    pub async fn to_client(&mut self, mut reply: Reply) -> Left {
+    pub async fn reach_client(&mut self, mut reply: Reply) -> Left {
         for _ in 0..4 {
             if reply.status == StatusCode::SEE_OTHER {
                 return left(&reply);

@@ -116,7 +116,7 @@ impl Town {
         Browser::new(self)
     }
 
-    fn link(&self) -> String {
+    fn link() -> String {
         let person = Enrolled {
             namespace: "platform",
             identity: "main",
@@ -130,7 +130,7 @@ impl Town {
     /// Sets alice's password.
     async fn enrol(&self) {
         let mut browser = self.browser();
-        let page = browser.get(&self.link()).await;
+        let page = browser.get(&Self::link()).await;
         assert_eq!(page.status, StatusCode::OK, "{page}");
         let fields = [("password", PASSWORD), ("repeated", PASSWORD)];
         let done = browser.submit(&page, &fields).await;

@@ -336,7 +336,7 @@ async fn a_person_who_is_disabled_has_nothing_any_more() {
 #[tokio::test]
 async fn an_enrolment_link_works_once_and_opening_it_changes_nothing() {
     let town = Town::new().await;
-    let link = town.link();
+    let link = Town::link();
     let mut browser = town.browser();
     for _ in 0..2 {
         let page = browser.get(&link).await;
@@ -375,7 +375,7 @@ async fn revocation_and_introspection_know_the_tokens_of_people() {
                 "{path}{more}openid%20offline_access%20orders.read"
             ))
             .await;
-        browser.to_client(page).await.parameter("code").unwrap()
+        browser.reach_client(page).await.parameter("code").unwrap()
     };
     let tokens = town.redeem(&code).await.json();
     let text = |name: &str| tokens[name].as_str().unwrap().to_owned();
@@ -615,7 +615,7 @@ async fn a_token_names_the_resource_that_the_request_names() {
     let path = authorize("&resource=https%3A%2F%2Fapi.example.com");
     let path = path.replace("scope=openid", "scope=openid%20orders.read");
     let page = browser.get(&path).await;
-    let left = browser.to_client(page).await;
+    let left = browser.reach_client(page).await;
     let tokens = town.redeem(&left.parameter("code").unwrap()).await.json();
     let claims = payload(tokens["access_token"].as_str().unwrap());
     assert_eq!(claims["aud"], "https://api.example.com");

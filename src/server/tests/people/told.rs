@@ -1,15 +1,17 @@
 //! What the log, the hints and the endpoint of claims tell.
 
 use super::*;
+use crate::server::tests::edge::health;
 use crate::server::tests::people::browser::left;
 use crate::server::tests::people::main_path::payload;
+use crate::telemetry::testing::Log;
 
 #[tokio::test]
 async fn each_step_of_a_person_is_one_audit_event_and_no_log_contains_a_secret() {
     let town = Town::new().await;
     let log = Log::default();
     let guard = log.start();
-    let link = town.link();
+    let link = Town::link();
     town.enrol().await;
     let mut browser = town.browser();
     let page = browser.get(&authorize("")).await;
@@ -44,19 +46,19 @@ async fn each_step_of_a_person_is_one_audit_event_and_no_log_contains_a_secret()
         "consent_given",
         "code_issued",
         "token_issued",
-        "grant_ended",
         "refused",
         "authorization_refused",
         "signed_out",
     ];
     assert_eq!(names, expected, "{events:#?}");
     let subject = payload(&id_token)["sub"].clone();
-    for index in [0, 2, 3, 4, 9] {
+    for index in [0, 2, 3, 4, 8] {
         assert_eq!(events[index]["subject"], subject, "{events:#?}");
     }
     assert_eq!(events[1]["is_person"], true);
     assert_eq!(events[1]["reason"], "wrong_password");
-    assert_eq!(events[8]["reason"], "login_required");
+    assert_eq!(events[6]["reason"], "code_just_used");
+    assert_eq!(events[7]["reason"], "login_required");
 
     let logged = log.text();
     let mut secrets = vec![
