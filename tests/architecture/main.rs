@@ -20,6 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "keys",
             "oauth",
             "store",
+            "people",
             "directory",
             "tokens",
             "json_stream",

@@ -1,6 +1,7 @@
 //! People: sign-in, consent, tokens, sign-out, in process and with a store in memory.
 
 mod browser;
+mod confidential;
 mod main_path;
 mod rules;
 mod sign_out;
