@@ -8,52 +8,14 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use super::charges::{
+    AGES, CALM, FLOOR, LEAST_EXCESSIVE, MAX_ANSWERED, MAX_BUFFERED, MAX_ENCRYPTED,
+    MAX_READ_BLOCKED, MAX_SUSPECTED, PER_ANSWER, PER_BLOCKED, PER_EMPTY, PER_STREAM, PER_WAITING,
+    READ_AT_ONCE, USUAL_ANSWER_HEAD, USUAL_BUFFERED, USUAL_ENCRYPTED,
+};
 use super::load::{Load, STALL, millis};
 use crate::lock::lock;
 
-/// The number of checks of a connection that an answer may wait for. Each check has its own slot of waiting answers.
-pub(super) const AGES: usize = 5;
-/// The encrypted bytes that are not charged: TLS reads at most this many at once, and a usual request has fewer.
-const USUAL_ENCRYPTED: usize = 4 << 10;
-/// The most encrypted bytes that TLS may keep: a record of 16 KiB and a read. A connection with more ends. TLS itself
-/// would keep 64 KiB for a message of a handshake, which no client needs.
-const MAX_ENCRYPTED: usize = 32 << 10;
-/// Bytes for an answer in addition to its body: its task, and its head until that is written.
-const PER_ANSWER: usize = 2 << 10;
-/// Bytes for an answer without a body in addition to the text of its head: its stream and its table of header fields,
-/// until they are written.
-const PER_EMPTY: usize = 3 << 10;
-/// The longest head of an answer that hardly counts. That of an answer to a gateway can have 8 KiB of scopes.
-const USUAL_ANSWER_HEAD: usize = 1 << 10;
-/// Bytes for a waiting request in addition to its head and body.
-const PER_WAITING: usize = 2 << 10;
-/// Bytes for each stream of an HTTP/2 connection, for the most that it ever had at once. They stay charged until the
-/// connection ends, because its tables of streams and frames do not shrink.
-const PER_STREAM: usize = 640;
-/// Bytes for a socket whose peer does not read: both buffers of the kernel, full.
-const PER_BLOCKED: usize = 64 << 10;
-/// If a connection holds more bytes than this, each answer keeps its turn until the peer reads it.
-const MAX_ANSWERED: usize = 512 << 10;
-/// If the port holds too much, it refuses further requests of a connection that holds more bytes than this in answers
-/// and requests.
-const LEAST_EXCESSIVE: usize = 16 << 10;
-/// Bytes that HTTP/2 may read from the socket before it hands over the requests in them. A read of 8 KiB can contain
-/// hundreds of requests, and the tables for them would grow accordingly.
-const READ_AT_ONCE: usize = 512;
-/// The bytes that HTTP/2 may read while the socket takes none of the answers. Every request that `h2` refuses takes
-/// memory until its refusal is written.
-const MAX_READ_BLOCKED: usize = 256 << 10;
-/// The largest size of an HTTP/1 read buffer. A buffer that a large head has grown keeps its size.
-const MAX_BUFFERED: usize = 32 << 10;
-/// The size of the read buffer that every connection has. It is not charged.
-const USUAL_BUFFERED: usize = 8 << 10;
-/// The maximum number of received bytes that make a connection suspect, so that a caller with many connections is more
-/// suspect than one that has used a single connection for long.
-const MAX_SUSPECTED: u64 = 256 << 10;
-/// The least value of [`Activity::suspected`] while something is under way on a connection.
-const FLOOR: usize = 256 << 10;
-/// The divisor of [`Activity::suspected`] for a calm connection.
-const CALM: usize = 64;
 /// Marks a handshake whose peer has sent something, in [`Activity::handshake_order`].
 const HEARD: u64 = 1 << 63;
 

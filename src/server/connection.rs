@@ -14,7 +14,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::ServerLimits;
-use super::activity::{AGES, Activity};
+use super::activity::Activity;
+use super::charges::AGES;
 use super::first_settings::FirstSettings;
 use super::header_table::HeaderTable;
 use super::stream_ends::StreamEnds;

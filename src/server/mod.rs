@@ -11,6 +11,7 @@ mod admission;
 mod answer;
 mod app;
 pub mod browser;
+mod charges;
 mod connection;
 mod credential_status;
 mod cross_origin;

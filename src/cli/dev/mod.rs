@@ -7,6 +7,7 @@ mod credentials;
 mod origin;
 mod people;
 mod problems;
+mod recorders;
 mod world;
 
 use std::process::ExitCode;

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use futures::future::BoxFuture;
 use notify::{RecursiveMode, Watcher as _};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -25,7 +24,7 @@ use super::credentials::{CredentialPublisher, Versioned};
 use super::origin::PublicUrl;
 use super::people::{self, Link, People};
 use super::problems::{Failing, Told};
-use crate::directory::issued::usage;
+use super::recorders::{FileRevoker, FileUses};
 use crate::directory::{Change, Directory, ObjectKey, Problem, Settings};
 use crate::keys::KeySet;
 use crate::reconcile::cluster::Cluster as _;
@@ -34,16 +33,14 @@ use crate::reconcile::controller::{Controller, Tuning};
 use crate::reconcile::files::Files;
 use crate::reconcile::key_secrets;
 use crate::reconcile::report::events::Notices;
-use crate::resources::{Credential, CredentialStatus, Kind};
-use crate::server::{
-    App, Config, RecordError, Recorded, RevokeError, Revoker, UseRecorder, UseReport, Uses,
-};
+use crate::resources::Kind;
+use crate::server::{App, Config, Uses};
 use crate::source::births::BirthFile;
 use crate::source::files::Folder;
 use crate::source::live::{Event, Update};
 use crate::source::watch;
 use crate::state_file::Chosen;
-use crate::tokens::{MacKey, SystemEntropy, TokenId};
+use crate::tokens::{MacKey, SystemEntropy};
 
 /// The pause before a retry.
 const RETRY: Duration = Duration::from_millis(500);
@@ -571,42 +568,4 @@ fn watch_state(files: &Files) -> notify::Result<(notify::RecommendedWatcher, Tou
     // The state folder itself: a watch of a folder in it would end with that folder.
     watcher.watch(files.root(), RecursiveMode::Recursive)?;
     Ok((watcher, touched))
-}
-
-/// Records last use in dev mode's Credentials.
-struct FileUses(Files);
-
-impl UseRecorder for FileUses {
-    fn record<'a>(&'a self, report: &'a UseReport) -> BoxFuture<'a, Result<(), RecordError>> {
-        Box::pin(async move {
-            let uses = |known: &Credential| {
-                let uses = usage::merged(known, report.token_id.as_str(), &report.seen)?;
-                let status = known.status.clone().unwrap_or_default();
-                Some(CredentialStatus { uses, ..status })
-            };
-            self.0
-                .report_use(&report.credential, report.uid.as_deref(), uses)
-                .map_err(|error| RecordError(error.to_string()))
-        })
-    }
-}
-
-/// Revokes tokens in dev mode's Credentials.
-struct FileRevoker(Files);
-
-impl Revoker for FileRevoker {
-    fn revoke<'a>(
-        &'a self,
-        credential: &'a ObjectKey,
-        uid: Option<&'a str>,
-        token_id: &'a TokenId,
-    ) -> BoxFuture<'a, Result<Recorded, RevokeError>> {
-        Box::pin(async move {
-            match self.0.revoke(credential, uid, token_id) {
-                Ok(true) => Ok(Recorded::Stored),
-                Ok(false) => Ok(Recorded::Gone),
-                Err(error) => Err(RevokeError(error.to_string())),
-            }
-        })
-    }
 }
