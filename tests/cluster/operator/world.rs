@@ -1,6 +1,6 @@
 //! A platform's namespace with an Identity, a team's namespace with a client and a token, and checks on them.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
@@ -19,9 +19,7 @@ use symbolon::reconcile::cluster::kube_api::{KubeApi, OwnWrites};
 use symbolon::reconcile::cluster::reports::Reports;
 use symbolon::reconcile::controller::{Controller, Serving, Tuning};
 use symbolon::reconcile::report::events::Notices;
-use symbolon::resources::{
-    Credential, Identity, Kind, ManagedKind, OAuthClient, Scope, ServiceAccessToken,
-};
+use symbolon::resources::{Credential, Kind, ManagedKind};
 use symbolon::source::kubernetes::{
     Options, Reach, Refusals, Sink, Source, WatchChange, WatchedKind,
 };
@@ -208,12 +206,14 @@ impl<'a> World<'a> {
             .await
             .unwrap();
         let mac = mac.and_then(|secret| MacKey::from_bytes(&secret.data?.get("mac.key")?.0).ok());
-        self.load::<Identity>(&mut directory, Kind::Identity).await;
-        self.load::<Scope>(&mut directory, Kind::Scope).await;
-        self.load::<OAuthClient>(&mut directory, Kind::OAuthClient)
-            .await;
-        self.load::<ServiceAccessToken>(&mut directory, Kind::ServiceAccessToken)
-            .await;
+        for kind in [
+            Kind::Identity,
+            Kind::Scope,
+            Kind::OAuthClient,
+            Kind::ServiceAccessToken,
+        ] {
+            self.load(&mut directory, kind).await;
+        }
         for credential in self.credentials().await {
             directory.apply(Change::credential(&credential, mac.as_ref()).unwrap());
         }
@@ -229,21 +229,15 @@ impl<'a> World<'a> {
             .items
     }
 
-    async fn load<K>(&self, directory: &mut Directory, kind: Kind)
-    where
-        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + serde::de::DeserializeOwned
-            + serde::Serialize,
-    {
+    /// Reads the objects as they are: the Rust types add the defaults of fields that no definition shows yet.
+    async fn load(&self, directory: &mut Directory, kind: Kind) {
         for namespace in [&self.platform, &self.team] {
-            for object in namespace
-                .api::<K>()
-                .list(&ListParams::default())
-                .await
-                .unwrap()
-            {
+            let objects = Api::<DynamicObject>::namespaced_with(
+                self.client(),
+                namespace.name(),
+                &resource(kind),
+            );
+            for object in objects.list(&ListParams::default()).await.unwrap() {
                 let raw = serde_json::to_value(object).unwrap();
                 directory.apply(Change::object(kind, &raw, &Settings::default()).unwrap());
             }
