@@ -114,7 +114,7 @@ pub struct Rebound {
     pub high: i64,
 }
 
-/// The last step of an unfinished [`Rebound`].
+/// The last step of an unfinished move of tokens.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 pub enum ReboundStep {
     /// The Credential exists and records no token yet.

@@ -109,7 +109,7 @@ pub(super) fn tell_lost(app: &State) {
     if count > 0 {
         tracing::warn!(
             count,
-            "revocations that could not be stored yet are lost, because the server ends: revoke the tokens again"
+            "revocations may be lost, because the server ends before it could store them everywhere: revoke the tokens again"
         );
     }
 }

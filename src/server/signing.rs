@@ -9,74 +9,70 @@
 //! Requests run to their end one after the other on each thread, so a request that signs slowly first lets the others run
 //! while it holds its slot: they see the slot, and line up behind it.
 //!
-//! The tables have a fixed size, and a request that need not wait costs a few atomic operations. Two clients whose hashes
+//! The tables have a fixed size, and a request that need not wait costs four short operations. Two clients whose hashes
 //! collide count as one. The hash is keyed, so that no caller can choose to collide with another.
 
-use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::hash::{BuildHasher as _, Hash};
+#[cfg(test)]
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::Notify;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::directory::ObjectKey;
 
-const BUCKETS: usize = 1024;
+const BUCKETS: usize = 4096;
+
+#[cfg(not(test))]
+type Keyed = std::hash::RandomState;
+/// Tests need clients that certainly do not collide.
+#[cfg(test)]
+type Keyed = BuildHasherDefault<DefaultHasher>;
 
 /// The signatures under way, by client and by namespace.
 #[derive(Debug)]
 pub(super) struct Signing {
-    /// The most requests of one client, and of one namespace, that sign or are about to.
-    most: usize,
     /// The most requests of the clients of one namespace that wait.
     most_waiting: usize,
     clients: Box<[Bucket]>,
     namespaces: Box<[Bucket]>,
-    hasher: RandomState,
+    hasher: Keyed,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Bucket {
-    signing: AtomicUsize,
-    /// The requests that wait for this bucket.
-    waiting: AtomicUsize,
+    /// One permit for each request that may sign or be about to. It is fair: a freed permit goes to the request that has
+    /// waited longest.
+    slots: Semaphore,
     /// The requests that wait for this bucket or for that of their client. Only used for namespaces.
     in_line: AtomicUsize,
-    /// Notified when a request has signed and another one waits.
-    freed: Notify,
 }
 
 /// The right to sign now. Dropping it gives it to the next request.
 #[derive(Debug)]
 pub(super) struct Slot<'a> {
-    _client: Taken<'a>,
-    _namespace: Taken<'a>,
+    _client: SemaphorePermit<'a>,
+    _namespace: SemaphorePermit<'a>,
 }
 
 /// A request that must wait before it may sign.
 #[derive(Debug)]
 pub(super) struct InLine<'a> {
-    signing: &'a Signing,
     client: &'a Bucket,
     namespace: &'a Bucket,
 }
 
-/// A place in a bucket. Dropping it frees the place.
-#[derive(Debug)]
-struct Taken<'a>(&'a Bucket);
-
-/// A request that waits for a place in a bucket. It stops counting when this is dropped.
-struct Waiting<'a>(&'a Bucket);
-
 impl Signing {
     /// Creates the tables for this number of `processors` and of `requests` in progress.
     pub fn new(processors: usize, requests: usize) -> Self {
-        let buckets = || (0..BUCKETS).map(|_| Bucket::default()).collect();
+        // A request may be about to sign while another one does, so that no processor has to wait.
+        let most = 2 * processors;
+        let buckets = || (0..BUCKETS).map(|_| Bucket::of(most)).collect();
         Self {
-            // A request may be about to sign while another one does, so that no processor has to wait.
-            most: 2 * processors,
             most_waiting: (requests / 4).max(1),
             clients: buckets(),
             namespaces: buckets(),
-            hasher: RandomState::new(),
+            hasher: Keyed::default(),
         }
     }
 
@@ -84,19 +80,15 @@ impl Signing {
     pub fn try_begin(&self, client: &ObjectKey) -> Option<Slot<'_>> {
         let (client, namespace) = self.buckets(client)?;
         Some(Slot {
-            _client: client.take(self.most)?,
-            _namespace: namespace.take(self.most)?,
+            _client: client.slots.try_acquire().ok()?,
+            _namespace: namespace.slots.try_acquire().ok()?,
         })
     }
 
     /// Lines up a request that must wait. Returns `None` if too many requests of its namespace wait.
     pub fn line_up(&self, client: &ObjectKey) -> Option<InLine<'_>> {
         let (client, namespace) = self.buckets(client)?;
-        let in_line = InLine {
-            signing: self,
-            client,
-            namespace,
-        };
+        let in_line = InLine { client, namespace };
         let before = namespace.in_line.fetch_add(1, Ordering::Relaxed);
         (before < self.most_waiting).then_some(in_line)
     }
@@ -114,62 +106,22 @@ impl Signing {
     }
 }
 
-impl<'a> InLine<'a> {
-    /// Waits until the request may sign.
-    pub async fn wait(self) -> Slot<'a> {
-        let most = self.signing.most;
-        Slot {
-            _client: self.client.wait(most).await,
-            _namespace: self.namespace.wait(most).await,
-        }
-    }
-}
-
 impl Bucket {
-    /// Takes a place if one is free and no request waits for it.
-    fn take(&self, most: usize) -> Option<Taken<'_>> {
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            return None;
-        }
-        self.take_freed(most)
-    }
-
-    fn take_freed(&self, most: usize) -> Option<Taken<'_>> {
-        let is_free = |taken| (taken < most).then_some(taken + 1);
-        let (set, fetch) = (Ordering::SeqCst, Ordering::SeqCst);
-        let taken = self.signing.fetch_update(set, fetch, is_free);
-        taken.is_ok().then(|| Taken(self))
-    }
-
-    /// Waits for a place.
-    async fn wait(&self, most: usize) -> Taken<'_> {
-        if let Some(taken) = self.take(most) {
-            return taken;
-        }
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        let _waiting = Waiting(self);
-        loop {
-            if let Some(taken) = self.take_freed(most) {
-                return taken;
-            }
-            self.freed.notified().await;
+    const fn of(most: usize) -> Self {
+        Self {
+            slots: Semaphore::const_new(most),
+            in_line: AtomicUsize::new(0),
         }
     }
 }
 
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        // A request counts as waiting before it looks for a free place: it sees this one, or it is counted here.
-        self.0.signing.fetch_sub(1, Ordering::SeqCst);
-        if self.0.waiting.load(Ordering::SeqCst) > 0 {
-            self.0.freed.notify_one();
-        }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+impl<'a> InLine<'a> {
+    /// Waits until the request may sign. There is always a slot in the end.
+    pub async fn wait(self) -> Option<Slot<'a>> {
+        Some(Slot {
+            _client: self.client.slots.acquire().await.ok()?,
+            _namespace: self.namespace.slots.acquire().await.ok()?,
+        })
     }
 }
 
@@ -211,10 +163,19 @@ mod tests {
         for waiting in [&mut first, &mut given_up, &mut second] {
             assert!(waiting.now_or_never().is_none());
         }
-        drop(held.into_iter().next());
-        assert!(signing.try_begin(&client).is_none(), "others wait");
+        drop(given_up);
+        let [one, other] = held;
+        drop(one);
+        // The first has not been polled since, and no request overtakes it.
+        assert!(signing.try_begin(&client).is_none());
+        let mut last = wait();
+        assert!((&mut last).now_or_never().is_none());
         assert!((&mut second).now_or_never().is_none());
-        assert!((&mut first).now_or_never().is_some());
+        let first = (&mut first).now_or_never();
+        assert!(matches!(first, Some(Some(_))));
+        drop(other);
+        assert!((&mut last).now_or_never().is_none());
+        assert!((&mut second).now_or_never().is_some());
     }
 
     #[tokio::test]
@@ -231,9 +192,9 @@ mod tests {
                         let mut waiting = std::pin::pin!(waiting);
                         let polled = futures::poll!(waiting.as_mut());
                         match polled {
-                            std::task::Poll::Ready(slot) => slot,
+                            std::task::Poll::Ready(slot) => slot.unwrap(),
                             std::task::Poll::Pending if number.is_multiple_of(3) => return,
-                            std::task::Poll::Pending => waiting.await,
+                            std::task::Poll::Pending => waiting.await.unwrap(),
                         }
                     }
                 };

@@ -243,6 +243,8 @@ struct Draft {
     early: EarlyRevocations,
     /// Whether a task records early revocations.
     is_recording: bool,
+    /// Whether the tables differ from the published ones, also after a change that panicked.
+    is_unpublished: bool,
 }
 
 impl Publisher {
@@ -267,6 +269,7 @@ impl Publisher {
             had_keys: false,
             early: EarlyRevocations::default(),
             is_recording: false,
+            is_unpublished: false,
         };
         Ok(Self {
             current: ArcSwap::from_pointee(draft.snapshot()),
@@ -285,15 +288,14 @@ impl Publisher {
     /// a status, which need no publication.
     pub fn apply(&self, changes: impl IntoIterator<Item = Change>) {
         let mut draft = self.draft();
-        let mut is_changed = false;
         for change in changes {
             // Those before it in the batch count: an object may be created and deleted in one batch.
             if draft.directory.is_news(&change) {
+                draft.is_unpublished = true;
                 draft.directory.apply(change);
-                is_changed = true;
             }
         }
-        if is_changed {
+        if draft.is_unpublished {
             self.publish(&mut draft);
         }
     }
@@ -301,6 +303,7 @@ impl Publisher {
     /// Changes the tables and publishes once.
     pub fn update(&self, change: impl FnOnce(&mut Directory)) {
         let mut draft = self.draft();
+        draft.is_unpublished = true;
         change(&mut draft.directory);
         self.publish(&mut draft);
     }
@@ -448,7 +451,7 @@ impl Publisher {
     }
 
     fn draft(&self) -> MutexGuard<'_, Draft> {
-        // A change that panicked may have left the tables half changed. The next list repairs them.
+        // A change that panicked may have left the tables half changed. The next change or list publishes and repairs them.
         lock(&self.draft)
     }
 
@@ -466,6 +469,7 @@ impl Publisher {
             self.early_seen.notify_one();
         }
         self.current.store(Arc::new(draft.snapshot()));
+        draft.is_unpublished = false;
     }
 }
 

@@ -51,7 +51,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let all = directory.credentials().count();
         let namespace = &credential.spec.owner.namespace;
         let known = directory.credential(key);
-        let is_surplus = known.is_some_and(|known| sweep::is_surplus(&directory, known));
+        let is_surplus =
+            known.is_some_and(|known| sweep::is_surplus(&directory, known, sweep::LEAST_KEPT));
         if !is_surplus && !lock(&self.orphans).sweep.may_delete(namespace, all, now()) {
             warn!(%key, namespace, "too many Credentials without owners, will not delete more within this hour");
             let note = format!(

@@ -5,8 +5,8 @@
 //! deleted per hour. One namespace gets at most half of that, so that a tenant who keeps creating and deleting tokens
 //! does not delay the others. Each Credential is deleted only after a live read of its owner.
 //!
-//! The share does not apply to what a namespace has beyond its limits of clients and tokens: no mistake deletes more
-//! owners at once than may exist. The newest are kept.
+//! The share does not apply to what a namespace has beyond its limits of clients and tokens, at least the default ones: no
+//! mistake deletes more owners at once than may exist. The newest are kept.
 //!
 //! The share also applies to owners whose deletion was watched while their definition was served: deleting a definition or a
 //! namespace by mistake first deletes the objects in it one by one, in just this way, and the Credentials that remain are
@@ -35,6 +35,8 @@ pub(super) const SEEN_FOR: SignedDuration =
 const SHARE: usize = 20;
 /// The minimum that may be deleted per hour.
 const LEAST: usize = 20;
+/// The default limits of a namespace: clients and tokens.
+pub const LEAST_KEPT: usize = 1200;
 
 /// What the leader remembers of orphans.
 #[derive(Debug, Default)]
@@ -72,9 +74,9 @@ pub fn missing(directory: &Directory, credential: &CredentialRecord) -> Option<M
     }
 }
 
-/// Returns whether a Credential without an owner is one of more than `limits` allow the namespace to have at once, not
-/// counting the newest.
-pub fn is_surplus(directory: &Directory, credential: &CredentialRecord) -> bool {
+/// Returns whether a Credential without an owner is one of more than the Identity allows its namespace to have at once, not
+/// counting the newest. `least` of a namespace are never surplus: the limits may have been lowered.
+pub fn is_surplus(directory: &Directory, credential: &CredentialRecord, least: usize) -> bool {
     let identity = directory.identity(&credential.identity);
     let Some(limits) = identity.and_then(|identity| identity.record()) else {
         return false;
@@ -86,7 +88,8 @@ pub fn is_surplus(directory: &Directory, credential: &CredentialRecord) -> bool 
             && age(other) > age(credential)
             && !directory.has_owner(&other.owner)
     };
-    let most = limits.max_clients.saturating_add(limits.max_service_tokens);
+    let allowed = limits.max_clients.saturating_add(limits.max_service_tokens);
+    let most = allowed.max(least);
     directory.credentials().filter(is_newer).take(most).count() == most
 }
 
@@ -246,12 +249,13 @@ mod tests {
         })
         .collect();
         let surplus: Vec<usize> = (0..orphans.len())
-            .filter(|at| is_surplus(&world.directory, &orphans[*at]))
+            .filter(|at| is_surplus(&world.directory, &orphans[*at], 0))
             .collect();
         assert_eq!(surplus, [0], "three of blue are newer than this one alone");
+        assert!(!is_surplus(&world.directory, &orphans[0], 4));
         world.delete(Kind::Identity, "platform", "main");
         assert!(
-            !is_surplus(&world.directory, &orphans[0]),
+            !is_surplus(&world.directory, &orphans[0], 0),
             "no limits are known"
         );
     }

@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 
 use super::people;
 use crate::directory::ObjectKey;
+use crate::oauth::client_auth::Method;
 use crate::oauth::revocation::{self, Decision};
 use crate::oauth::{Form, Refusal};
 use crate::server::early_revocations::{EarlyRevocation, NotRemembered, Sender};
@@ -108,7 +109,7 @@ fn unavailable(call: &Call) -> Refusal {
 fn decide(call: &Call, body: &[u8], now: Timestamp) -> Result<Decided, Refusal> {
     let form = Form::parse(body)?;
     let serving = call.serving(now)?;
-    let (caller, _) = call.identify(&serving, &form, now)?;
+    let (caller, method) = call.identify(&serving, &form, now)?;
     let token = form.require("token", "token is missing")?;
     let snapshot = serving.snapshot();
     let token = match serving.token(token)? {
@@ -131,6 +132,8 @@ fn decide(call: &Call, body: &[u8], now: Timestamp) -> Result<Decided, Refusal> 
     Ok(
         match revocation::reference_token(directory, &caller, &token, now) {
             Decision::Nothing => Decided::Nothing,
+            // Anyone can send the id of a public client, and only a token that is known proves itself.
+            Decision::Unknown if method == Method::None => return Err(unavailable(call)),
             Decision::Unknown => Decided::Remember(early()),
             Decision::Revoke {
                 credential, owner, ..

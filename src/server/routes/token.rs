@@ -70,7 +70,7 @@ async fn for_client(call: &Call, body: &[u8]) -> Result<Response, Refusal> {
         Decided::Waits(client) => {
             let waiting = call.app.signing().line_up(&client).ok_or_else(overloaded)?;
             let turn = call.give_turn_back();
-            let slot = waiting.wait().await;
+            let slot = waiting.wait().await.ok_or_else(overloaded)?;
             // A task that another one woke runs next. Those that came before it must run too.
             tokio::task::yield_now().await;
             let decided = answer(call, body, Some(slot));
@@ -91,6 +91,19 @@ fn answer<'a>(call: &'a Call, body: &[u8], slot: Option<Slot<'a>>) -> Result<Dec
     let form = Form::parse(body)?;
     let serving = call.serving(now)?;
     let (client, method) = call.identify(&serving, &form, now)?;
+    // Before it takes a slot: a client's id is no secret, so anyone can send it.
+    if method == Method::None {
+        let error = OAuthError::new(
+            ErrorCode::UnauthorizedClient,
+            "a public client may not use client_credentials",
+        );
+        return Err(refused(
+            call,
+            &serving,
+            &client,
+            Refusal::from(error).into(),
+        ));
+    }
     let key = &client.client.object.key;
     let _slot = match slot {
         Some(slot) => slot,
@@ -138,14 +151,6 @@ fn issue(
 ) -> Result<Response, Refusal> {
     let snapshot = serving.snapshot();
     let grant = SupportedGrant::requested(form, false)?;
-    if method == Method::None {
-        // RFC 6749 section 4.4: only confidential clients.
-        return Err(OAuthError::new(
-            ErrorCode::UnauthorizedClient,
-            "a public client may not use client_credentials",
-        )
-        .into());
-    }
     let issue =
         client_credentials::decide(snapshot.directory(), client, form, now, &mut SystemEntropy)?;
     // A missing key is a temporary fault: the operator creates keys.

@@ -23,8 +23,8 @@ impl Repeats {
     /// Returns the bound for a file of this many bytes.
     pub(super) const fn of(length: usize) -> Self {
         Self(Size {
-            nodes: 200 + 2 * length,
-            bytes: 64 * 1024 + 4 * length,
+            nodes: 1000 + 4 * length,
+            bytes: 64 * 1024 + 16 * length,
         })
     }
 }
