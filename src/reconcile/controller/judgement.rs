@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use jiff::Timestamp;
 
 use crate::directory::{Directory, ObjectKey};
+use crate::reconcile::enrolment;
 use crate::reconcile::work::Work;
 use crate::resources::Kind;
 
@@ -50,8 +51,13 @@ fn judge(
                 (object.generation, standing).hash(hasher);
             }
         }
-        // The operator does nothing for Users yet.
-        Kind::User | Kind::Credential => {}
+        Kind::User => {
+            if let Some(object) = directory.user(key) {
+                let wanted = enrolment::wanted(directory, object, now);
+                (object, directory.user_problems(object), wanted).hash(hasher);
+            }
+        }
+        Kind::Credential => {}
     }
 }
 

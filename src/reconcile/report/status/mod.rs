@@ -1,6 +1,6 @@
 //! Builds statuses from what the directory judges and what issuing found. Pure.
 //!
-//! This file says what the status of each kind contains; `builder` says how fields and conditions are written. Validity
+//! This file says what the status of each kind contains, and `user` that of a User; `builder` says how fields and conditions are written. Validity
 //! of a token reads none of these statuses.
 
 mod builder;
@@ -8,6 +8,7 @@ mod issuance;
 mod obstacle;
 #[cfg(test)]
 mod tests;
+mod user;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ use self::builder::{StatusBuilder, joined, worst};
 pub use self::issuance::Issuance;
 pub(super) use self::obstacle::condition;
 pub use self::obstacle::{ReadyObstacle, new_obstacle};
+pub use self::user::user;
 
 use crate::directory::tables::record::{
     ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
