@@ -166,7 +166,11 @@ pub fn client(
     let mut status = StatusBuilder::of(live, now);
     let accepted = directory.accepted_client(object);
     let not_granted = match &accepted {
-        Ok(client) => directory.not_granted(client),
+        Ok(client) => [
+            directory.not_granted(client),
+            directory.interactive_problems(client),
+        ]
+        .concat(),
         Err(_) => Vec::new(),
     };
     if let Some(record) = object.record() {
@@ -191,6 +195,7 @@ pub fn client(
         status.set("issuer", json!(*client.identity.record.issuer));
         warnings.extend(Directory::unwritten_of_client(client));
         warnings.extend(directory.oversized_token(client));
+        warnings.extend(directory.consent_is_asked(client));
     }
     let advice = advice(&warnings);
     let mut problems = accepted.err().unwrap_or_default();
