@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod controller;
+pub mod enrolment;
 pub mod files;
 pub mod fleet;
 pub mod issue;

@@ -189,8 +189,25 @@ pub struct UserStatus {
     /// The `sub` claim in effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// The last enrolment link. The Secret `<name of the User>-enrollment` holds it until it expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrollment: Option<EnrollmentStatus>,
     /// Conditions, such as `Ready`. The documentation lists every type and reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// When an enrolment link was made, and for which value of the annotation. With it the operator makes no second link for
+/// the same value.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnrollmentStatus {
+    /// The value of the annotation, or the hash of a long one.
+    #[schemars(length(max = 128))]
+    pub nonce: String,
+    /// When the link was made.
+    pub issued_at: Moment,
+    /// When the link expires.
+    pub expires_at: Moment,
 }

@@ -292,6 +292,32 @@ pub fn turned(turned: &Turned<'_>) {
     );
 }
 
+/// What the operator did to the enrolment link of a User.
+#[derive(Clone, Copy, Debug)]
+pub struct Linked<'a> {
+    /// The event, such as `enrollment_link_issued`.
+    pub event: &'static str,
+    /// The User's namespace.
+    pub namespace: &'a str,
+    /// The User's name.
+    pub name: &'a str,
+    /// The subject of the person, if the User is valid.
+    pub subject: Option<&'a str>,
+}
+
+/// Records that the Secret of a User got an enrolment link, or was deleted with it.
+pub fn linked(linked: &Linked<'_>, expires_at: Option<impl Display>) {
+    tracing::info!(
+        target: TARGET,
+        event = linked.event,
+        kind = "User",
+        namespace = linked.namespace,
+        name = linked.name,
+        subject = linked.subject,
+        expires_at = expires_at.map(display),
+    );
+}
+
 /// A user name, cut and escaped: it cannot end a line or mislead a reader wherever it is shown.
 struct Escaped<'a>(&'a str);
 

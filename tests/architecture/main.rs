@@ -54,6 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "keys",
             "oauth",
             "directory",
+            "people",
             "tokens",
             "json_stream",
             "kube_call",

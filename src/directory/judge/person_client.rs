@@ -80,10 +80,7 @@ impl Directory {
     }
 
     /// Returns a warning if the Identity does not let a client skip consent.
-    pub(in crate::directory) fn consent_is_asked(
-        &self,
-        client: &AcceptedClient<'_>,
-    ) -> Option<Problem> {
+    pub fn consent_is_asked(&self, client: &AcceptedClient<'_>) -> Option<Problem> {
         let wanted = client.client.record.interactive.as_ref()?.consent;
         let (own, namespace) = namespaces(client);
         let identity = client.identity;

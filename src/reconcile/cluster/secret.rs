@@ -14,7 +14,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::api::Precondition;
 use crate::directory::ObjectKey;
 use crate::resources::{
-    ANNOTATION_FENCE, ANNOTATION_OWNER, ANNOTATION_PLACEHOLDER, API_VERSION, CredentialOwner,
+    ANNOTATION_FENCE, ANNOTATION_OWNER, ANNOTATION_PLACEHOLDER, API_VERSION, CredentialOwner, Kind,
     LABEL_MANAGED, SecretVersion, Template,
 };
 use crate::tokens::SecretString;
@@ -22,6 +22,27 @@ use crate::tokens::SecretString;
 /// A Secret.
 #[derive(Clone, PartialEq)]
 pub struct SecretObject(Map<String, Value>);
+
+/// An object that a Secret is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecretOwner<'a> {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name. Its namespace is the Secret's.
+    pub name: &'a str,
+    /// Its uid.
+    pub uid: &'a str,
+}
+
+impl<'a> From<&'a CredentialOwner> for SecretOwner<'a> {
+    fn from(owner: &'a CredentialOwner) -> Self {
+        Self {
+            kind: owner.kind.kind(),
+            name: &owner.name,
+            uid: &owner.uid,
+        }
+    }
+}
 
 /// Who a Secret belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +64,11 @@ impl SecretObject {
     }
 
     /// Creates a Secret for `owner` that holds nothing yet.
-    pub fn placeholder(key: &ObjectKey, owner: &CredentialOwner, secret_type: &str) -> Self {
+    pub fn placeholder<'o>(
+        key: &ObjectKey,
+        owner: impl Into<SecretOwner<'o>>,
+        secret_type: &str,
+    ) -> Self {
         let metadata = json!({ "namespace": &*key.namespace, "name": &*key.name });
         let fields = [
             ("apiVersion", "v1".into()),
@@ -163,15 +188,15 @@ impl SecretObject {
     }
 
     /// Returns who it belongs to, from the point of view of `owner`.
-    pub fn ownership(&self, owner: &CredentialOwner) -> Ownership {
+    pub fn ownership<'o>(&self, owner: impl Into<SecretOwner<'o>>) -> Ownership {
+        let owner = owner.into();
         if let Some(controller) = self
             .references()
             .find(|reference| reference["controller"] == Value::Bool(true))
         {
-            return if controller["uid"] == owner.uid.as_str() {
+            return if controller["uid"] == owner.uid {
                 Ownership::Ours
-            } else if controller["kind"] == owner.kind.as_str()
-                && controller["name"] == owner.name.as_str()
+            } else if controller["kind"] == owner.kind.as_str() && controller["name"] == owner.name
             {
                 Ownership::Predecessor
             } else {
@@ -186,13 +211,15 @@ impl SecretObject {
     }
 
     /// Whether it was created for exactly this owner, according to its reference and its annotation.
-    pub fn is_made_for(&self, owner: &CredentialOwner) -> bool {
+    pub fn is_made_for<'o>(&self, owner: impl Into<SecretOwner<'o>>) -> bool {
+        let owner = owner.into();
         self.ownership(owner) == Ownership::Ours
             && self.annotation(ANNOTATION_OWNER) == Some(&*owner_text(owner))
     }
 
     /// Makes it the owner's: sets the reference, the annotation and the label.
-    pub fn claim(&mut self, owner: &CredentialOwner) {
+    pub fn claim<'o>(&mut self, owner: impl Into<SecretOwner<'o>>) {
+        let owner = owner.into();
         let references = self.claimed_references(owner);
         edit(&mut self.0, "metadata", |metadata| {
             metadata.insert("ownerReferences".to_owned(), Value::Array(references));
@@ -206,7 +233,7 @@ impl SecretObject {
     }
 
     /// Returns all references of others, and the operator's own in its previous place.
-    fn claimed_references(&self, owner: &CredentialOwner) -> Vec<Value> {
+    fn claimed_references(&self, owner: SecretOwner<'_>) -> Vec<Value> {
         let ours = json!({
             "apiVersion": API_VERSION,
             "kind": owner.kind.as_str(),
@@ -218,7 +245,7 @@ impl SecretObject {
         let mut references: Vec<Value> = self.references().cloned().collect();
         match references
             .iter_mut()
-            .find(|reference| reference["uid"] == owner.uid.as_str())
+            .find(|reference| reference["uid"] == owner.uid)
         {
             Some(old) => *old = ours,
             None => references.push(ours),
@@ -343,7 +370,7 @@ impl SecretObject {
         self.field("metadata")[field].as_str().unwrap_or_default()
     }
 
-    /// Whether it was created for an OAuthClient or a ServiceAccessToken, according to its annotation or a controller
+    /// Whether it was created for an OAuthClient, a ServiceAccessToken or a User, according to its annotation or a controller
     /// reference.
     pub fn was_made_for_an_owner(&self) -> bool {
         let mut references = self.references();
@@ -390,7 +417,7 @@ fn wipe(value: &mut Value) {
 }
 
 /// Returns the value of [`ANNOTATION_OWNER`] for an owner.
-fn owner_text(owner: &CredentialOwner) -> String {
+fn owner_text(owner: SecretOwner<'_>) -> String {
     format!("{}/{}", owner.kind.as_str(), owner.name)
 }
 

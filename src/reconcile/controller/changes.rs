@@ -8,6 +8,7 @@ use crate::directory::{Change, Directory, ObjectKey, Row};
 use crate::lock::lock;
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::cluster::reports::Reports;
+use crate::reconcile::enrolment;
 use crate::reconcile::key_secrets;
 use crate::reconcile::work::Work;
 use crate::reconcile::work::fanout::{self, owners_of_secret, owners_under};
@@ -54,6 +55,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Change::Upsert(Row::Scope(object)) => (Kind::Scope, &object.key),
             Change::Upsert(Row::Client(object)) => (Kind::OAuthClient, &object.key),
             Change::Upsert(Row::ServiceToken(object)) => (Kind::ServiceAccessToken, &object.key),
+            Change::Upsert(Row::User(object)) => (Kind::User, &object.key),
             _ => return,
         };
         let why = Why::Version(version);
@@ -112,6 +114,11 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let directory = self.directory();
         // Objects that the Secret no longer names have lost it, and another may have waited for its name.
         for work in owners_of_secret(&directory, key, controller) {
+            self.agenda.queue.add(work, why.clone());
+        }
+        // A User's Secret is found by its name: its owner references may be missing or wrong.
+        if let Some(user) = enrolment::user_of(key).filter(|user| directory.user(user).is_some()) {
+            let work = Work::Object(Kind::User, user);
             self.agenda.queue.add(work, why.clone());
         }
         if controller.is_some() {

@@ -2,12 +2,9 @@
 
 use serde_json::Value;
 
-use super::{
-    Controller, ReconcileError, Reconciled, access_denied, api, now, pods, secret_refused,
-    webhook_down,
-};
+use super::{Controller, ReconcileError, Reconciled, api, now, pods, refused};
 use crate::directory::tables::record::{IdentityRecord, Object};
-use crate::directory::{Directory, ObjectKey, Problem, Reason};
+use crate::directory::{Directory, ObjectKey, Problem};
 use crate::lock::lock;
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::cluster::api::ApiError;
@@ -44,7 +41,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         // A refusal is shown in the status, and the pass is retried: a quota or a policy may change at any time.
         let (keys, refusal) = match self.keys(&directory, object).await {
             Ok(found) => found,
-            Err(error) => match refused(&error) {
+            Err(error) => match key_refused(&error) {
                 Some(problem) => {
                     lock(&self.macs).note_refused(key, true);
                     (Some(Err(problem)), Some(error))
@@ -52,7 +49,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 None => return Err(ReconcileError::Api(SECRETS, error)),
             },
         };
-        let problem = refusal.as_ref().and_then(refused);
+        let problem = refusal.as_ref().and_then(key_refused);
         // Without keys, the problem is already theirs.
         let problem = problem.filter(|_| !matches!(keys, Some(Err(_))));
         let signing = keys.as_ref().and_then(|keys| keys.as_ref().ok());
@@ -170,7 +167,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let tokens = directory
             .service_tokens()
             .map(|object| Work::Object(Kind::ServiceAccessToken, object.key.clone()));
-        for work in self.agenda.unsettled(clients.chain(tokens)) {
+        let users = directory
+            .users()
+            .map(|object| Work::Object(Kind::User, object.key.clone()));
+        for work in self.agenda.unsettled(clients.chain(tokens).chain(users)) {
             self.agenda.queue.add(work, Why::Perhaps);
         }
     }
@@ -197,14 +197,6 @@ const METADATA: &str = "spec.inheritedMetadata";
 const SECRETS: &str = "cannot read or write the Identity's Secrets";
 
 /// Returns the problem of a key Secret that the API server does not let the operator read or write.
-fn refused(error: &ApiError) -> Option<Problem> {
-    match error {
-        ApiError::Forbidden(message) => Some(access_denied(message, METADATA)),
-        ApiError::Invalid(message) => {
-            let message = secret_refused(message, METADATA);
-            Some(Problem::error(Reason::SecretAccessDenied, "", message))
-        }
-        ApiError::WebhookDown(message) => Some(webhook_down("Secrets of the keys", message)),
-        _ => None,
-    }
+fn key_refused(error: &ApiError) -> Option<Problem> {
+    refused(error, "Secrets of the keys", METADATA)
 }

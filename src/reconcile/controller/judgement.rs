@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use jiff::Timestamp;
 
 use crate::directory::{Directory, ObjectKey};
+use crate::reconcile::enrolment;
 use crate::reconcile::work::Work;
 use crate::resources::Kind;
 
@@ -37,9 +38,11 @@ fn judge(
         }
         Kind::OAuthClient => {
             if let Some(object) = directory.client(key) {
-                let not_granted = directory
-                    .accepted_client(object)
-                    .map(|client| directory.not_granted(&client));
+                let not_granted = directory.accepted_client(object).map(|client| {
+                    let interactive = directory.interactive_problems(&client);
+                    let consent = directory.consent_is_asked(&client);
+                    (directory.not_granted(&client), interactive, consent)
+                });
                 let standing = directory.client_secret_standing(key, now);
                 (object.generation, not_granted, standing).hash(hasher);
             }
@@ -50,15 +53,20 @@ fn judge(
                 (object.generation, standing).hash(hasher);
             }
         }
-        // The operator does nothing for Users yet.
-        Kind::User | Kind::Credential => {}
+        Kind::User => {
+            if let Some(object) = directory.user(key) {
+                let wanted = enrolment::wanted(directory, object, now);
+                (object, directory.user_problems(object), wanted).hash(hasher);
+            }
+        }
+        Kind::Credential => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directory::testing::{QUICKSTART, World};
+    use crate::directory::testing::{PEOPLE, QUICKSTART, World};
 
     const OBJECTS: [(Kind, &str, &str); 4] = [
         (Kind::Identity, "platform", "main"),
@@ -87,6 +95,32 @@ mod tests {
     #[test]
     fn the_same_objects_are_judged_the_same() {
         assert!(judged_otherwise("", "").is_empty());
+    }
+
+    /// An Identity that stores nothing any more concerns its Users, and the clients that sign in people.
+    #[test]
+    fn users_and_their_clients_are_judged_by_their_identity() {
+        let now = "2026-02-01T00:00:00Z".parse().unwrap();
+        let mut world = World::new(&format!("{QUICKSTART}---\n{PEOPLE}"));
+        let all = |world: &World| {
+            let objects = [
+                (Kind::User, "platform", "bob"),
+                (Kind::OAuthClient, "blue", "web"),
+                (Kind::OAuthClient, "blue", "shop"),
+            ];
+            objects.map(|(kind, namespace, name)| {
+                let work = Work::Object(kind, ObjectKey::new(namespace, name));
+                judgement(&world.directory, &work, now)
+            })
+        };
+        let before = all(&world);
+        assert_eq!(all(&world), before);
+        let identity = PEOPLE.split("---").next().unwrap();
+        world.apply(&identity.replace("storage: {type: SQLite}", "storage: {type: None}"));
+        let after = all(&world);
+        assert_ne!(after[0], before[0]);
+        assert_ne!(after[1], before[1]);
+        assert_eq!(after[2], before[2]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod owner;
 mod pods;
 mod ready_pods;
 mod rotations;
+mod user;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -229,6 +230,14 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let tokens = directory
             .service_tokens()
             .map(|object| (Kind::ServiceAccessToken, &object.key, &object.uid));
+        for object in directory.users() {
+            let work = Work::Object(Kind::User, object.key.clone());
+            if object.record().is_some_and(|it| it.enroll.is_some()) {
+                self.agenda.queue.add(work, Why::Must);
+            } else {
+                self.agenda.queue.add_slow(work);
+            }
+        }
         for (kind, key, uid) in clients.chain(tokens) {
             let work = Work::Object(kind, key.clone());
             if is_issued(uid) {
@@ -302,8 +311,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Work::Object(Kind::ServiceAccessToken, key) => {
                 self.owner(OwnerKind::ServiceAccessToken, key).await
             }
-            // The operator does nothing for Users yet.
-            Work::Object(Kind::User, _) => Ok(Reconciled::Gone),
+            Work::Object(Kind::User, key) => self.user(key).await,
             Work::Object(Kind::Credential, key) | Work::Orphan(key, _) => self.orphan(key).await,
             Work::KeySecret(key) => self.key_secret(key).await,
             Work::Sweep => Ok(self.sweep_all()),
@@ -398,6 +406,20 @@ fn access_denied(message: &str, field: &str) -> Problem {
         format!("the operator may not read or write the Secret: {message}")
     };
     Problem::error(Reason::SecretAccessDenied, "", message)
+}
+
+/// Returns the problem of Secrets that the API server does not let the operator read or write; `None` for an error that
+/// may go away by itself. `field` is where the user sets their labels and annotations.
+fn refused(error: &ApiError, secrets: &str, field: &str) -> Option<Problem> {
+    match error {
+        ApiError::Forbidden(message) => Some(access_denied(message, field)),
+        ApiError::Invalid(message) => {
+            let message = secret_refused(message, field);
+            Some(Problem::error(Reason::SecretAccessDenied, "", message))
+        }
+        ApiError::WebhookDown(message) => Some(webhook_down(secrets, message)),
+        _ => None,
+    }
 }
 
 /// The problem of an object that cannot be written because an admission webhook does not answer. The operator retries.

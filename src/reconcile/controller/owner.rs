@@ -347,7 +347,7 @@ const fn template_of(kind: OwnerKind) -> &'static str {
 
 /// The problem of an owner whose Identity has no key yet. The reason is in the Identity's conditions only, because
 /// anyone can name an Identity.
-fn keys_refused(identity: &ObjectKey) -> Problem {
+pub(super) fn keys_refused(identity: &ObjectKey) -> Problem {
     let message = format!(
         "Identity {identity} has no keys, because the API server refuses its Secrets: see the conditions of the Identity, or ask its administrators"
     );

@@ -60,9 +60,12 @@ impl Tally {
             (Kind::OAuthClient, sizes.clients),
             (Kind::ServiceAccessToken, sizes.service_tokens),
         ];
+        // Users are not announced yet, and none are counted before there is one.
+        let users = (sizes.users > 0).then_some((Kind::User, sizes.users));
+        let all = all.into_iter().chain(users);
         let told = self.counts.iter();
         let told = told.map(|((kind, reason), count)| (*kind, Some(*reason), *count));
-        let unseen = all.into_iter().map(|(kind, all)| {
+        let unseen = all.map(|(kind, all)| {
             let seen = self.counts.iter().filter(|((it, _), _)| *it == kind);
             let seen: usize = seen.map(|(_, count)| count).sum();
             (kind, None, all.saturating_sub(seen))

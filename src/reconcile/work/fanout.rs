@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Work;
 use super::queue::Why;
-use crate::directory::tables::record::{ClientRecord, Object, ServiceTokenRecord};
+use crate::directory::tables::record::{ClientRecord, Object, ServiceTokenRecord, UserRecord};
 use crate::directory::{Change, Directory, ObjectKey, Row};
 use crate::resources::{Kind, OwnerKind};
 
@@ -40,6 +40,8 @@ struct Touched {
     scope_values: BTreeSet<Arc<str>>,
     client_ids: BTreeSet<Arc<str>>,
     clients: BTreeSet<ObjectKey>,
+    /// Identities with a changed User: a name or a place within the quota may be free for another.
+    users_of: BTreeSet<ObjectKey>,
     /// Namespaces in which a client or token was deleted, or counts for another quota. Another object may be within its
     /// quota now.
     freed: BTreeSet<Arc<str>>,
@@ -73,16 +75,14 @@ impl Fanout<'_> {
             Change::Upsert(Row::ServiceToken(object)) => {
                 (Kind::ServiceAccessToken, &object.key, false)
             }
-            Change::Delete(kind, key) if !matches!(kind, Kind::User | Kind::Credential) => {
-                (*kind, key, true)
-            }
+            Change::Upsert(Row::User(object)) => (Kind::User, &object.key, false),
+            Change::Delete(kind, key) if *kind != Kind::Credential => (*kind, key, true),
             Change::Namespace(name, _) | Change::NamespaceGone(name) => {
                 self.touched.namespaces.insert(name.clone());
                 return;
             }
             // The caller handles Credentials by their versions.
-            // It does nothing for Users yet.
-            Change::Upsert(Row::User(_) | Row::Credential(_)) | Change::Delete(..) => return,
+            Change::Upsert(Row::Credential(_)) | Change::Delete(..) => return,
         };
         self.must(kind, key);
         self.rivals(kind, key);
@@ -97,7 +97,8 @@ impl Fanout<'_> {
                 };
                 self.free(key, counts(self.before), counts(self.after));
             }
-            Kind::User | Kind::Credential => {}
+            Kind::User => self.touch_user(key),
+            Kind::Credential => {}
         }
         let owner_kind = match kind {
             Kind::OAuthClient => Some(OwnerKind::OAuthClient),
@@ -156,6 +157,23 @@ impl Fanout<'_> {
         self.free(key, counts(self.before), counts(self.after));
     }
 
+    /// Records the Identity of a User whose names or whose place among all Users changed.
+    fn touch_user(&mut self, key: &ObjectKey) {
+        let claims = |directory: &Directory| {
+            let record = directory.user(key)?.record()?;
+            let (subject, username) = (record.subject.clone(), record.username.clone());
+            Some((record.identity.clone()?, subject, username))
+        };
+        let (before, after) = (claims(self.before), claims(self.after));
+        if before != after {
+            let identities = before
+                .into_iter()
+                .chain(after)
+                .map(|(identity, ..)| identity);
+            self.touched.users_of.extend(identities);
+        }
+    }
+
     /// Records that an existing object counts for another quota now, or for none.
     fn free<T: PartialEq>(&mut self, key: &ObjectKey, before: Option<T>, after: Option<T>) {
         if before.is_some() && before != after {
@@ -194,6 +212,7 @@ impl Fanout<'_> {
         self.scopes(touched, &mut values);
         self.clients(touched, &values);
         self.tokens(touched, &values);
+        self.users(touched);
     }
 
     fn everything(&mut self) {
@@ -210,6 +229,21 @@ impl Fanout<'_> {
         after
             .service_tokens()
             .for_each(|object| self.perhaps(Kind::ServiceAccessToken, &object.key));
+        after
+            .users()
+            .for_each(|object| self.perhaps(Kind::User, &object.key));
+    }
+
+    fn users(&mut self, touched: &Touched) {
+        if touched.users_of.is_empty() {
+            return;
+        }
+        for object in self.after.users() {
+            let identity = object.record().and_then(|record| record.identity.as_ref());
+            if identity.is_some_and(|identity| touched.users_of.contains(identity)) {
+                self.perhaps(Kind::User, &object.key);
+            }
+        }
     }
 
     /// Adds the Scopes with a touched value and those of a touched namespace, whose values are touched too.
@@ -300,7 +334,7 @@ pub(in crate::reconcile) fn owners_of_secret(
         .collect()
 }
 
-/// Returns the clients of an Identity and their tokens.
+/// Returns the clients of an Identity and their tokens, and its Users.
 pub(in crate::reconcile) fn owners_under(directory: &Directory, identity: &ObjectKey) -> Vec<Work> {
     let is_client = |object: &Object<ClientRecord>| {
         let record = object.record();
@@ -319,14 +353,22 @@ pub(in crate::reconcile) fn owners_under(directory: &Directory, identity: &Objec
         .service_tokens()
         .filter(|object| is_token(object))
         .map(|object| Work::Object(Kind::ServiceAccessToken, object.key.clone()));
-    clients.chain(tokens).collect()
+    let is_user = |object: &&Arc<Object<UserRecord>>| {
+        let record = object.record();
+        record.is_some_and(|record| record.identity.as_ref() == Some(identity))
+    };
+    let users = directory
+        .users()
+        .filter(is_user)
+        .map(|object| Work::Object(Kind::User, object.key.clone()));
+    clients.chain(tokens).chain(users).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::directory::Labels;
-    use crate::directory::testing::{QUICKSTART, World};
+    use crate::directory::testing::{PEOPLE, QUICKSTART, World};
 
     /// Returns what is queued when the objects of a text are applied, as `Kind namespace/name`, with `!` for
     /// [`Why::Must`].
@@ -397,6 +439,42 @@ spec: {clientRef: {name: shop}, scopes: [orders.read]}
             after_change(&mut world, Change::Delete(Kind::OAuthClient, shop)),
             ["OAuthClient blue/shop!", "ServiceAccessToken blue/nightly"]
         );
+    }
+
+    #[test]
+    fn a_user_concerns_others_if_a_name_or_a_place_may_be_free_for_them() {
+        let mut world = World::new(&format!("{QUICKSTART}---\n{PEOPLE}"));
+        let alice = |fields: &str| {
+            format!(
+                "
+apiVersion: symbolon.dev/v1alpha1
+kind: User
+metadata: {{name: alice, namespace: platform}}
+spec: {{identityRef: {{name: main}}, {fields}}}
+"
+            )
+        };
+        assert_eq!(
+            looked_at(&mut world, &alice("username: Alice, groups: [staff]")),
+            ["User platform/alice!"]
+        );
+        let both = ["User platform/alice!", "User platform/bob"];
+        assert_eq!(looked_at(&mut world, &alice("username: carol")), both);
+        let key = ObjectKey::new("platform", "alice");
+        let deleted = Change::Delete(Kind::User, key);
+        assert_eq!(after_change(&mut world, deleted), both);
+    }
+
+    #[test]
+    fn an_identity_concerns_its_users() {
+        let mut world = World::new(&format!("{QUICKSTART}---\n{PEOPLE}"));
+        let main = ObjectKey::new("platform", "main");
+        let found = after_change(&mut world, Change::Delete(Kind::Identity, main.clone()));
+        assert!(found.contains(&"User platform/bob".to_owned()), "{found:?}");
+        let under = owners_under(&world.directory, &main);
+        let users = under.iter().map(ToString::to_string);
+        let users: Vec<_> = users.filter(|it| it.starts_with("User")).collect();
+        assert_eq!(users, ["User platform/alice", "User platform/bob"]);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub enum WorkKind {
 }
 
 impl WorkKind {
-    /// Every kind of work that the operator queues.
+    /// Every kind of work that the operator queues. Users come with their announcement.
     pub const ALL: [Self; 7] = [
         Self::Object(Kind::Identity),
         Self::Object(Kind::Scope),

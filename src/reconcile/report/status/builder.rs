@@ -160,6 +160,12 @@ impl<'a> StatusBuilder<'a> {
         );
     }
 
+    /// Removes a condition that does not concern the object any more.
+    pub(super) fn without(&mut self, kind: &str) {
+        self.conditions
+            .retain(|condition| condition["type"] != kind);
+    }
+
     /// Sets `Ready`, and the two conditions that kstatus reads, from the worst problem, or from a good reason of its
     /// own.
     pub(super) fn ready(&mut self, problems: &[Problem], good: Option<(Reason, &str)>) {

@@ -1,6 +1,6 @@
 //! Builds statuses from what the directory judges and what issuing found. Pure.
 //!
-//! This file says what the status of each kind contains; `builder` says how fields and conditions are written. Validity
+//! This file says what the status of each kind contains, and `user` that of a User; `builder` says how fields and conditions are written. Validity
 //! of a token reads none of these statuses.
 
 mod builder;
@@ -8,6 +8,7 @@ mod issuance;
 mod obstacle;
 #[cfg(test)]
 mod tests;
+mod user;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ use self::builder::{StatusBuilder, joined, worst};
 pub use self::issuance::Issuance;
 pub(super) use self::obstacle::condition;
 pub use self::obstacle::{ReadyObstacle, new_obstacle};
+pub use self::user::user;
 
 use crate::directory::tables::record::{
     ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
@@ -164,7 +166,11 @@ pub fn client(
     let mut status = StatusBuilder::of(live, now);
     let accepted = directory.accepted_client(object);
     let not_granted = match &accepted {
-        Ok(client) => directory.not_granted(client),
+        Ok(client) => [
+            directory.not_granted(client),
+            directory.interactive_problems(client),
+        ]
+        .concat(),
         Err(_) => Vec::new(),
     };
     if let Some(record) = object.record() {
@@ -189,6 +195,7 @@ pub fn client(
         status.set("issuer", json!(*client.identity.record.issuer));
         warnings.extend(Directory::unwritten_of_client(client));
         warnings.extend(directory.oversized_token(client));
+        warnings.extend(directory.consent_is_asked(client));
     }
     let advice = advice(&warnings);
     let mut problems = accepted.err().unwrap_or_default();

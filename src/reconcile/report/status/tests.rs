@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::builder::LONGEST_MESSAGE;
 use super::*;
 use crate::directory::template::secret_metadata::InstallationMetadata;
-use crate::directory::testing::{QUICKSTART, World};
+use crate::directory::testing::{PEOPLE, QUICKSTART, World};
 use crate::reconcile::fleet::{Rollout, RolloutPhase};
 use crate::reconcile::issue::{Facts, Settled};
 use crate::resources::{Cause, Day, Kind, Moment, PreviousToken};
@@ -712,4 +712,66 @@ fn a_client_whose_token_would_be_too_long_is_ready_with_a_warning() {
         client_status(&World::new(QUICKSTART), &done())["status"]["conditions"][0]["message"],
         ""
     );
+}
+
+/// Returns the condition of a client that people use, as `<status>/<reason>` and its message.
+fn interactive_status(world: &World, kind: &str) -> (String, String) {
+    let object = world.directory.client(&ObjectKey::new("blue", "web"));
+    let live = live("OAuthClient", 1);
+    let status = client(&live, &world.directory, object.unwrap(), &done(), at(0));
+    let found = condition(&status, kind).unwrap();
+    let text = |field: &str| found[field].as_str().unwrap().to_owned();
+    (
+        format!("{}/{}", text("status"), text("reason")),
+        text("message"),
+    )
+}
+
+/// The client's other grants go on, so it stays accepted.
+#[test]
+fn a_client_that_may_not_sign_in_people_is_told_why() {
+    let world = World::new(&format!("{QUICKSTART}---\n{PEOPLE}"));
+    assert_eq!(interactive_status(&world, "Granted").0, "True/Granted");
+    let identity = PEOPLE.split("---").next().unwrap();
+    for (from, to, reason) in [
+        (
+            "storage: {type: SQLite}",
+            "storage: {type: None}",
+            "StorageRequired",
+        ),
+        (
+            ", interactiveClients: {from: All}",
+            "",
+            "NamespaceNotAllowed",
+        ),
+    ] {
+        assert!(identity.contains(from), "{from}");
+        let mut world = World::new(&format!("{QUICKSTART}---\n{PEOPLE}"));
+        world.apply(&identity.replace(from, to));
+        let (granted, message) = interactive_status(&world, "Granted");
+        assert_eq!(granted, format!("False/{reason}"));
+        assert!(message.contains("platform/main"), "{message}");
+        assert_eq!(
+            interactive_status(&world, "Ready").0,
+            format!("False/{reason}")
+        );
+        assert_eq!(
+            interactive_status(&world, "Stalled").0,
+            format!("False/{reason}")
+        );
+        assert_eq!(interactive_status(&world, "Accepted").0, "True/Accepted");
+    }
+}
+
+#[test]
+fn a_client_that_may_not_skip_consent_is_ready_and_is_told() {
+    let mut world = World::new(&format!("{QUICKSTART}---\n{PEOPLE}"));
+    let web = PEOPLE
+        .split("---")
+        .find(|it| it.contains("name: web"))
+        .unwrap();
+    world.apply(&format!("{}  consent: Skip\n", web.trim_start()));
+    let (ready, message) = interactive_status(&world, "Ready");
+    assert_eq!(ready, "True/Ready");
+    assert!(message.contains("spec.access.skipConsent"), "{message}");
 }
