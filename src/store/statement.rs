@@ -87,7 +87,8 @@ statements! {
     SESSION_RENEW = "UPDATE ~session SET hash = $2, created_at = $3, used_at = $3, authenticated_at = $3, methods = $4, \
         expires_at = $5, remembered = $8 WHERE id = $1 AND account = $6 AND epoch = $7 AND ended_at IS NULL \
         AND EXISTS (SELECT 1 FROM ~account AS a WHERE a.id = $6 AND a.epoch = $7) RETURNING id";
-    SESSION_CLIENTS = "SELECT DISTINCT g.client, g.client_uid FROM ~grants AS g WHERE g.session = $1";
+    SESSION_CLIENTS = "SELECT client, client_uid FROM ~participant WHERE session = $1 ORDER BY client, client_uid";
+    PARTICIPANT_ADD = "INSERT INTO ~participant (session, client, client_uid) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
     SESSION_END = "UPDATE ~session SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL RETURNING id";
     // Ends all but $3 sessions of a person besides the session $4.
     SESSION_SURPLUS = "UPDATE ~session SET ended_at = $2 WHERE account = $1 AND ended_at IS NULL AND id <> $4 \
@@ -140,7 +141,9 @@ statements! {
         granted AS (INSERT INTO ~grants (id, account, session, ends_with, client, client_uid, scopes, resources, \
         created_at, expires_at, epoch, authenticated_at, acr, methods, claims) \
         SELECT $1, account, session, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15 FROM allowed \
-        WHERE $23 IS NULL OR EXISTS (SELECT 1 FROM used) RETURNING id, account), \
+        WHERE $23 IS NULL OR EXISTS (SELECT 1 FROM used) RETURNING id, account, session), \
+        taken_part AS (INSERT INTO ~participant (session, client, client_uid) SELECT session, $5, $6 FROM granted \
+        ON CONFLICT DO NOTHING), \
         given AS (INSERT INTO ~consent (account, client, client_uid, scopes, given_at) \
         SELECT account, $5, $6, $25, $26 FROM granted WHERE $24 = 2 ON CONFLICT (account, client) \
         DO UPDATE SET client_uid = excluded.client_uid, scopes = excluded.scopes, given_at = excluded.given_at) \

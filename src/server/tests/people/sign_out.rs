@@ -21,13 +21,51 @@ impl Messenger for Kept {
     }
 }
 
+impl Kept {
+    /// Carries out what the town's outbox gets.
+    fn of(town: &mut Town) -> Arc<Self> {
+        let kept = Arc::new(Self::default());
+        let waiting = town.waiting.take().unwrap();
+        tokio::spawn(waiting.deliver(Arc::<Self>::clone(&kept)));
+        kept
+    }
+
+    /// Waits for this number of notices.
+    async fn notices(&self, count: usize) -> Vec<Notice> {
+        while self.0.lock().unwrap().len() < count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[tokio::test]
+async fn a_client_whose_grant_has_expired_is_told_of_the_end_of_the_session() {
+    let mut town = Town::new().await;
+    town.enrol().await;
+    let kept = Kept::of(&mut town);
+    let mut browser = town.browser();
+    let path = authorize("").replace("%20offline_access", "");
+    let page = browser.get(&path).await;
+    let left = browser.reach_client(page).await;
+    let tokens = town.redeem(&left.parameter("code").unwrap()).await.json();
+    assert_eq!(tokens["refresh_token"], Value::Null);
+    let id_token = tokens["id_token"].as_str().unwrap();
+    let later = now() + Duration::from_hours(2);
+    assert!(town.people.store.delete_expired(later).await.unwrap().rows > 0);
+    let path = format!("/id/connect/endsession?id_token_hint={id_token}");
+    let page = browser.once(&path).await;
+    assert_eq!(page.status, StatusCode::OK, "{page}");
+    let told = kept.notices(1).await;
+    assert_eq!(told[0].client.id, APP);
+    assert_eq!(told[0].session.as_str(), payload(id_token)["sid"]);
+}
+
 #[tokio::test]
 async fn every_client_of_a_session_is_told_of_its_end_once() {
     let mut town = Town::new().await;
     town.enrol().await;
-    let waiting = town.waiting.take().unwrap();
-    let kept = Arc::new(Kept::default());
-    tokio::spawn(waiting.deliver(Arc::<Kept>::clone(&kept)));
+    let kept = Kept::of(&mut town);
     let mut browser = town.browser();
     let first = browser.authorize("").await;
     browser.authorize("").await;
@@ -38,10 +76,7 @@ async fn every_client_of_a_session_is_told_of_its_end_once() {
         let page = browser.once(&path).await;
         assert_eq!(page.status, StatusCode::OK, "{page}");
     }
-    while kept.0.lock().unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
-    let told = kept.0.lock().unwrap().clone();
+    let told = kept.notices(1).await;
     let [notice] = told.as_slice() else {
         panic!("{told:?}")
     };
