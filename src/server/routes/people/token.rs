@@ -322,6 +322,7 @@ const fn reason_of_refresh(reason: RefreshRefusal) -> &'static str {
         RefreshRefusal::Guessed => "refresh_token_guessed",
         RefreshRefusal::Reuse => "refresh_token_reused",
         RefreshRefusal::Ahead => "refresh_token_ahead",
+        RefreshRefusal::UnknownKey => "refresh_token_key_unknown",
         RefreshRefusal::Ended => "grant_ended",
         RefreshRefusal::Expired => "refresh_token_expired",
         RefreshRefusal::Foreign => "refresh_token_of_another_client",
