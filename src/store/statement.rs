@@ -64,6 +64,9 @@ statements! {
 
     ACCOUNT_ADD = "INSERT INTO ~account (id, owner, created_at, valid_after, epoch) VALUES ($1, $2, $3, 0, 0) \
         ON CONFLICT DO NOTHING";
+    // $1 belonged to an owner that is gone, such as a recreated User.
+    ACCOUNT_TAKE = "UPDATE ~account SET owner = $2, created_at = $3, valid_after = $3, epoch = epoch + 1 \
+        WHERE id = $1 AND owner <> $2 RETURNING id";
     ACCOUNT_READ = concat!("SELECT ", account!(), " FROM ~account AS a WHERE a.id = $1");
     ACCOUNT_BY_OWNER = concat!("SELECT ", account!(), " FROM ~account AS a WHERE a.owner = $1");
     ACCOUNT_REVOKE = "UPDATE ~account SET epoch = epoch + 1, \
@@ -75,6 +78,9 @@ statements! {
     PASSWORD_READ = "SELECT hash FROM ~password WHERE account = $1";
     PASSWORD_SET = "INSERT INTO ~password (account, hash, changed_at) VALUES ($1, $2, $3) \
         ON CONFLICT (account) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at";
+    PASSWORD_DELETE = "DELETE FROM ~password WHERE account = $1";
+    PASSWORD_RENEW = "UPDATE ~password SET hash = $2, changed_at = $3 WHERE account = $1 AND hash = $4 \
+        AND EXISTS (SELECT 1 FROM ~account AS a WHERE a.id = $1 AND a.epoch = $5) RETURNING account";
 
     SESSION_ADD = "INSERT INTO ~session (id, hash, account, epoch, created_at, used_at, authenticated_at, methods, \
         expires_at, remembered) SELECT $1, $2, a.id, a.epoch, $4, $4, $5, $6, $7, $9 FROM ~account AS a WHERE a.id = $3 \

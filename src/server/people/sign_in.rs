@@ -36,8 +36,6 @@ pub struct Candidate {
     pub owner: String,
     /// The subject.
     pub subject: String,
-    /// Why the person may not sign in.
-    pub barred: Option<Barred>,
 }
 
 /// An attempt to sign in.
@@ -126,11 +124,17 @@ pub fn canonical(name: &str) -> String {
 }
 
 impl People {
-    /// Tries to sign a person in.
+    /// Tries to sign a person in. `barred` says why the candidate may not sign in. It is asked last: the account was
+    /// read before, so a session of a person who is barred later ends with the account's epoch.
     ///
     /// # Errors
     /// A fault of the store.
-    pub async fn sign_in(&self, tried: Tried<'_>, now: Timestamp) -> Result<Attempted, StoreError> {
+    pub async fn sign_in(
+        &self,
+        tried: Tried<'_>,
+        now: Timestamp,
+        barred: impl Fn(&Candidate) -> Option<Barred> + Send + Sync,
+    ) -> Result<Attempted, StoreError> {
         let owner = tried.candidate.as_ref().map(|person| &*person.owner);
         let found = self.store.credentials(owner.unwrap_or(NO_OWNER)).await?;
         // No account belongs to the empty owner.
@@ -143,8 +147,8 @@ impl People {
         let Some(password) = tried.password.clone() else {
             return Ok(Attempted::Wrong(Wrong::Password));
         };
-        let stored = found.as_ref().and_then(|(_, hash)| hash.clone());
-        let stored = stored.and_then(|hash| Phc::parse(&hash).ok());
+        let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
+        let stored = stored.and_then(|hash| Phc::parse(hash).ok());
         let has_password = stored.is_some();
         let Ok(compared) = self.passwords.compare(password.clone(), stored).await else {
             self.store.refund_attempt(gates).await?;
@@ -154,12 +158,12 @@ impl People {
             return Ok(Attempted::Wrong(Wrong::Name));
         };
         match (compared, found) {
-            (Comparison::Right { is_outdated }, Some((account, _))) if has_password => {
-                if let Some(barred) = candidate.barred {
+            (Comparison::Right { is_outdated }, Some((account, Some(hash)))) if has_password => {
+                if let Some(barred) = barred(candidate) {
                     return Ok(Attempted::Wrong(Wrong::Barred(barred)));
                 }
                 if is_outdated {
-                    self.renew_hash(&account, password, now).await?;
+                    self.renew_hash(&account, &hash, password, now).await?;
                 }
                 self.begin(&tried, account, gates, now).await
             }
@@ -212,13 +216,16 @@ impl People {
     async fn renew_hash(
         &self,
         account: &Account,
+        outdated: &str,
         password: Password,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        match self.passwords.renew(password).await {
-            Ok(hash) => self.store.renew_password(account.id, hash, now).await,
-            Err(_) => Ok(()),
+        if let Ok(hash) = self.passwords.renew(password).await {
+            self.store
+                .renew_password(account, outdated, &hash, now)
+                .await?;
         }
+        Ok(())
     }
 
     /// Begins a session, or renews the one that the browser has of this person, whose ID stays (`sid`). Its cookie is

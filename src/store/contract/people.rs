@@ -22,7 +22,9 @@ use crate::tokens::{TokenHash, TokenId};
 contract!(
     a_store_belongs_to_one_issuer,
     an_owner_has_one_account,
+    a_new_owner_of_a_pinned_subject_takes_over_its_account_without_what_it_had,
     a_password_change_ends_sessions_and_grants,
+    a_hash_is_renewed_only_if_nothing_else_has_changed,
     a_session_that_is_recorded_during_a_revocation_is_dead,
     the_oldest_of_too_many_sessions_ends_with_its_grants,
     a_session_is_judged_at_each_use,
@@ -92,6 +94,41 @@ async fn an_owner_has_one_account(world: &World) {
     assert_eq!(world.store.credentials("user:2").await.unwrap(), None);
 }
 
+async fn a_new_owner_of_a_pinned_subject_takes_over_its_account_without_what_it_had(world: &World) {
+    let store = &world.store;
+    let before = world.person().await;
+    store
+        .change_password(before.id, "old".to_owned(), at(NOW))
+        .await
+        .unwrap();
+    let (before, _) = store.credentials(&before.owner).await.unwrap().unwrap();
+    let session = world.session(&before).await;
+    let links = [1, 2].map(|link| Enrolment {
+        account: before.id,
+        ..enrolment(link, "user:new", NOW - 10)
+    });
+    // The second link is as old as the account's last revocation: the take-over.
+    let both = join_all(links.map(|link| store.enrol(link, at(NOW + 1)))).await;
+    let mut used = both.into_iter().filter_map(Result::unwrap);
+    let account = used.next().unwrap();
+    assert_eq!(used.next(), None);
+    assert_eq!((account.id, &*account.owner), (before.id, "user:new"));
+    assert!(account.epoch > before.epoch);
+    assert_eq!(store.credentials(&before.owner).await.unwrap(), None);
+    let alive = store.use_session(session.id, session.hash, LIMITS, at(NOW + 2));
+    assert_eq!(alive.await.unwrap(), None);
+    // Without a link, the account has no password.
+    let other = world.person().await;
+    store
+        .change_password(other.id, "old".to_owned(), at(NOW))
+        .await
+        .unwrap();
+    let ensured = store.ensure_account(other.id, "user:third".to_owned(), at(NOW));
+    assert_eq!(ensured.await.unwrap().id, other.id);
+    let (_, password) = store.credentials("user:third").await.unwrap().unwrap();
+    assert_eq!(password, None);
+}
+
 async fn a_password_change_ends_sessions_and_grants(world: &World) {
     let account = world.person().await;
     let session = world.session(&account).await;
@@ -113,6 +150,28 @@ async fn a_password_change_ends_sessions_and_grants(world: &World) {
     assert_eq!(password.as_deref(), Some("$argon2id$1"));
     // The person signs in at the same moment.
     world.session(&account).await;
+}
+
+async fn a_hash_is_renewed_only_if_nothing_else_has_changed(world: &World) {
+    let store = &world.store;
+    let owner = world.person().await.owner;
+    let read = || async { store.credentials(&owner).await.unwrap().unwrap() };
+    let id = read().await.0.id;
+    let change = |hash: &str| store.change_password(id, hash.to_owned(), at(NOW));
+    change("old").await.unwrap();
+    let (account, _) = read().await;
+    let renewed = store.renew_password(&account, "old", "new", at(NOW)).await;
+    assert!(renewed.unwrap());
+    let again = store
+        .renew_password(&account, "old", "other", at(NOW))
+        .await;
+    assert!(!again.unwrap(), "another hash is stored");
+    change("new").await.unwrap();
+    let late = store
+        .renew_password(&account, "new", "other", at(NOW))
+        .await;
+    assert!(!late.unwrap(), "the account was revoked");
+    assert_eq!(read().await.1.as_deref(), Some("new"));
 }
 
 async fn a_session_that_is_recorded_during_a_revocation_is_dead(world: &World) {

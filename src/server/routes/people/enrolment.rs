@@ -121,7 +121,8 @@ async fn works(guest: &Guest, link: &str) -> Result<Works, Stop> {
             return Err(refused(guest, Kind::LinkExpired, EnrolmentOutcome::Expired));
         }
     };
-    let Some(known) = known else {
+    // The page names no one who may not sign in.
+    let Some(known) = known.filter(|known| known.person(guest.now).is_ok()) else {
         return Err(unknown());
     };
     if guest.people.store.is_enrolment_used(verified.hash).await? {
@@ -194,6 +195,9 @@ async fn submitted(guest: &mut Guest) -> Result<Response, Stop> {
         Ok(hash) => hash,
         Err(problem) => return Ok(page(guest, link, &works.username, Some(problem))),
     };
+    // Hashing took its time, and the person may have been disabled meanwhile.
+    guest.renew()?;
+    let works = self::works(guest, link).await?;
     enrol(guest, works, hash).await
 }
 

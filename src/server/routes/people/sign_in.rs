@@ -8,6 +8,7 @@ use super::authorize::go_on;
 use super::flow;
 use super::guest::{self, FLOW, Guest, PROOF, Stop};
 use super::proceed::{Looked, Next, SignIn, look};
+use crate::directory::Barred;
 use crate::oauth::authorize::flow::Requested;
 use crate::oauth::authorize::next::{DENIED, Reason, SignedIn};
 use crate::oauth::authorize::{AuthorizationRequest, Flow};
@@ -329,8 +330,16 @@ async fn attempt(
     let candidate = known.map(|known| Candidate {
         owner: known.user.object.uid.to_string(),
         subject: known.user.record.subject.to_string(),
-        barred: known.person(guest.now).err(),
     });
+    let app = &guest.call.app;
+    let barred = |candidate: &Candidate| {
+        let snapshot = app.publisher().current();
+        let known = snapshot.registry().owning(&candidate.owner);
+        let person = known.ok_or(Barred::Unknown);
+        person
+            .and_then(|known| known.person(crate::server::now()))
+            .err()
+    };
     let tried = Tried {
         name,
         candidate,
@@ -343,7 +352,7 @@ async fn attempt(
         prefix: guest.own.prefix,
     };
     let turn = guest.call.give_turn_back();
-    let attempted = guest.people.sign_in(tried, guest.now).await;
+    let attempted = guest.people.sign_in(tried, guest.now, barred).await;
     turn.take_again().await;
     Ok(attempted?)
 }

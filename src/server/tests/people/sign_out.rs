@@ -131,10 +131,8 @@ async fn another_person_in_the_same_browser_ends_the_session_of_the_first() {
     assert_eq!(town.refresh(refresh).await.status, StatusCode::OK);
 }
 
-#[tokio::test]
-async fn what_a_disabled_person_had_does_not_come_back() {
-    let mut town = Town::new().await;
-    town.enrol().await;
+/// Does in the background what a server does.
+async fn serve(town: &Town) -> tokio::task::JoinHandle<()> {
     let state = (*town.fixture.app).clone();
     let store = town.people.store.clone();
     state.set_people(None);
@@ -143,6 +141,79 @@ async fn what_a_disabled_person_had_does_not_come_back() {
     while state.people().is_none() {
         tokio::task::yield_now().await;
     }
+    serving
+}
+
+/// Disables alice until the server has seen it.
+async fn disable_and_enable(town: &mut Town) {
+    let store = town.people.store.clone();
+    let epoch = async || {
+        let found = store.credentials(ALICE).await.unwrap();
+        found.map_or(0, |(account, _)| account.epoch)
+    };
+    let before = epoch().await;
+    town.change("username: alice", "username: alice\n  disabled: true");
+    let limit = Duration::from_secs(60);
+    let ended = tokio::time::timeout(limit, async {
+        while epoch().await <= before {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    ended.await.unwrap();
+    town.fixture.apply(YAML);
+}
+
+#[tokio::test]
+async fn an_enrolment_link_from_before_a_disablement_stays_dead() {
+    let mut town = Town::new().await;
+    let link = Town::link();
+    let serving = serve(&town).await;
+    disable_and_enable(&mut town).await;
+    let page = town.browser().get(&link).await;
+    assert!(page.status.is_client_error(), "{page}");
+    assert!(!page.body.contains("type=\"password\""), "{page}");
+    serving.abort();
+}
+
+#[tokio::test]
+async fn an_enrolment_link_of_a_disabled_person_does_not_work() {
+    let mut town = Town::new().await;
+    let link = Town::link();
+    let page = town.browser().get(&link).await;
+    assert_eq!(page.status, StatusCode::OK, "{page}");
+    town.change("username: alice", "username: alice\n  disabled: true");
+    let page = town.browser().get(&link).await;
+    assert_eq!(page.status, StatusCode::NOT_FOUND, "{page}");
+    assert!(!page.body.contains("alice"), "{page}");
+}
+
+/// A form whose body arrives slowly, while the person is disabled and everything of the person ends.
+#[tokio::test]
+async fn a_person_who_is_disabled_while_the_form_arrives_gets_no_session() {
+    let mut town = Town::new().await;
+    town.enrol().await;
+    town.change("username: alice", "username: alice\n  disabled: true");
+    let disabled = town.fixture.world.directory.clone();
+    town.fixture.apply(YAML);
+    let mut browser = town.browser();
+    let page = browser.get(&authorize("")).await;
+    let (state, people) = ((*town.fixture.app).clone(), Arc::clone(&town.people));
+    let arrives = async move {
+        state.publisher().update(|published| *published = disabled);
+        let (account, _) = people.store.credentials(ALICE).await.unwrap().unwrap();
+        people.revoke(account.id, now()).await.unwrap();
+    };
+    let fields = [("username", "alice"), ("password", PASSWORD)];
+    let reply = browser.submit_after(&page, &fields, arrives).await;
+    assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{reply}");
+    assert!(!browser.has("session"), "{reply}");
+}
+
+#[tokio::test]
+async fn what_a_disabled_person_had_does_not_come_back() {
+    let mut town = Town::new().await;
+    town.enrol().await;
+    let serving = serve(&town).await;
     let (cookies, refresh) = {
         let mut browser = town.browser();
         let left = browser.authorize("").await;
@@ -150,26 +221,7 @@ async fn what_a_disabled_person_had_does_not_come_back() {
         let refresh = tokens["refresh_token"].as_str().unwrap().to_owned();
         (browser.cookies.clone(), refresh)
     };
-    let epoch = async || {
-        let found = town.people.store.credentials(ALICE).await.unwrap();
-        found.unwrap().0.epoch
-    };
-    let before = epoch().await;
-    let disabled = YAML.replace("username: alice", "username: alice\n  disabled: true");
-    town.fixture.apply(&disabled);
-    let store = town.people.store.clone();
-    let limit = std::time::Duration::from_secs(60);
-    let ended = tokio::time::timeout(limit, async {
-        loop {
-            let found = store.credentials(ALICE).await.unwrap();
-            if found.unwrap().0.epoch > before {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    });
-    ended.await.unwrap();
-    town.fixture.apply(YAML);
+    disable_and_enable(&mut town).await;
     let mut browser = town.browser();
     browser.cookies = cookies;
     let reply = browser.once(&authorize("&prompt=none")).await;
