@@ -10,7 +10,7 @@ use super::passwords::Passwords;
 use super::people::People;
 use super::people::keys::PeopleKeys;
 use super::people::metrics::LogoutOutcome;
-use super::people::outbox::{Messenger, Notice, Outbox, Told};
+use super::people::outbox::{Messenger, NamespaceOf, Notice, Outbox, Told};
 use super::people::outgoing::post_form;
 use super::state::State;
 use crate::oauth::logout_token::{self, Ended, LogoutTokenClaims};
@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Serves people from a store that is bound to the issuer. Machine clients do not depend on it. Never returns.
 pub async fn serve_people(state: State, store: Store, issuer: String) {
-    let (outbox, waiting) = Outbox::new();
+    let (outbox, waiting) = Outbox::new(namespace_of(&state));
     let messenger = Arc::new(BackChannel(state.clone()));
     tokio::join!(
         follow_keys(&state, &store, &issuer, &outbox),
@@ -31,6 +31,17 @@ pub async fn serve_people(state: State, store: Store, issuer: String) {
         waiting.deliver(messenger),
         end_barred(&state),
     );
+}
+
+/// Returns whose share of the outbox a client's notices take.
+fn namespace_of(state: &State) -> Arc<NamespaceOf> {
+    let state = state.clone();
+    Arc::new(move |client| {
+        let snapshot = state.publisher().current();
+        let registered = snapshot.registry().client(&client.id)?;
+        let key = &registered.client.accepted.client.object.key;
+        Some(Arc::clone(&key.namespace))
+    })
 }
 
 /// Serves people with the mac key, and with each one that replaces it. The previous one stays live for what it made.
