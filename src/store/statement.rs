@@ -112,7 +112,7 @@ statements! {
         refund AS (SELECT r.subject, r.step FROM unnest($11, $12) AS r (subject, step)), \
         refunded AS (UPDATE ~attempt AS t SET at = t.at - refund.step FROM refund WHERE t.subject = refund.subject \
         AND EXISTS (SELECT 1 FROM begun)) \
-        SELECT id FROM begun";
+        SELECT id FROM begun UNION ALL SELECT id FROM surplus";
     // What one browser brings to an authorization request: the session $1, the person's consent to the client $2, and
     // the pushed request $3. Each may be absent.
     AUTHORIZE_READ = concat!("SELECT ", session!(), ", c.client_uid, c.scopes, c.given_at, \

@@ -184,7 +184,8 @@ async fn a_session_that_is_recorded_during_a_revocation_is_dead(world: &World) {
         .unwrap();
     // This replica's clock is ahead, and it has read the account before the revocation.
     let late = World::new_session(&account, NOW + 5);
-    assert!(!world.store.begin_session(late, Vec::new()).await.unwrap());
+    let begun = world.store.begin_session(late, Vec::new()).await;
+    assert_eq!(begun.unwrap(), None);
     let coded = World::new_code(&old, EndsWith::Grant);
     let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
     assert!(!issued.unwrap(), "a dead session gives no code");
@@ -201,6 +202,7 @@ async fn the_oldest_of_too_many_sessions_ends_with_its_grants(world: &World) {
                 .begin_session(session.clone(), Vec::new())
                 .await
                 .unwrap()
+                .is_some()
         );
         sessions.push(session);
     }
@@ -209,13 +211,13 @@ async fn the_oldest_of_too_many_sessions_ends_with_its_grants(world: &World) {
     let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
     assert!(issued.unwrap());
     let one_more = World::new_session(&account, NOW + 100);
-    assert!(
-        world
-            .store
-            .begin_session(one_more.clone(), Vec::new())
-            .await
-            .unwrap()
-    );
+    let begun = world
+        .store
+        .begin_session(one_more.clone(), Vec::new())
+        .await;
+    assert_eq!(begun.unwrap(), Some(vec![sessions[0].id]));
+    let clients = world.store.participants(sessions[0].id).await.unwrap();
+    assert_eq!(clients, [(SHOP.id.to_owned(), SHOP.uid.to_owned())]);
     sessions.push(one_more);
     let id = account.id;
     let listed = world
@@ -684,10 +686,16 @@ async fn a_sign_in_gives_its_attempts_back(world: &World) {
         epoch: account.epoch - 1,
         ..World::new_session(&account, NOW)
     };
-    assert!(!store.begin_session(stale, gates()).await.unwrap());
+    assert_eq!(store.begin_session(stale, gates()).await.unwrap(), None);
     assert_ne!(store.attempts([7; 32]).await.unwrap(), before);
     let session = World::new_session(&account, NOW);
-    assert!(store.begin_session(session, gates()).await.unwrap());
+    assert!(
+        store
+            .begin_session(session, gates())
+            .await
+            .unwrap()
+            .is_some()
+    );
     for subject in [[7; 32], [8; 32]] {
         assert_eq!(store.attempts(subject).await.unwrap(), before);
     }

@@ -218,7 +218,7 @@ impl World {
             .begin_session(session.clone(), Vec::new())
             .await
             .unwrap();
-        assert!(begun);
+        assert!(begun.is_some());
         session
     }
 

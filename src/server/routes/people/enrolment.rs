@@ -1,7 +1,10 @@
 //! The page on which a person sets a password, opened by an enrolment link. To open it changes nothing.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 
+use super::carry_out;
 use super::guest::{Guest, PROOF, Stop};
 use crate::directory::AcceptedUser;
 use crate::oauth::{Endpoint, Form, Refusal};
@@ -15,6 +18,7 @@ use crate::server::passwords::OwnedNames;
 use crate::server::people::metrics::EnrolmentOutcome;
 use crate::server::people::sign_in::BUSY;
 use crate::server::request::Call;
+use crate::store::StoreError;
 use crate::store::area::enrolment::Enrolment;
 use crate::telemetry::audit::Event;
 
@@ -227,24 +231,28 @@ async fn enrol(guest: &Guest, works: Works, password: String) -> Result<Response
         password,
     };
     let now = crate::server::now();
-    let Some(account) = guest.people.store.enrol(enrolment, now).await? else {
-        return Err(used(guest));
-    };
-    // The new password has ended them; their clients are told.
-    guest.people.end_sessions(account.id, now).await?;
-    let subject = account.id.0.to_string();
-    guest
-        .call
-        .app
-        .metrics()
-        .people()
-        .enrolled(EnrolmentOutcome::Enrolled);
-    guest.record(&Event {
-        event: "password_set",
-        subject: Some(&subject),
-        reason: Some("enrollment"),
-        ..Event::default()
+    let (people, app) = (Arc::clone(&guest.people), guest.call.app.clone());
+    let origin = guest.lasting_origin();
+    let enrolled = carry_out(async move {
+        let Some(account) = people.store.enrol(enrolment, now).await? else {
+            return Ok(false);
+        };
+        let enrolled = EnrolmentOutcome::Enrolled;
+        app.metrics().people().enrolled(enrolled);
+        let subject = account.id.0.to_string();
+        origin.record(&Event {
+            event: "password_set",
+            subject: Some(&subject),
+            reason: Some("enrollment"),
+            ..Event::default()
+        });
+        // The new password has ended them; their clients are told.
+        people.end_sessions(account.id, now).await?;
+        Ok::<_, StoreError>(true)
     });
+    if !enrolled.await?? {
+        return Err(used(guest));
+    }
     let path = guest.path(Endpoint::SignIn, &[]);
     let way = LocalPath::new(&path).map(|path| Way::Local(path, Label::SignIn));
     Ok(guest.notice(Kind::PasswordSet { person: &username }, way))

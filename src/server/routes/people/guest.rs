@@ -25,7 +25,7 @@ use crate::server::people::People;
 use crate::server::people::metrics::AuthorizationOutcome;
 use crate::server::people::site::PeopleSite;
 use crate::server::reply;
-use crate::server::request::Call;
+use crate::server::request::{Call, LastingOrigin};
 use crate::server::snapshot::{Site, Snapshot};
 use crate::store::StoreError;
 use crate::telemetry::audit::{self, Event};
@@ -397,6 +397,11 @@ impl Guest {
     /// Writes an audit event.
     pub fn record(&self, event: &Event<'_>) {
         audit::of_person(&self.call.origin(&self.snapshot), event);
+    }
+
+    /// Returns the origin of the request for events that are written in a task of their own.
+    pub fn lasting_origin(&self) -> LastingOrigin {
+        self.call.lasting_origin(Arc::clone(&self.snapshot))
     }
 
     /// Ends the request: adds the cookies, and turns a reason to stop into a page.

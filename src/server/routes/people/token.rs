@@ -92,7 +92,7 @@ impl Failed {
     }
 }
 
-/// Issues tokens for a person.
+/// Issues tokens for a person. The request has given its turn back.
 ///
 /// # Errors
 /// Why not.
@@ -127,12 +127,10 @@ pub async fn issue(
         registered,
         now,
     };
-    let turn = call.give_turn_back();
     let issued = match grant {
         SupportedGrant::AuthorizationCode => code(&case, form).await,
         _ => refresh(&case, form).await,
     };
-    turn.take_again().await;
     let (signed, refresh_token) = issued?;
     let tokens = &signed.tokens;
     call.app.metrics().issued(grant, signed.algorithm);

@@ -1,14 +1,19 @@
 //! What ends with a session, and who is told.
 
+use std::pin::pin;
 use std::sync::Mutex;
+use std::task::Poll;
 
 use futures::future::BoxFuture;
 
 use super::browser::left;
 use super::main_path::payload;
 use super::*;
+use crate::people::session::{MAX_SESSIONS, Session};
 use crate::server::people::outbox::{Messenger, Notice, Told};
 use crate::server::serve_people;
+use crate::telemetry::testing::Log;
+use crate::tokens::{SystemEntropy, TokenHash, TokenId};
 
 /// Keeps what it should tell.
 #[derive(Default)]
@@ -84,6 +89,114 @@ async fn every_client_of_a_session_is_told_of_its_end_once() {
     assert_eq!(notice.client.id, APP);
     assert_eq!(notice.session.as_str(), claims["sid"]);
     assert_eq!(*notice.subject, *claims["sub"].as_str().unwrap());
+}
+
+/// Drops a future when it is about to be polled once more than this.
+async fn left_after<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, mut left) = (pin!(work), polls);
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        work.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+/// The browser leaves at every point of the request.
+#[tokio::test]
+async fn a_browser_that_leaves_during_a_sign_out_suppresses_no_notice_and_no_audit_event() {
+    let mut town = Town::new().await;
+    town.enrol().await;
+    let kept = Kept::of(&mut town);
+    let log = Log::default();
+    let guard = log.start();
+    for polls in 1.. {
+        let mut browser = town.browser();
+        let left = browser.authorize("").await;
+        let tokens = town.redeem(&left.parameter("code").unwrap()).await.json();
+        let id_token = tokens["id_token"].as_str().unwrap();
+        let path = format!("/id/connect/endsession?id_token_hint={id_token}");
+        let answered = left_after(polls, browser.once(&path)).await;
+        let claims = payload(id_token);
+        let session: TokenId = claims["sid"].as_str().unwrap().parse().unwrap();
+        let follows = async {
+            loop {
+                let found = town
+                    .people
+                    .store
+                    .read(move |tx| Box::pin(tx.session(session)));
+                let (found, _) = found.await.unwrap().unwrap();
+                let is_told = kept
+                    .0
+                    .lock()
+                    .unwrap()
+                    .iter()
+                    .any(|it| it.session == session);
+                let text = log.text();
+                let mut lines = text.lines();
+                let is_logged = lines
+                    .any(|line| line.contains("\"signed_out\"") && line.contains(session.as_str()));
+                if [is_told, is_logged] == [found.ended_at.is_some(); 2] {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let followed = tokio::time::timeout(Duration::from_secs(60), follows).await;
+        assert!(followed.is_ok(), "the browser left after {polls} polls");
+        if answered.is_some() {
+            assert!(polls > 1);
+            break;
+        }
+    }
+    drop(guard);
+}
+
+#[tokio::test]
+async fn the_clients_of_the_oldest_of_too_many_sessions_are_told_and_it_is_logged() {
+    let mut town = Town::new().await;
+    town.enrol().await;
+    let kept = Kept::of(&mut town);
+    let mut browser = town.browser();
+    let left = browser.authorize("").await;
+    let tokens = town.redeem(&left.parameter("code").unwrap()).await.json();
+    let store = &town.people.store;
+    let (account, _) = store.credentials(ALICE).await.unwrap().unwrap();
+    for number in 1..MAX_SESSIONS {
+        let at = now() + Duration::from_secs(number.into());
+        let id = TokenId::random(&mut SystemEntropy);
+        let session = Session {
+            id,
+            hash: TokenHash::of(id.as_str()),
+            account: account.id,
+            epoch: account.epoch,
+            created_at: at,
+            used_at: at,
+            authenticated_at: at,
+            methods: "pwd".to_owned(),
+            expires_at: at + Duration::from_hours(1),
+            ended_at: None,
+            is_remembered: false,
+        };
+        let ended = store.begin_session(session, Vec::new()).await.unwrap();
+        assert_eq!(ended, Some(Vec::new()));
+    }
+    let log = Log::default();
+    let guard = log.start();
+    let mut another = town.browser();
+    another.authorize("").await;
+    let claims = payload(tokens["id_token"].as_str().unwrap());
+    let told = kept.notices(1).await;
+    assert_eq!(told[0].session.as_str(), claims["sid"]);
+    let text = log.text();
+    let mut lines = text.lines();
+    let is_logged = |line: &str| {
+        line.contains("\"session_ended\"") && line.contains(claims["sid"].as_str().unwrap())
+    };
+    assert!(lines.any(is_logged), "{text}");
+    drop(guard);
 }
 
 #[tokio::test]
