@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,29 +20,14 @@ use tokio::time::Instant;
 use crate::lock::lock;
 use crate::tokens::TokenId;
 
-/// The largest number of notices that wait: of all, of a namespace's clients, and of one client.
-const WAITING: Limits = Limits {
-    all: 4096,
-    namespace: 2048,
-    client: 1024,
-};
-/// How many are told at once: of all, of a namespace's clients, and one client.
-const AT_ONCE: Limits = Limits {
-    all: 64,
-    namespace: 8,
-    client: 4,
-};
+/// The largest number of notices that wait: of all clients, of those of one namespace, and of one client.
+const WAITING: [usize; 3] = [4096, 2048, 1024];
+/// How many are told at once, likewise.
+const AT_ONCE: [usize; 3] = [64, 8, 4];
 /// How often a notice is tried.
 const TRIES: u32 = 6;
 /// The pause after the first try. Each further one is four times as long: the last try is about half an hour later.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    all: usize,
-    namespace: usize,
-    client: usize,
-}
 
 /// A client that had a grant in a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,114 +69,136 @@ pub trait Messenger: Send + Sync + 'static {
 /// Returns the namespace of a client.
 pub type NamespaceOf = dyn Fn(&Participant) -> Option<Arc<str>> + Send + Sync;
 
+/// Counts something of all clients, of those of a namespace, and of a client.
+type Counters = [Arc<AtomicUsize>; 3];
+
+fn counts(counters: &Counters) -> [usize; 3] {
+    counters.each_ref().map(|it| it.load(Ordering::Relaxed))
+}
+
+/// Counts until it is dropped.
+#[derive(Debug)]
+struct Counted(Counters);
+
+impl Counted {
+    fn new(counters: &Counters) -> Self {
+        for counter in counters {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        Self(counters.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        for counter in &self.0 {
+            counter.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What one owner of notices has.
+#[derive(Debug, Default)]
+struct Share {
+    /// Notices, also those that are under way.
+    held: Arc<AtomicUsize>,
+    under_way: Arc<AtomicUsize>,
+}
+
 #[derive(Debug)]
 struct Pending {
     notice: Notice,
-    owner: Owner,
+    held: Counted,
+    under_way: Counters,
     /// How often it was tried.
     tries: u32,
     due: Instant,
 }
 
-/// Whose share a notice takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Owner {
-    /// Empty for a client that is gone.
-    namespace: Arc<str>,
-    client: Arc<str>,
-}
-
-/// How many notices a namespace or a client has.
-#[derive(Default)]
-struct Counts<'a> {
-    namespaces: HashMap<&'a str, usize>,
-    clients: HashMap<&'a str, usize>,
-}
-
-impl<'a> Counts<'a> {
-    fn of(owners: impl Iterator<Item = &'a Owner>) -> Self {
-        let mut counts = Self::default();
-        for owner in owners {
-            *counts.namespaces.entry(&owner.namespace).or_default() += 1;
-            *counts.clients.entry(&owner.client).or_default() += 1;
-        }
-        counts
+impl Pending {
+    /// Returns how many notices its namespace and its client hold.
+    fn holding(&self) -> (usize, usize) {
+        let [_, namespace, client] = counts(&self.held.0);
+        (namespace, client)
     }
 
-    /// Returns the counts of the namespace and the client.
-    fn get(&self, owner: &Owner) -> (usize, usize) {
-        let count = |of: &HashMap<&str, usize>, name: &str| of.get(name).copied().unwrap_or(0);
-        (
-            count(&self.namespaces, &owner.namespace),
-            count(&self.clients, &owner.client),
-        )
-    }
-
-    fn allows(&self, owner: &Owner, limits: Limits) -> bool {
-        let (namespace, client) = self.get(owner);
-        namespace < limits.namespace && client < limits.client
+    fn may_go(&self, now: Instant) -> bool {
+        let counts = counts(&self.under_way);
+        self.due <= now
+            && counts
+                .iter()
+                .zip(AT_ONCE)
+                .all(|(count, most)| *count < most)
     }
 }
 
-/// The notices that wait, from the oldest to the newest, and the owners of those that are under way.
+/// The notices that wait, from the oldest to the newest, and what their owners have.
 #[derive(Debug, Default)]
 struct Lines {
     waiting: Vec<Pending>,
-    under_way: Vec<Owner>,
+    all: Share,
+    namespaces: HashMap<Arc<str>, Share>,
+    clients: HashMap<Arc<str>, Share>,
+}
+
+/// Returns the share of a name. Those without notices are forgotten when there are many.
+fn share<'s>(shares: &'s mut HashMap<Arc<str>, Share>, name: &Arc<str>) -> &'s Share {
+    if shares.len() > WAITING[0] {
+        shares.retain(|_, share| share.held.load(Ordering::Relaxed) > 0);
+    }
+    shares.entry(Arc::clone(name)).or_default()
 }
 
 impl Lines {
-    fn counts(&self) -> Counts<'_> {
-        let waiting = self.waiting.iter().map(|pending| &pending.owner);
-        Counts::of(waiting.chain(&self.under_way))
-    }
-
     /// Takes a notice. Returns the one that is dropped: this one if its owner has used up its share, or the newest of
     /// the owner that holds most if all places are taken.
-    fn add(&mut self, pending: Pending) -> Option<Pending> {
-        let counts = self.counts();
-        if !counts.allows(&pending.owner, WAITING) {
-            return Some(pending);
+    fn add(&mut self, notice: Notice, namespace: &Arc<str>, now: Instant) -> Option<Notice> {
+        let client: Arc<str> = (&*notice.client.id).into();
+        let shares = [
+            &self.all,
+            share(&mut self.namespaces, namespace),
+            share(&mut self.clients, &client),
+        ];
+        let held = shares.map(|share| Arc::clone(&share.held));
+        let under_way = shares.map(|share| Arc::clone(&share.under_way));
+        let [of_all, of_namespace, of_client] = counts(&held);
+        let [most, most_of_namespace, most_of_client] = WAITING;
+        if of_namespace >= most_of_namespace || of_client >= most_of_client {
+            return Some(notice);
         }
-        if self.waiting.len() + self.under_way.len() < WAITING.all {
-            self.waiting.push(pending);
-            return None;
+        let mut dropped = None;
+        if of_all >= most {
+            let waiting = self.waiting.iter().enumerate();
+            let largest = waiting.max_by_key(|(_, pending)| pending.holding());
+            let largest = largest.filter(|(_, pending)| pending.holding().0 > of_namespace);
+            let Some((at, _)) = largest else {
+                return Some(notice);
+            };
+            dropped = Some(self.waiting.remove(at).notice);
         }
-        let waiting = self.waiting.iter().enumerate();
-        let most = waiting.max_by_key(|(_, held)| counts.get(&held.owner));
-        let most = most.map(|(at, held)| (at, counts.get(&held.owner)));
-        let (own, _) = counts.get(&pending.owner);
-        match most {
-            Some((at, (namespace, _))) if namespace > own => {
-                let dropped = self.waiting.remove(at);
-                self.waiting.push(pending);
-                Some(dropped)
-            }
-            _ => Some(pending),
-        }
+        self.waiting.push(Pending {
+            notice,
+            held: Counted::new(&held),
+            under_way,
+            tries: 0,
+            due: now,
+        });
+        dropped
     }
 
     /// Returns the next notice that is due: of all whose owners are below their limits, one whose owner has fewest under
     /// way, and of those the oldest.
-    fn next(&mut self, now: Instant) -> Option<Pending> {
-        if self.under_way.len() >= AT_ONCE.all {
+    fn next(&mut self, now: Instant) -> Option<(Pending, Counted)> {
+        let [under_way, ..] = AT_ONCE;
+        if self.all.under_way.load(Ordering::Relaxed) >= under_way {
             return None;
         }
-        let counts = Counts::of(self.under_way.iter());
         let waiting = self.waiting.iter().enumerate();
-        let may_go = waiting.filter(|(_, it)| it.due <= now && counts.allows(&it.owner, AT_ONCE));
-        let (at, _) = may_go.min_by_key(|(_, it)| counts.get(&it.owner))?;
+        let may_go = waiting.filter(|(_, pending)| pending.may_go(now));
+        let (at, _) = may_go.min_by_key(|(_, pending)| counts(&pending.under_way))?;
         let pending = self.waiting.remove(at);
-        self.under_way.push(pending.owner.clone());
-        Some(pending)
-    }
-
-    /// Gives the place of a try back.
-    fn ended(&mut self, owner: &Owner) {
-        let at = self.under_way.iter().position(|it| it == owner);
-        if let Some(at) = at {
-            self.under_way.swap_remove(at);
-        }
+        let counted = Counted::new(&pending.under_way);
+        Some((pending, counted))
     }
 
     /// Returns when the next pause ends.
@@ -240,19 +248,11 @@ impl Outbox {
 
     /// Hands over a notice.
     pub fn send(&self, notice: Notice) {
-        let owner = Owner {
-            namespace: (self.namespace_of)(&notice.client).unwrap_or_default(),
-            client: (&*notice.client.id).into(),
-        };
-        let pending = Pending {
-            notice,
-            owner,
-            tries: 0,
-            due: Instant::now(),
-        };
-        let dropped = lock(&self.lines).add(pending);
+        // Those of a client that is gone share one.
+        let namespace = (self.namespace_of)(&notice.client).unwrap_or_default();
+        let dropped = lock(&self.lines).add(notice, &namespace, Instant::now());
         if let Some(dropped) = dropped {
-            let client = dropped.notice.client.id;
+            let client = dropped.client.id;
             tracing::warn!(
                 client,
                 "a client is not told that a session has ended: too many notices wait"
@@ -272,8 +272,8 @@ impl Waiting {
         while is_open || !tries.is_empty() {
             let now = Instant::now();
             let next = || lock(&lines).next(now);
-            while let Some(pending) = next() {
-                tries.push(attempt(Arc::clone(&messenger), pending));
+            while let Some((pending, counted)) = next() {
+                tries.push(attempt(Arc::clone(&messenger), pending, counted));
             }
             let due = lock(&lines).next_due(now);
             let pause = async {
@@ -285,9 +285,7 @@ impl Waiting {
             tokio::select! {
                 wake = woken.recv(), if is_open => is_open = wake.is_some(),
                 Some((pending, told)) = tries.next() => {
-                    let mut lines = lock(&lines);
-                    lines.ended(&pending.owner);
-                    lines.waiting.extend(again(pending, told));
+                    lock(&lines).waiting.extend(again(pending, told));
                 }
                 () = pause => {}
             }
@@ -296,9 +294,14 @@ impl Waiting {
 }
 
 /// Tries once.
-async fn attempt(messenger: Arc<dyn Messenger>, mut pending: Pending) -> (Pending, Told) {
+async fn attempt(
+    messenger: Arc<dyn Messenger>,
+    mut pending: Pending,
+    counted: Counted,
+) -> (Pending, Told) {
     pending.tries += 1;
     let told = messenger.tell(&pending.notice).await;
+    drop(counted);
     (pending, told)
 }
 
@@ -331,7 +334,7 @@ fn again(mut pending: Pending, told: Told) -> Option<Pending> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
 
@@ -398,9 +401,10 @@ mod tests {
     async fn the_notices_that_wait_are_bounded_for_each_client_and_namespace() {
         let (outbox, _waiting) = outbox();
         let send = |client: &str, count| (0..count).for_each(|_| outbox.send(notice(client)));
-        send("blue.one", WAITING.client + 10);
-        assert_eq!(held(&outbox, "blue.one"), WAITING.client);
-        send("blue.two", WAITING.client);
+        let [_, _, of_client] = WAITING;
+        send("blue.one", of_client + 10);
+        assert_eq!(held(&outbox, "blue.one"), of_client);
+        send("blue.two", of_client);
         send("blue.three", 10);
         assert_eq!(held(&outbox, "blue.three"), 0);
         send("green.one", 1);
@@ -412,11 +416,11 @@ mod tests {
         let (outbox, _waiting) = outbox();
         let send = |client: &str, count| (0..count).for_each(|_| outbox.send(notice(client)));
         for client in ["blue.one", "blue.two", "red.one", "red.two"] {
-            send(client, WAITING.client);
+            send(client, WAITING[2]);
         }
         send("green.one", 5);
         assert_eq!(held(&outbox, "green.one"), 5);
-        assert_eq!(lock(&outbox.lines).waiting.len(), WAITING.all);
+        assert_eq!(lock(&outbox.lines).waiting.len(), WAITING[0]);
     }
 
     /// Never answers some clients.
@@ -451,11 +455,10 @@ mod tests {
         assert_eq!(count("green.one"), 1);
         let blue = ["blue.one", "blue.two", "blue.three"].map(count);
         assert!(
-            blue.iter()
-                .all(|count| (1..=AT_ONCE.client).contains(count)),
+            blue.iter().all(|count| (1..=AT_ONCE[2]).contains(count)),
             "{blue:?}"
         );
-        assert_eq!(blue.iter().sum::<usize>(), AT_ONCE.namespace);
+        assert_eq!(blue.iter().sum::<usize>(), AT_ONCE[1]);
         carried.abort();
     }
 }

@@ -323,6 +323,33 @@ async fn a_person_who_is_disabled_while_the_form_arrives_gets_no_session() {
 }
 
 #[tokio::test]
+async fn claims_of_a_person_who_is_disabled_while_the_request_arrives_are_not_told() {
+    let mut town = Town::new().await;
+    town.enrol().await;
+    let code = town
+        .browser()
+        .authorize("")
+        .await
+        .parameter("code")
+        .unwrap();
+    let tokens = town.redeem(&code).await.json();
+    town.change("username: alice", "username: alice\n  disabled: true");
+    let disabled = town.fixture.world.directory.clone();
+    town.fixture.apply(YAML);
+    let state = (*town.fixture.app).clone();
+    let body = format!("access_token={}", tokens["access_token"].as_str().unwrap());
+    let body = futures::stream::once(async move {
+        state.publisher().update(|published| *published = disabled);
+        Ok::<_, std::convert::Infallible>(body)
+    });
+    let request = Request::post("/id/connect/userinfo")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from_stream(body));
+    let reply = town.fixture.send(request.unwrap()).await;
+    assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{reply}");
+}
+
+#[tokio::test]
 async fn what_a_disabled_person_had_does_not_come_back() {
     let mut town = Town::new().await;
     town.enrol().await;
