@@ -139,7 +139,7 @@ async fn session(store: &Store) -> Session {
         is_remembered: false,
     };
     let begun = store.begin_session(session.clone(), Vec::new()).await;
-    assert!(begun.expect("a session"));
+    assert!(begun.expect("a session").is_some());
     session
 }
 

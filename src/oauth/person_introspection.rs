@@ -133,9 +133,10 @@ pub fn introspect_refresh(
         RefreshVerdict::Guessed => return invalid(Invalid::WrongSecret),
         RefreshVerdict::Foreign => return Err(Inactive::WrongAudience),
         RefreshVerdict::Expired => return invalid(Invalid::Expired),
-        RefreshVerdict::Reuse | RefreshVerdict::Ahead | RefreshVerdict::Ended => {
-            return invalid(Invalid::UnknownToken);
-        }
+        RefreshVerdict::Reuse
+        | RefreshVerdict::Ahead
+        | RefreshVerdict::UnknownKey
+        | RefreshVerdict::Ended => return invalid(Invalid::UnknownToken),
     }
     if standing.grant.id != family.grant || !is_own_grant(client, standing) {
         return Err(Inactive::WrongAudience);

@@ -33,6 +33,7 @@ pub fn refresh_token(
         | RefreshVerdict::Repeat(_)
         | RefreshVerdict::Reuse
         | RefreshVerdict::Ahead
+        | RefreshVerdict::UnknownKey
         | RefreshVerdict::Expired => true,
         RefreshVerdict::Foreign | RefreshVerdict::Ended | RefreshVerdict::Guessed => false,
     };

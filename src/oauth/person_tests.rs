@@ -567,6 +567,7 @@ fn a_client_learns_about_a_refresh_token_that_it_could_use() {
 #[rstest]
 #[case(RefreshVerdict::Reuse)]
 #[case(RefreshVerdict::Ahead)]
+#[case(RefreshVerdict::UnknownKey)]
 #[case(RefreshVerdict::Ended)]
 #[case(RefreshVerdict::Expired)]
 #[case(RefreshVerdict::Guessed)]

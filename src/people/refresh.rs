@@ -234,6 +234,9 @@ pub enum RefreshVerdict {
     Reuse,
     /// It is genuine and newer than the row: an older state of the database was restored. Nothing ends.
     Ahead,
+    /// It is genuine and was replaced by a token of a key that this server has not got yet, so that it cannot tell a
+    /// repetition from a reuse. Nothing ends.
+    UnknownKey,
     /// The family has ended.
     Ended,
     /// The family was not used for too long, has reached its absolute end, or has reached [`LAST_GENERATION`].
@@ -298,14 +301,14 @@ pub fn judge(
     if presented.generation > family.generation {
         return RefreshVerdict::Ahead;
     }
+    // The row names the key: replicas may not agree yet on which is newest.
+    let Some(key) = keys.by_id(family.key) else {
+        return RefreshVerdict::UnknownKey;
+    };
     if presented.generation.checked_add(1) != Some(family.generation) {
         return RefreshVerdict::Reuse;
     }
-    // The row names the key: replicas may not agree yet on which is newest.
-    let child = keys
-        .by_id(family.key)
-        .map(|key| key.child(prefix, presented))
-        .filter(|child| child.hash == family.hash);
+    let child = Some(key.child(prefix, presented)).filter(|child| child.hash == family.hash);
     match child {
         Some(child) if now < later(family.rotated_at, policy.grace) => {
             RefreshVerdict::Repeat(child)
@@ -496,6 +499,25 @@ mod tests {
         family.ended_at = Some(at(1));
         let verdict = seen(&family, &parse(&first), &POLICY, 2);
         assert!(matches!(verdict, RefreshVerdict::Ended), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_server_that_lacks_the_key_of_the_row_refuses_an_older_token_and_ends_nothing() {
+        let (family, first) = new_family();
+        let newer = RefreshKeys::new(&KeyMaterial::sample(2), Some(&KeyMaterial::sample(1)));
+        let child = match seen_with(&newer, &family, &parse(&first), 10) {
+            RefreshVerdict::Rotate(child) => child,
+            other => panic!("{other:?}"),
+        };
+        let family = rotated(&family, &child, at(10));
+        for now in [10, 500] {
+            let verdict = seen_with(&keys(), &family, &parse(&first), now);
+            assert!(matches!(verdict, RefreshVerdict::UnknownKey), "{verdict:?}");
+        }
+        let verdict = seen_with(&newer, &family, &parse(&first), 10);
+        assert!(matches!(verdict, RefreshVerdict::Repeat(_)), "{verdict:?}");
+        let verdict = seen_with(&newer, &family, &parse(&first), 500);
+        assert!(matches!(verdict, RefreshVerdict::Reuse), "{verdict:?}");
     }
 
     #[test]

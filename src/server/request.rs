@@ -29,7 +29,7 @@ use crate::oauth::client_auth::{self, Caller, Method};
 use crate::oauth::form::{check_query, is_form};
 use crate::oauth::{Endpoint, Form, OAuthError, Refusal};
 use crate::telemetry::Unverified;
-use crate::telemetry::audit::{self, Origin};
+use crate::telemetry::audit::{self, Event, Origin};
 
 /// The data that the server adds to a request before it routes it.
 #[derive(Clone)]
@@ -73,6 +73,22 @@ impl GivenBack {
     }
 }
 
+/// The origin of a request, for the audit events of a task that may outlast it.
+pub(super) struct LastingOrigin {
+    peer: Option<IpAddr>,
+    headers: HeaderMap,
+    snapshot: Arc<Snapshot>,
+}
+
+impl LastingOrigin {
+    /// Writes an audit event of a person.
+    pub fn record(&self, event: &Event<'_>) {
+        let (directory, identity) = (self.snapshot.directory(), self.snapshot.identity());
+        let origin = origin(self.peer, &self.headers, directory, identity);
+        audit::of_person(&origin, event);
+    }
+}
+
 /// A snapshot that the server may answer from.
 pub(super) struct ServingSnapshot(Guard<Arc<Snapshot>>);
 
@@ -80,6 +96,11 @@ impl ServingSnapshot {
     /// Returns the snapshot.
     pub fn snapshot(&self) -> &Snapshot {
         &self.0
+    }
+
+    /// Returns the snapshot for a task that may outlast the request.
+    pub fn shared(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.0)
     }
 
     /// Returns the snapshot in a form that a request may hold while it waits for the store.
@@ -360,6 +381,15 @@ impl Call {
     pub fn origin(&self, snapshot: &Snapshot) -> Origin<'_> {
         let (directory, identity) = (snapshot.directory(), snapshot.identity());
         origin(self.peer, &self.head.headers, directory, identity)
+    }
+
+    /// Returns the origin of the request for events that are written in a task of their own.
+    pub fn lasting_origin(&self, snapshot: Arc<Snapshot>) -> LastingOrigin {
+        LastingOrigin {
+            peer: self.peer,
+            headers: self.head.headers.clone(),
+            snapshot,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Serves people from an open store: keeps the keys, and does what must be done for people in the background.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::passwords::Passwords;
 use super::people::People;
 use super::people::keys::PeopleKeys;
 use super::people::metrics::LogoutOutcome;
-use super::people::outbox::{Messenger, Notice, Outbox, Told};
+use super::people::outbox::{Messenger, NamespaceOf, Notice, Outbox, Told};
 use super::people::outgoing::post_form;
 use super::state::State;
 use crate::oauth::logout_token::{self, Ended, LogoutTokenClaims};
@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Serves people from a store that is bound to the issuer. Machine clients do not depend on it. Never returns.
 pub async fn serve_people(state: State, store: Store, issuer: String) {
-    let (outbox, waiting) = Outbox::new();
+    let (outbox, waiting) = Outbox::new(namespace_of(&state));
     let messenger = Arc::new(BackChannel(state.clone()));
     tokio::join!(
         follow_keys(&state, &store, &issuer, &outbox),
@@ -31,6 +31,17 @@ pub async fn serve_people(state: State, store: Store, issuer: String) {
         waiting.deliver(messenger),
         end_barred(&state),
     );
+}
+
+/// Returns whose share of the outbox a client's notices take.
+fn namespace_of(state: &State) -> Arc<NamespaceOf> {
+    let state = state.clone();
+    Arc::new(move |client| {
+        let snapshot = state.publisher().current();
+        let registered = snapshot.registry().client(&client.id)?;
+        let key = &registered.client.accepted.client.object.key;
+        Some(Arc::clone(&key.namespace))
+    })
 }
 
 /// Serves people with the mac key, and with each one that replaces it. The previous one stays live for what it made.
@@ -78,33 +89,25 @@ async fn clean(state: &State, store: &Store) {
     store.keep_clean(super::now, tell).await;
 }
 
-/// Ends the sessions and grants of people who may not act any more, so that nothing of them comes back when they may
-/// again. Until then the directory refuses them.
+/// Ends the sessions and grants of people who may not act any more, and voids their enrolment links, so that nothing of
+/// them comes back when they may again. Until then the directory refuses them.
 async fn end_barred(state: &State) {
-    let mut ended: HashSet<Arc<str>> = HashSet::new();
+    // With what was known of each User then: one that is accepted later is judged again.
+    let mut ended: HashMap<Arc<str>, Option<Arc<str>>> = HashMap::new();
     loop {
         tokio::time::sleep(LOOK).await;
         let Some(people) = state.people() else {
             continue;
         };
         let now = super::now();
-        let barred: HashSet<Arc<str>> = {
-            let snapshot = state.publisher().current();
-            let (directory, identity) = (snapshot.directory(), snapshot.identity());
-            let users = directory.users().filter(|user| {
-                let record = user.record();
-                let own = record.is_some_and(|record| record.identity.as_ref() == Some(identity));
-                own && record.is_some_and(|record| record.disabled)
-            });
-            users.map(|user| Arc::clone(&user.uid)).collect()
-        };
-        ended.retain(|uid| barred.contains(uid));
-        for uid in barred {
-            if ended.contains(&uid) {
+        let barred = barred(state);
+        ended.retain(|uid, _| barred.contains_key(uid));
+        for (uid, subject) in barred {
+            if ended.get(&uid) == Some(&subject) {
                 continue;
             }
-            match revoke(&people, &uid, now).await {
-                Ok(()) => drop(ended.insert(uid)),
+            match revoke(&people, &uid, subject.as_deref(), now).await {
+                Ok(()) => drop(ended.insert(uid, subject)),
                 Err(error) => {
                     state.metrics().store_failed(error.fault());
                     tracing::warn!(%error, "cannot end the sessions of a disabled person, will retry: they are refused in any case");
@@ -115,11 +118,42 @@ async fn end_barred(state: &State) {
     }
 }
 
-async fn revoke(people: &People, uid: &str, now: jiff::Timestamp) -> Result<(), StoreError> {
-    match people.store.credentials(uid).await? {
-        Some((account, _)) => people.revoke(account.id, now).await,
-        None => Ok(()),
-    }
+/// Returns the uids of the disabled Users, each with the subject if the User is accepted.
+fn barred(state: &State) -> HashMap<Arc<str>, Option<Arc<str>>> {
+    let snapshot = state.publisher().current();
+    let (directory, identity) = (snapshot.directory(), snapshot.identity());
+    let users = directory.users().filter(|user| {
+        let record = user.record();
+        let own = record.is_some_and(|record| record.identity.as_ref() == Some(identity));
+        own && record.is_some_and(|record| record.disabled)
+    });
+    users
+        .map(|user| {
+            let accepted = snapshot.registry().owning(&user.uid);
+            let subject = accepted.map(|it| Arc::clone(&it.user.record.subject));
+            (Arc::clone(&user.uid), subject)
+        })
+        .collect()
+}
+
+/// Revokes the account of a User. One without an account, which may have an enrolment link, gets one: its time of
+/// revocation voids the link. A User that is not accepted has no working link, and must not take over an account.
+async fn revoke(
+    people: &People,
+    uid: &str,
+    subject: Option<&str>,
+    now: jiff::Timestamp,
+) -> Result<(), StoreError> {
+    let account = match (people.store.credentials(uid).await?, subject) {
+        (Some((account, _)), _) => account,
+        (None, Some(subject)) => {
+            let id = people.keys.account_for(uid, Some(subject));
+            let owner = uid.to_owned();
+            people.store.ensure_account(id, owner, now).await?
+        }
+        (None, None) => return Ok(()),
+    };
+    people.revoke(account.id, now).await
 }
 
 /// Tells clients through the back channel.

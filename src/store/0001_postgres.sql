@@ -74,6 +74,14 @@ CREATE INDEX grants_account ON ~grants (account);
 CREATE INDEX grants_session ON ~grants (session);
 CREATE INDEX grants_expiry ON ~grants (expires_at);
 
+-- The clients that got a grant in a session, which are told of its end. They outlive their grants.
+CREATE TABLE ~participant (
+    session    TEXT NOT NULL REFERENCES ~session (id) ON DELETE CASCADE,
+    client     TEXT NOT NULL,
+    client_uid TEXT NOT NULL,
+    PRIMARY KEY (session, client, client_uid)
+);
+
 CREATE TABLE ~code (
     id           TEXT PRIMARY KEY,
     hash         BYTEA NOT NULL,

@@ -64,6 +64,9 @@ statements! {
 
     ACCOUNT_ADD = "INSERT INTO ~account (id, owner, created_at, valid_after, epoch) VALUES ($1, $2, $3, 0, 0) \
         ON CONFLICT DO NOTHING";
+    // $1 belonged to an owner that is gone, such as a recreated User.
+    ACCOUNT_TAKE = "UPDATE ~account SET owner = $2, created_at = $3, valid_after = $3, epoch = epoch + 1 \
+        WHERE id = $1 AND owner <> $2 RETURNING id";
     ACCOUNT_READ = concat!("SELECT ", account!(), " FROM ~account AS a WHERE a.id = $1");
     ACCOUNT_BY_OWNER = concat!("SELECT ", account!(), " FROM ~account AS a WHERE a.owner = $1");
     ACCOUNT_REVOKE = "UPDATE ~account SET epoch = epoch + 1, \
@@ -75,6 +78,9 @@ statements! {
     PASSWORD_READ = "SELECT hash FROM ~password WHERE account = $1";
     PASSWORD_SET = "INSERT INTO ~password (account, hash, changed_at) VALUES ($1, $2, $3) \
         ON CONFLICT (account) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at";
+    PASSWORD_DELETE = "DELETE FROM ~password WHERE account = $1";
+    PASSWORD_RENEW = "UPDATE ~password SET hash = $2, changed_at = $3 WHERE account = $1 AND hash = $4 \
+        AND EXISTS (SELECT 1 FROM ~account AS a WHERE a.id = $1 AND a.epoch = $5) RETURNING account";
 
     SESSION_ADD = "INSERT INTO ~session (id, hash, account, epoch, created_at, used_at, authenticated_at, methods, \
         expires_at, remembered) SELECT $1, $2, a.id, a.epoch, $4, $4, $5, $6, $7, $9 FROM ~account AS a WHERE a.id = $3 \
@@ -87,7 +93,8 @@ statements! {
     SESSION_RENEW = "UPDATE ~session SET hash = $2, created_at = $3, used_at = $3, authenticated_at = $3, methods = $4, \
         expires_at = $5, remembered = $8 WHERE id = $1 AND account = $6 AND epoch = $7 AND ended_at IS NULL \
         AND EXISTS (SELECT 1 FROM ~account AS a WHERE a.id = $6 AND a.epoch = $7) RETURNING id";
-    SESSION_CLIENTS = "SELECT DISTINCT g.client, g.client_uid FROM ~grants AS g WHERE g.session = $1";
+    SESSION_CLIENTS = "SELECT client, client_uid FROM ~participant WHERE session = $1 ORDER BY client, client_uid";
+    PARTICIPANT_ADD = "INSERT INTO ~participant (session, client, client_uid) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
     SESSION_END = "UPDATE ~session SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL RETURNING id";
     // Ends all but $3 sessions of a person besides the session $4.
     SESSION_SURPLUS = "UPDATE ~session SET ended_at = $2 WHERE account = $1 AND ended_at IS NULL AND id <> $4 \
@@ -105,7 +112,7 @@ statements! {
         refund AS (SELECT r.subject, r.step FROM unnest($11, $12) AS r (subject, step)), \
         refunded AS (UPDATE ~attempt AS t SET at = t.at - refund.step FROM refund WHERE t.subject = refund.subject \
         AND EXISTS (SELECT 1 FROM begun)) \
-        SELECT id FROM begun";
+        SELECT id FROM begun UNION ALL SELECT id FROM surplus";
     // What one browser brings to an authorization request: the session $1, the person's consent to the client $2, and
     // the pushed request $3. Each may be absent.
     AUTHORIZE_READ = concat!("SELECT ", session!(), ", c.client_uid, c.scopes, c.given_at, \
@@ -140,7 +147,9 @@ statements! {
         granted AS (INSERT INTO ~grants (id, account, session, ends_with, client, client_uid, scopes, resources, \
         created_at, expires_at, epoch, authenticated_at, acr, methods, claims) \
         SELECT $1, account, session, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15 FROM allowed \
-        WHERE $23 IS NULL OR EXISTS (SELECT 1 FROM used) RETURNING id, account), \
+        WHERE $23 IS NULL OR EXISTS (SELECT 1 FROM used) RETURNING id, account, session), \
+        taken_part AS (INSERT INTO ~participant (session, client, client_uid) SELECT session, $5, $6 FROM granted \
+        ON CONFLICT DO NOTHING), \
         given AS (INSERT INTO ~consent (account, client, client_uid, scopes, given_at) \
         SELECT account, $5, $6, $25, $26 FROM granted WHERE $24 = 2 ON CONFLICT (account, client) \
         DO UPDATE SET client_uid = excluded.client_uid, scopes = excluded.scopes, given_at = excluded.given_at) \

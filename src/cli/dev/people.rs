@@ -169,6 +169,7 @@ impl People {
             nonce: Some(nonce),
             valid_after: found.as_ref().map(|(account, _)| account.valid_after),
         };
+        let has_password = found.is_some_and(|(_, password)| password.is_some());
         let written = files.dir().read(file, 4096)?;
         let written = written.and_then(|content| String::from_utf8(content.bytes).ok());
         let written = written.as_deref().and_then(|text| {
@@ -183,10 +184,11 @@ impl People {
                     return Ok(None);
                 }
                 Ok(_) => return Ok(Some(link.to_owned())),
-                Err(Refused::Superseded) => return Ok(None),
+                // A person who was disabled before the first password needs another link.
+                Err(Refused::Superseded) if has_password => return Ok(None),
                 Err(_) => {}
             }
-        } else if found.is_some_and(|(_, password)| password.is_some()) {
+        } else if has_password {
             return Ok(None);
         }
         let person = Enrolled {
@@ -234,8 +236,18 @@ metadata: {name: alice, namespace: platform, annotations: {symbolon.dev/enroll: 
 spec: {identityRef: {name: main}, username: alice}
 ";
 
-    #[tokio::test]
-    async fn a_person_gets_one_link_until_it_is_used() {
+    /// People with alice, who has no password yet.
+    struct Opened {
+        _folder: tempfile::TempDir,
+        files: Files,
+        app: App,
+        directory: Directory,
+        mac: Arc<MacKey>,
+        people: People,
+        now: Timestamp,
+    }
+
+    async fn opened() -> Opened {
         let folder = tempfile::tempdir().unwrap();
         let files = Files::open(&folder.path().join("state"), Chosen::ByUser).unwrap();
         let identity = ObjectKey::new("platform", "main");
@@ -248,7 +260,52 @@ spec: {identityRef: {name: main}, username: alice}
         let now = crate::cli::clock::now();
         let opened = open(&app, &files, &identity, Some(Arc::clone(&mac)), now);
         let people = opened.await.unwrap().unwrap();
+        Opened {
+            _folder: folder,
+            files,
+            app,
+            directory,
+            mac,
+            people,
+            now,
+        }
+    }
 
+    #[tokio::test]
+    async fn a_person_who_was_disabled_before_the_first_password_gets_another_link() {
+        let Opened {
+            _folder,
+            files,
+            app,
+            directory,
+            people,
+            now,
+            ..
+        } = opened().await;
+        let before = people.links(&directory, &files, now).await.unwrap();
+        let id = crate::people::account::AccountId(uuid::Uuid::nil());
+        let owner = "User-platform-alice".to_owned();
+        let later = |seconds| now + jiff::SignedDuration::from_secs(seconds);
+        let store = &people.store;
+        store.ensure_account(id, owner, later(5)).await.unwrap();
+        store.sign_out_everywhere(id, later(5)).await.unwrap();
+        let after = people.links(&directory, &files, later(10)).await.unwrap();
+        assert_eq!(after.len(), 1);
+        assert_ne!(after, before);
+        people.close(&app).await;
+    }
+
+    #[tokio::test]
+    async fn a_person_gets_one_link_until_it_is_used() {
+        let Opened {
+            _folder,
+            files,
+            app,
+            directory,
+            mac,
+            people,
+            now,
+        } = opened().await;
         let links = people.links(&directory, &files, now).await.unwrap();
         let [link] = links.as_slice() else {
             panic!("{links:?}")

@@ -25,6 +25,25 @@ impl People {
         let Some(clients) = self.store.sign_out(id, now).await? else {
             return Ok(Vec::new());
         };
+        Ok(self.tell(id, account, clients))
+    }
+
+    /// Tells every client of a session that has ended.
+    pub(super) async fn tell_of(&self, id: TokenId, account: AccountId) {
+        match self.store.participants(id).await {
+            Ok(clients) => drop(self.tell(id, account, clients)),
+            Err(error) => {
+                tracing::warn!(%error, "the clients of a session that has ended are not told: the store failed");
+            }
+        }
+    }
+
+    fn tell(
+        &self,
+        id: TokenId,
+        account: AccountId,
+        clients: Vec<(String, String)>,
+    ) -> Vec<Participant> {
         let subject: Arc<str> = account.0.to_string().into();
         let participants: Vec<Participant> = clients
             .into_iter()
@@ -37,7 +56,7 @@ impl People {
                 session: id,
             });
         }
-        Ok(participants)
+        participants
     }
 
     /// Ends every session of an account, and tells their clients.

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::People;
 use crate::directory::Barred;
-use crate::people::account::Account;
+use crate::people::account::{Account, AccountId};
 use crate::people::attempt::{Attempt, Person, Subject};
 use crate::people::guessing::Gate;
 use crate::people::later;
@@ -36,8 +36,6 @@ pub struct Candidate {
     pub owner: String,
     /// The subject.
     pub subject: String,
-    /// Why the person may not sign in.
-    pub barred: Option<Barred>,
 }
 
 /// An attempt to sign in.
@@ -63,11 +61,21 @@ pub struct Tried<'a> {
     pub prefix: Prefix,
 }
 
-/// What an attempt leads to.
+/// Who has proved the password, and how the session is to begin.
 #[derive(Debug)]
-pub enum Attempted {
-    /// The person is signed in.
-    SignedIn(Box<SignedIn>),
+pub struct Proved {
+    account: Account,
+    gates: Vec<(Subject, Gate)>,
+    known: Option<String>,
+    present: Option<(TokenId, TokenHash)>,
+    is_remembered: bool,
+    limits: SessionLimits,
+    prefix: Prefix,
+}
+
+/// Why no one is signed in.
+#[derive(Debug)]
+pub enum Failed {
     /// The name or the password is wrong, or the person may not sign in. The reason is for the log.
     Wrong(Wrong),
     /// There were too many attempts.
@@ -115,8 +123,19 @@ pub struct SignedIn {
     pub cookie: SecretString,
     /// The new cookie of known browsers.
     pub known: String,
-    /// The session of another person in this browser, which must end.
-    pub replaced: Option<(TokenId, Account)>,
+    /// The sessions that ended because this one began. Their clients are told.
+    pub ended: Vec<EndedSession>,
+}
+
+/// A session that ended because another one began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedSession {
+    /// The session.
+    pub session: TokenId,
+    /// Whose it was.
+    pub account: AccountId,
+    /// Why, for the log.
+    pub reason: &'static str,
 }
 
 /// Returns a name in its canonical form: composed, in lower case, without spaces around it.
@@ -126,11 +145,17 @@ pub fn canonical(name: &str) -> String {
 }
 
 impl People {
-    /// Tries to sign a person in.
+    /// Lets a person prove the password. `barred` says why the candidate may not sign in. It is asked last: the account was
+    /// read before, so a session of a person who is barred later ends with the account's epoch.
     ///
     /// # Errors
     /// A fault of the store.
-    pub async fn sign_in(&self, tried: Tried<'_>, now: Timestamp) -> Result<Attempted, StoreError> {
+    pub async fn prove(
+        &self,
+        tried: Tried<'_>,
+        now: Timestamp,
+        barred: impl Fn(&Candidate) -> Option<Barred> + Send + Sync,
+    ) -> Result<Result<Proved, Failed>, StoreError> {
         let owner = tried.candidate.as_ref().map(|person| &*person.owner);
         let found = self.store.credentials(owner.unwrap_or(NO_OWNER)).await?;
         // No account belongs to the empty owner.
@@ -138,32 +163,40 @@ impl People {
         let gates = self.gates(&tried, found.as_ref().map(|(account, _)| account), now);
         if !self.store.reserve_attempt(gates.clone(), now).await? {
             let wait = self.wait(&gates, now).await?;
-            return Ok(Attempted::TooMany { wait });
+            return Ok(Err(Failed::TooMany { wait }));
         }
         let Some(password) = tried.password.clone() else {
-            return Ok(Attempted::Wrong(Wrong::Password));
+            return Ok(Err(Failed::Wrong(Wrong::Password)));
         };
-        let stored = found.as_ref().and_then(|(_, hash)| hash.clone());
-        let stored = stored.and_then(|hash| Phc::parse(&hash).ok());
+        let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
+        let stored = stored.and_then(|hash| Phc::parse(hash).ok());
         let has_password = stored.is_some();
         let Ok(compared) = self.passwords.compare(password.clone(), stored).await else {
             self.store.refund_attempt(gates).await?;
-            return Ok(Attempted::Busy);
+            return Ok(Err(Failed::Busy));
         };
         let Some(candidate) = &tried.candidate else {
-            return Ok(Attempted::Wrong(Wrong::Name));
+            return Ok(Err(Failed::Wrong(Wrong::Name)));
         };
         match (compared, found) {
-            (Comparison::Right { is_outdated }, Some((account, _))) if has_password => {
-                if let Some(barred) = candidate.barred {
-                    return Ok(Attempted::Wrong(Wrong::Barred(barred)));
+            (Comparison::Right { is_outdated }, Some((account, Some(hash)))) if has_password => {
+                if let Some(barred) = barred(candidate) {
+                    return Ok(Err(Failed::Wrong(Wrong::Barred(barred))));
                 }
                 if is_outdated {
-                    self.renew_hash(&account, password, now).await?;
+                    self.renew_hash(&account, &hash, password, now).await?;
                 }
-                self.begin(&tried, account, gates, now).await
+                Ok(Ok(Proved {
+                    account,
+                    gates,
+                    known: tried.known.map(str::to_owned),
+                    present: tried.present,
+                    is_remembered: tried.is_remembered,
+                    limits: tried.limits,
+                    prefix: tried.prefix,
+                }))
             }
-            _ => Ok(Attempted::Wrong(Wrong::Password)),
+            _ => Ok(Err(Failed::Wrong(Wrong::Password))),
         }
     }
 
@@ -212,26 +245,39 @@ impl People {
     async fn renew_hash(
         &self,
         account: &Account,
+        outdated: &str,
         password: Password,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        match self.passwords.renew(password).await {
-            Ok(hash) => self.store.renew_password(account.id, hash, now).await,
-            Err(_) => Ok(()),
+        if let Ok(hash) = self.passwords.renew(password).await {
+            self.store
+                .renew_password(account, outdated, &hash, now)
+                .await?;
         }
+        Ok(())
     }
 
     /// Begins a session, or renews the one that the browser has of this person, whose ID stays (`sid`). Its cookie is
-    /// new in any case.
-    async fn begin(
+    /// new in any case. Ends the session of another person in the browser, and the oldest ones of too many.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn begin(
         &self,
-        tried: &Tried<'_>,
-        account: Account,
-        gates: Vec<(Subject, Gate)>,
+        proved: Proved,
         now: Timestamp,
-    ) -> Result<Attempted, StoreError> {
-        let present = match tried.present {
-            Some((id, hash)) => self.store.use_session(id, hash, tried.limits, now).await?,
+    ) -> Result<Result<SignedIn, Failed>, StoreError> {
+        let Proved {
+            account,
+            gates,
+            known,
+            present,
+            is_remembered,
+            limits,
+            prefix,
+        } = proved;
+        let present = match present {
+            Some((id, hash)) => self.store.use_session(id, hash, limits, now).await?,
             None => None,
         };
         let entropy = &mut SystemEntropy;
@@ -244,7 +290,7 @@ impl People {
         let mut secret = Zeroizing::new([0; 32]);
         entropy.fill(&mut *secret);
         let Minted { token, hash, .. } =
-            reference::with_secret(&tried.prefix, Kind::Session, id, &secret);
+            reference::with_secret(&prefix, Kind::Session, id, &secret);
         let session = Session {
             id,
             hash,
@@ -256,38 +302,54 @@ impl People {
             methods: PASSWORD.to_owned(),
             expires_at: later(
                 now,
-                if tried.is_remembered {
-                    tried.limits.remembered
+                if is_remembered {
+                    limits.remembered
                 } else {
-                    tried.limits.absolute
+                    limits.absolute
                 },
             ),
             ended_at: None,
-            is_remembered: tried.is_remembered,
+            is_remembered,
         };
-        let begun = if own.is_some() {
+        let surplus = if own.is_some() {
             let renewed = self.store.renew_session(session).await?;
             if renewed {
                 self.store.refund_attempt(gates).await?;
             }
-            renewed
+            renewed.then(Vec::new)
         } else {
             self.store.begin_session(session, gates).await?
         };
-        if !begun {
-            return Ok(Attempted::Wrong(Wrong::Revoked));
+        let Some(surplus) = surplus else {
+            return Ok(Err(Failed::Wrong(Wrong::Revoked)));
+        };
+        let mut ended = Vec::new();
+        for session in surplus {
+            self.tell_of(session, account.id).await;
+            ended.push(EndedSession {
+                session,
+                account: account.id,
+                reason: "too_many_sessions",
+            });
         }
-        let known = self
-            .keys
-            .browsers
-            .remember(tried.known, &account, now, &mut SystemEntropy);
-        Ok(Attempted::SignedIn(Box::new(SignedIn {
+        if let Some((session, holder)) = replaced {
+            self.end_session(session, holder.id, now).await?;
+            ended.push(EndedSession {
+                session,
+                account: holder.id,
+                reason: "another_person",
+            });
+        }
+        let known = known.as_deref();
+        let browsers = &self.keys.browsers;
+        let known = browsers.remember(known, &account, now, &mut SystemEntropy);
+        Ok(Ok(SignedIn {
             account,
             session: id,
             cookie: token,
             known,
-            replaced,
-        })))
+            ended,
+        }))
     }
 }
 

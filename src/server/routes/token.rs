@@ -29,24 +29,29 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     let body = call.form_body().await?;
     let now = crate::server::now();
     let has_people = call.serving(now)?.site()?.people.is_some();
-    let form = has_people.then(|| Form::parse(&body)).transpose()?;
-    match form {
-        Some(form) if form.get("grant_type") != Some(CLIENT_CREDENTIALS) => {
-            for_person(&call, &form, now).await
-        }
-        _ => for_client(&call, &body).await,
+    let is_for_person =
+        has_people && Form::parse(&body)?.get("grant_type") != Some(CLIENT_CREDENTIALS);
+    if !is_for_person {
+        return for_client(&call, &body).await;
     }
+    // A caller that leaves must not suppress that a code or refresh token which was used twice has ended its grant.
+    let turn = call.give_turn_back();
+    let answered = people::carry_out(async move { for_person(&call, &body, now).await });
+    let answered = answered.await;
+    turn.take_again().await;
+    answered?
 }
 
 const CLIENT_CREDENTIALS: &str = SupportedGrant::ClientCredentials.as_str();
 
 /// Answers a request for tokens that act for a person.
-async fn for_person(call: &Call, form: &Form<'_>, now: Timestamp) -> Result<Response, Refusal> {
+async fn for_person(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal> {
+    let form = Form::parse(body)?;
     let serving = call.serving(now)?.held();
-    let (client, method) = call.identify(&serving, form, now)?;
-    let granted = match SupportedGrant::requested(form, true) {
+    let (client, method) = call.identify(&serving, &form, now)?;
+    let granted = match SupportedGrant::requested(&form, true) {
         Ok(grant) => {
-            people::token::issue(call, &serving, (&client, method), grant, form, now).await
+            people::token::issue(call, &serving, (&client, method), grant, &form, now).await
         }
         Err(error) => Err(error.into()),
     };

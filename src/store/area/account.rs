@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::super::row::Row;
+use super::super::row::{Row, Value};
 use super::super::statement::Statement;
 use super::super::{Outcome, Store, StoreError, Tx};
 use crate::people::account::{Account, AccountId};
@@ -33,19 +33,39 @@ impl Tx {
         row.as_ref().map(account).transpose()
     }
 
-    /// Creates the account of `owner` with this ID, or returns the existing one, whose ID may differ.
+    /// Creates the account of `owner` with this ID, or returns the existing one, whose ID may differ. An account of
+    /// this ID that belonged to another owner becomes the account of `owner`, see [`Tx::own_account`].
     pub async fn ensure_account(
         &mut self,
         id: AccountId,
         owner: &str,
         now: Timestamp,
     ) -> Result<Account, StoreError> {
+        let (account, _) = self.own_account(id, owner, now).await?;
+        Ok(account)
+    }
+
+    /// Does what [`Tx::ensure_account`] says, and returns whether the account belonged to another owner. Then its
+    /// sessions and grants have ended, and it has no password: only the ID, which resources pin, is still the same.
+    pub(super) async fn own_account(
+        &mut self,
+        id: AccountId,
+        owner: &str,
+        now: Timestamp,
+    ) -> Result<(Account, bool), StoreError> {
         let values = [id.into(), owner.into(), now.into()];
         self.run(Statement::ACCOUNT_ADD, values).await?;
-        let present = self.account_of(owner).await?;
-        present.ok_or(StoreError::Misused(
-            "an account has the ID of another owner",
-        ))
+        if let Some(account) = self.account_of(owner).await? {
+            return Ok((account, false));
+        }
+        let values = [id.into(), owner.into(), now.into()];
+        let is_taken = self.row(Statement::ACCOUNT_TAKE, values).await?.is_some();
+        if is_taken {
+            self.run(Statement::PASSWORD_DELETE, [id.into()]).await?;
+        }
+        let account = self.account_of(owner).await?;
+        let missing = StoreError::Misused("an account is gone");
+        Ok((account.ok_or(missing)?, is_taken))
     }
 
     /// Returns the hash of the account's password, a PHC string.
@@ -134,18 +154,41 @@ impl Store {
         .await
     }
 
-    /// Replaces the hash of the same password, and ends nothing.
+    /// Replaces the hash `old` by another one of the same password, and ends nothing. Returns `false`, and changes
+    /// nothing, if the account has another hash by now or was revoked since it was read.
     ///
     /// # Errors
     /// A fault of the database.
     pub async fn renew_password(
         &self,
-        id: AccountId,
-        hash: String,
+        account: &Account,
+        old: &str,
+        hash: &str,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.write_single(move |tx| {
-            Box::pin(async move { tx.record_password(id, &hash, now).await })
+    ) -> Result<bool, StoreError> {
+        let values: [Value; 5] = [
+            account.id.into(),
+            hash.into(),
+            now.into(),
+            old.into(),
+            account.epoch.into(),
+        ];
+        let renewed = self.execute(Statement::PASSWORD_RENEW, values).await?;
+        Ok(!renewed.is_empty())
+    }
+
+    /// Creates the account of `owner` if there is none, see [`Tx::ensure_account`].
+    ///
+    /// # Errors
+    /// A fault of the database.
+    pub async fn ensure_account(
+        &self,
+        id: AccountId,
+        owner: String,
+        now: Timestamp,
+    ) -> Result<Account, StoreError> {
+        self.write(move |tx| {
+            Box::pin(async move { Ok(Outcome::Save(tx.ensure_account(id, &owner, now).await?)) })
         })
         .await
     }

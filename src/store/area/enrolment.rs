@@ -24,7 +24,7 @@ pub struct Enrolment {
 }
 
 impl Store {
-    /// Uses a link: creates the account if it does not exist, sets the password, and ends every session and grant of the
+    /// Uses a link: creates the account if it does not exist, or takes over that of an owner who is gone; sets the password, and ends every session and grant of the
     /// account. Returns `None`, and changes nothing, if the link has expired, was used before, or was issued before the
     /// last revocation of the account.
     ///
@@ -41,7 +41,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let Enrolment { owner, link, .. } = &enrolment;
-                let account = tx.ensure_account(enrolment.account, owner, now).await?;
+                let (account, is_taken) = tx.own_account(enrolment.account, owner, now).await?;
                 let values = [
                     link.into(),
                     account.id.into(),
@@ -50,8 +50,12 @@ impl Store {
                 ];
                 // The insert waits for another use of the same link, so only one is first.
                 let first = tx.row(Statement::ENROLMENT_USE, values).await?.is_some();
+                if !first {
+                    return Ok(Outcome::Cancel(None));
+                }
+                // The link is not older than its User: what the account was before says nothing about it.
                 let issued = enrolment.issued_at;
-                if !first || !tx.revoke_account_unless(account.id, now, issued).await? {
+                if !is_taken && !tx.revoke_account_unless(account.id, now, issued).await? {
                     return Ok(Outcome::Cancel(None));
                 }
                 let password = &enrolment.password;

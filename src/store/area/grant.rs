@@ -74,10 +74,20 @@ pub(super) fn values(grant: &Grant) -> [Value; 15] {
 }
 
 impl Tx {
-    /// Records a grant. Returns `false`, and records nothing, if its session has ended or its account was revoked.
+    /// Records a grant, and that its client takes part in the session. Returns `false`, and records nothing, if the
+    /// session has ended or the account was revoked.
     pub async fn add_grant(&mut self, grant: &Grant) -> Result<bool, StoreError> {
         let added = self.row(Statement::GRANT_ADD, values(grant)).await?;
-        Ok(added.is_some())
+        if added.is_none() {
+            return Ok(false);
+        }
+        let values = [
+            grant.session.into(),
+            (&grant.client).into(),
+            (&grant.client_uid).into(),
+        ];
+        self.run(Statement::PARTICIPANT_ADD, values).await?;
+        Ok(true)
     }
 
     /// Revokes a grant, with everything that was issued from it. Returns whether it was not revoked before.

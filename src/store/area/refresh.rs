@@ -46,6 +46,8 @@ pub enum RefreshRefusal {
     Reuse,
     /// It is newer than its row: an older state of the database was restored.
     Ahead,
+    /// It was replaced by a token of a key that this server has not got yet.
+    UnknownKey,
     /// The family or its grant has ended.
     Ended,
     /// It has expired.
@@ -226,6 +228,7 @@ fn good(verdict: RefreshVerdict) -> Result<Good, RefreshRefusal> {
         RefreshVerdict::Repeat(token) => return Ok(Good::Repeat(token)),
         RefreshVerdict::Reuse => RefreshRefusal::Reuse,
         RefreshVerdict::Ahead => RefreshRefusal::Ahead,
+        RefreshVerdict::UnknownKey => RefreshRefusal::UnknownKey,
         RefreshVerdict::Ended => RefreshRefusal::Ended,
         RefreshVerdict::Expired => RefreshRefusal::Expired,
         RefreshVerdict::Guessed => RefreshRefusal::Guessed,

@@ -87,13 +87,17 @@ fn values(session: &Session) -> [Value; 9] {
 }
 
 impl Tx {
-    /// Records a session, and ends the oldest ones of the person if there are too many. Returns `false`, and records
-    /// nothing, if the account was revoked since its epoch was read: what the person proved no longer counts.
-    pub async fn add_session(&mut self, session: &Session) -> Result<bool, StoreError> {
+    /// Records a session, and ends the oldest ones of the person if there are too many. Returns those; `None`, and
+    /// records nothing, if the account was revoked since its epoch was read: what the person proved no longer counts.
+    pub async fn add_session(
+        &mut self,
+        session: &Session,
+    ) -> Result<Option<Vec<TokenId>>, StoreError> {
         let added = self.row(Statement::SESSION_ADD, values(session)).await?;
         if added.is_none() {
-            return Ok(false);
+            return Ok(None);
         }
+        let mut ended = Vec::new();
         let now = session.created_at;
         let values = [
             session.account.into(),
@@ -102,10 +106,12 @@ impl Tx {
             session.id.into(),
         ];
         for surplus in self.rows(Statement::SESSION_SURPLUS, values).await? {
-            let values = [surplus.id(0)?.into(), now.into()];
+            let id = surplus.id(0)?;
+            let values = [id.into(), now.into()];
             self.run(Statement::GRANTS_END_OF_SESSION, values).await?;
+            ended.push(id);
         }
-        Ok(true)
+        Ok(Some(ended))
     }
 
     /// Returns a session with its account.
@@ -120,6 +126,13 @@ impl Tx {
         rows.iter()
             .map(|row| read(row).map(|(session, _)| session))
             .collect()
+    }
+
+    /// Returns the clients that had a grant in a session, each with the uid of its resource.
+    async fn participants(&mut self, id: TokenId) -> Result<Vec<(String, String)>, StoreError> {
+        let rows = self.rows(Statement::SESSION_CLIENTS, [id.into()]).await?;
+        let clients = rows.iter().map(|row| Ok((row.text(0)?, row.text(1)?)));
+        clients.collect()
     }
 
     /// Revokes a session and the grants that end with it. Returns whether it was not revoked before.
@@ -141,21 +154,24 @@ impl Store {
         &self,
         session: Session,
         reserved: Vec<(Subject, Gate)>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Vec<TokenId>>, StoreError> {
         if self.is_postgres() {
             let (subjects, steps) = refunds(reserved);
             let mut values = Vec::from(values(&session));
             values.extend([OTHERS.into(), subjects, steps]);
-            let begun = self.execute(Statement::SESSION_BEGIN, values).await?;
-            return Ok(!begun.is_empty());
+            let rows = self.execute(Statement::SESSION_BEGIN, values).await?;
+            let ids: Result<Vec<TokenId>, _> = rows.iter().map(|row| row.id(0)).collect();
+            let (begun, ended): (Vec<_>, Vec<_>) =
+                ids?.into_iter().partition(|id| *id == session.id);
+            return Ok((!begun.is_empty()).then_some(ended));
         }
         self.write(move |tx| {
             Box::pin(async move {
-                if !tx.add_session(&session).await? {
-                    return Ok(Outcome::Cancel(false));
-                }
+                let Some(ended) = tx.add_session(&session).await? else {
+                    return Ok(Outcome::Cancel(None));
+                };
                 tx.refund(reserved).await?;
-                Ok(Outcome::Save(true))
+                Ok(Outcome::Save(Some(ended)))
             })
         })
         .await
@@ -200,13 +216,18 @@ impl Store {
                 if !tx.end_session(id, now).await? {
                     return Ok(Outcome::Cancel(None));
                 }
-                let rows = tx.rows(Statement::SESSION_CLIENTS, [id.into()]).await?;
-                let clients = rows.iter().map(|row| Ok((row.text(0)?, row.text(1)?)));
-                let clients: Result<Vec<_>, StoreError> = clients.collect();
-                Ok(Outcome::Save(Some(clients?)))
+                Ok(Outcome::Save(Some(tx.participants(id).await?)))
             })
         })
         .await
+    }
+
+    /// Returns the clients that had a grant in a session, each with the uid of its resource.
+    ///
+    /// # Errors
+    /// A fault of the database.
+    pub async fn participants(&self, id: TokenId) -> Result<Vec<(String, String)>, StoreError> {
+        self.read(move |tx| Box::pin(tx.participants(id))).await
     }
 
     /// Reads what a browser brings to an authorization request, and records some uses of the session and the first

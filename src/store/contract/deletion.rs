@@ -7,12 +7,13 @@ use futures::future::join_all;
 use super::super::cleanup::BATCH;
 use super::super::{Cleaned, Deleted};
 use super::contract;
-use super::world::{NOW, World, at};
+use super::world::{NOW, SHOP, World, at};
 use crate::people::grant::EndsWith;
 
 contract!(
     each_round_deletes_a_bounded_batch,
     rows_go_when_nothing_needs_them_any_more,
+    a_session_knows_its_clients_when_their_grants_are_deleted,
     the_age_of_the_oldest_expired_row_is_known,
     the_background_task_deletes_all_that_has_expired,
     replicas_that_delete_at_the_same_time_delete_each_row_once,
@@ -51,14 +52,14 @@ async fn rows_go_when_nothing_needs_them_any_more(world: &World) {
             .count()
     };
     let counts = |dump: Vec<String>| {
-        ["code", "refresh", "grants", "session"].map(|table| count(table, &dump))
+        ["code", "refresh", "grants", "participant", "session"].map(|table| count(table, &dump))
     };
     let round = |after| world.store.delete_expired(at(NOW + after));
     // The code is kept for ten minutes after its expiry.
     round(659).await.unwrap();
-    assert_eq!(counts(world.dump().await), [1, 1, 1, 1]);
+    assert_eq!(counts(world.dump().await), [1, 1, 1, 1, 1]);
     round(660).await.unwrap();
-    assert_eq!(counts(world.dump().await), [0, 1, 1, 1]);
+    assert_eq!(counts(world.dump().await), [0, 1, 1, 1, 1]);
     // The session is revoked, and its grant with it. The rows stay until the grant expires, and the token is refused.
     world
         .store
@@ -66,15 +67,25 @@ async fn rows_go_when_nothing_needs_them_any_more(world: &World) {
         .await
         .unwrap();
     round(9_999).await.unwrap();
-    assert_eq!(counts(world.dump().await), [0, 1, 1, 1]);
+    assert_eq!(counts(world.dump().await), [0, 1, 1, 1, 1]);
     assert!(matches!(
         world.refresh(&token, NOW + 700).await.unwrap(),
         super::super::area::refresh::Refreshed::Refused { .. }
     ));
     round(10_000).await.unwrap();
-    assert_eq!(counts(world.dump().await), [0, 0, 0, 1]);
+    assert_eq!(counts(world.dump().await), [0, 0, 0, 1, 1]);
     round(86_400).await.unwrap();
-    assert_eq!(counts(world.dump().await), [0, 0, 0, 0]);
+    assert_eq!(counts(world.dump().await), [0, 0, 0, 0, 0]);
+}
+
+async fn a_session_knows_its_clients_when_their_grants_are_deleted(world: &World) {
+    let coded = world.code(EndsWith::Session).await;
+    let two_hours = at(NOW + 7_200);
+    world.store.delete_expired(two_hours).await.unwrap();
+    assert_eq!(world.store.grant(coded.grant.id).await.unwrap(), None);
+    let clients = world.store.sign_out(coded.grant.session, two_hours).await;
+    let expected = (SHOP.id.to_owned(), SHOP.uid.to_owned());
+    assert_eq!(clients.unwrap(), Some(vec![expected]));
 }
 
 async fn the_age_of_the_oldest_expired_row_is_known(world: &World) {

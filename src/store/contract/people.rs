@@ -22,7 +22,9 @@ use crate::tokens::{TokenHash, TokenId};
 contract!(
     a_store_belongs_to_one_issuer,
     an_owner_has_one_account,
+    a_new_owner_of_a_pinned_subject_takes_over_its_account_without_what_it_had,
     a_password_change_ends_sessions_and_grants,
+    a_hash_is_renewed_only_if_nothing_else_has_changed,
     a_session_that_is_recorded_during_a_revocation_is_dead,
     the_oldest_of_too_many_sessions_ends_with_its_grants,
     a_session_is_judged_at_each_use,
@@ -92,6 +94,41 @@ async fn an_owner_has_one_account(world: &World) {
     assert_eq!(world.store.credentials("user:2").await.unwrap(), None);
 }
 
+async fn a_new_owner_of_a_pinned_subject_takes_over_its_account_without_what_it_had(world: &World) {
+    let store = &world.store;
+    let before = world.person().await;
+    store
+        .change_password(before.id, "old".to_owned(), at(NOW))
+        .await
+        .unwrap();
+    let (before, _) = store.credentials(&before.owner).await.unwrap().unwrap();
+    let session = world.session(&before).await;
+    let links = [1, 2].map(|link| Enrolment {
+        account: before.id,
+        ..enrolment(link, "user:new", NOW - 10)
+    });
+    // The second link is as old as the account's last revocation: the take-over.
+    let both = join_all(links.map(|link| store.enrol(link, at(NOW + 1)))).await;
+    let mut used = both.into_iter().filter_map(Result::unwrap);
+    let account = used.next().unwrap();
+    assert_eq!(used.next(), None);
+    assert_eq!((account.id, &*account.owner), (before.id, "user:new"));
+    assert!(account.epoch > before.epoch);
+    assert_eq!(store.credentials(&before.owner).await.unwrap(), None);
+    let alive = store.use_session(session.id, session.hash, LIMITS, at(NOW + 2));
+    assert_eq!(alive.await.unwrap(), None);
+    // Without a link, the account has no password.
+    let other = world.person().await;
+    store
+        .change_password(other.id, "old".to_owned(), at(NOW))
+        .await
+        .unwrap();
+    let ensured = store.ensure_account(other.id, "user:third".to_owned(), at(NOW));
+    assert_eq!(ensured.await.unwrap().id, other.id);
+    let (_, password) = store.credentials("user:third").await.unwrap().unwrap();
+    assert_eq!(password, None);
+}
+
 async fn a_password_change_ends_sessions_and_grants(world: &World) {
     let account = world.person().await;
     let session = world.session(&account).await;
@@ -115,6 +152,28 @@ async fn a_password_change_ends_sessions_and_grants(world: &World) {
     world.session(&account).await;
 }
 
+async fn a_hash_is_renewed_only_if_nothing_else_has_changed(world: &World) {
+    let store = &world.store;
+    let owner = world.person().await.owner;
+    let read = || async { store.credentials(&owner).await.unwrap().unwrap() };
+    let id = read().await.0.id;
+    let change = |hash: &str| store.change_password(id, hash.to_owned(), at(NOW));
+    change("old").await.unwrap();
+    let (account, _) = read().await;
+    let renewed = store.renew_password(&account, "old", "new", at(NOW)).await;
+    assert!(renewed.unwrap());
+    let again = store
+        .renew_password(&account, "old", "other", at(NOW))
+        .await;
+    assert!(!again.unwrap(), "another hash is stored");
+    change("new").await.unwrap();
+    let late = store
+        .renew_password(&account, "new", "other", at(NOW))
+        .await;
+    assert!(!late.unwrap(), "the account was revoked");
+    assert_eq!(read().await.1.as_deref(), Some("new"));
+}
+
 async fn a_session_that_is_recorded_during_a_revocation_is_dead(world: &World) {
     let account = world.person().await;
     let old = world.session(&account).await;
@@ -125,7 +184,8 @@ async fn a_session_that_is_recorded_during_a_revocation_is_dead(world: &World) {
         .unwrap();
     // This replica's clock is ahead, and it has read the account before the revocation.
     let late = World::new_session(&account, NOW + 5);
-    assert!(!world.store.begin_session(late, Vec::new()).await.unwrap());
+    let begun = world.store.begin_session(late, Vec::new()).await;
+    assert_eq!(begun.unwrap(), None);
     let coded = World::new_code(&old, EndsWith::Grant);
     let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
     assert!(!issued.unwrap(), "a dead session gives no code");
@@ -142,6 +202,7 @@ async fn the_oldest_of_too_many_sessions_ends_with_its_grants(world: &World) {
                 .begin_session(session.clone(), Vec::new())
                 .await
                 .unwrap()
+                .is_some()
         );
         sessions.push(session);
     }
@@ -150,13 +211,13 @@ async fn the_oldest_of_too_many_sessions_ends_with_its_grants(world: &World) {
     let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
     assert!(issued.unwrap());
     let one_more = World::new_session(&account, NOW + 100);
-    assert!(
-        world
-            .store
-            .begin_session(one_more.clone(), Vec::new())
-            .await
-            .unwrap()
-    );
+    let begun = world
+        .store
+        .begin_session(one_more.clone(), Vec::new())
+        .await;
+    assert_eq!(begun.unwrap(), Some(vec![sessions[0].id]));
+    let clients = world.store.participants(sessions[0].id).await.unwrap();
+    assert_eq!(clients, [(SHOP.id.to_owned(), SHOP.uid.to_owned())]);
     sessions.push(one_more);
     let id = account.id;
     let listed = world
@@ -625,10 +686,16 @@ async fn a_sign_in_gives_its_attempts_back(world: &World) {
         epoch: account.epoch - 1,
         ..World::new_session(&account, NOW)
     };
-    assert!(!store.begin_session(stale, gates()).await.unwrap());
+    assert_eq!(store.begin_session(stale, gates()).await.unwrap(), None);
     assert_ne!(store.attempts([7; 32]).await.unwrap(), before);
     let session = World::new_session(&account, NOW);
-    assert!(store.begin_session(session, gates()).await.unwrap());
+    assert!(
+        store
+            .begin_session(session, gates())
+            .await
+            .unwrap()
+            .is_some()
+    );
     for subject in [[7; 32], [8; 32]] {
         assert_eq!(store.attempts(subject).await.unwrap(), before);
     }

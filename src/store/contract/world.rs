@@ -218,7 +218,7 @@ impl World {
             .begin_session(session.clone(), Vec::new())
             .await
             .unwrap();
-        assert!(begun);
+        assert!(begun.is_some());
         session
     }
 
@@ -380,11 +380,12 @@ impl World {
 }
 
 /// Every table with people's data.
-pub(super) const TABLES: [&str; 11] = [
+pub(super) const TABLES: [&str; 12] = [
     "account",
     "password",
     "session",
     "grants",
+    "participant",
     "code",
     "refresh",
     "consent",

@@ -1,8 +1,11 @@
 //! The end session endpoint (OpenID Connect RP-Initiated Logout 1.0): asks the person, ends the session, tells its
 //! clients, and leads back.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 
+use super::carry_out;
 use super::guest::{Guest, PROOF, Stop, redirect};
 use super::proceed::hint_of;
 use super::sign_in::present;
@@ -16,6 +19,7 @@ use crate::people::account::Account;
 use crate::server::people::metrics::SignOutOutcome;
 use crate::server::people::outbox::Participant;
 use crate::server::request::Call;
+use crate::store::StoreError;
 use crate::telemetry::audit::Event;
 use crate::tokens::TokenId;
 
@@ -106,7 +110,7 @@ async fn go_on(guest: &mut Guest, request: &Request, said: Said) -> Result<Respo
     let locales = request.ui_locales.as_deref().unwrap_or_default();
     let locales: Vec<String> = locales.split(' ').map(str::to_owned).collect();
     guest.speak(&locales);
-    let snapshot = std::sync::Arc::clone(&guest.snapshot);
+    let snapshot = Arc::clone(&guest.snapshot);
     let issuer = guest.site.issuer.clone();
     let hint = request.id_token_hint.as_deref();
     let hint = hint.and_then(|text| hint_of(&snapshot, &issuer, text));
@@ -223,23 +227,27 @@ async fn end(
     client: Option<&str>,
 ) -> Result<Response, Stop> {
     let now = crate::server::now();
-    let people = std::sync::Arc::clone(&guest.people);
-    let participants = people
-        .end_session(session.id, session.account.id, now)
-        .await?;
-    guest.record(&Event {
-        event: "signed_out",
-        subject: Some(&session.subject),
-        session: Some(session.id.as_str()),
-        ..Event::default()
+    let (people, app) = (Arc::clone(&guest.people), guest.call.app.clone());
+    let origin = guest.lasting_origin();
+    let Present {
+        id,
+        account,
+        subject,
+    } = session;
+    let ended = carry_out(async move {
+        let participants = people.end_session(id, account.id, now).await?;
+        origin.record(&Event {
+            event: "signed_out",
+            subject: Some(&subject),
+            session: Some(id.as_str()),
+            ..Event::default()
+        });
+        let signed_out = SignOutOutcome::SignedOut;
+        app.metrics().people().signed_out(signed_out);
+        Ok::<_, StoreError>(participants)
     });
-    guest
-        .call
-        .app
-        .metrics()
-        .people()
-        .signed_out(SignOutOutcome::SignedOut);
-    let frames = frames(guest, session.id, &participants);
+    let participants = ended.await??;
+    let frames = frames(guest, id, &participants);
     guest.signed_out();
     Ok(gone(guest, next, client, &frames))
 }

@@ -1,7 +1,10 @@
 //! The page on which a person sets a password, opened by an enrolment link. To open it changes nothing.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 
+use super::carry_out;
 use super::guest::{Guest, PROOF, Stop};
 use crate::directory::AcceptedUser;
 use crate::oauth::{Endpoint, Form, Refusal};
@@ -15,6 +18,7 @@ use crate::server::passwords::OwnedNames;
 use crate::server::people::metrics::EnrolmentOutcome;
 use crate::server::people::sign_in::BUSY;
 use crate::server::request::Call;
+use crate::store::StoreError;
 use crate::store::area::enrolment::Enrolment;
 use crate::telemetry::audit::Event;
 
@@ -121,7 +125,8 @@ async fn works(guest: &Guest, link: &str) -> Result<Works, Stop> {
             return Err(refused(guest, Kind::LinkExpired, EnrolmentOutcome::Expired));
         }
     };
-    let Some(known) = known else {
+    // The page names no one who may not sign in.
+    let Some(known) = known.filter(|known| known.person(guest.now).is_ok()) else {
         return Err(unknown());
     };
     if guest.people.store.is_enrolment_used(verified.hash).await? {
@@ -194,6 +199,9 @@ async fn submitted(guest: &mut Guest) -> Result<Response, Stop> {
         Ok(hash) => hash,
         Err(problem) => return Ok(page(guest, link, &works.username, Some(problem))),
     };
+    // Hashing took its time, and the person may have been disabled meanwhile.
+    guest.renew()?;
+    let works = self::works(guest, link).await?;
     enrol(guest, works, hash).await
 }
 
@@ -223,24 +231,28 @@ async fn enrol(guest: &Guest, works: Works, password: String) -> Result<Response
         password,
     };
     let now = crate::server::now();
-    let Some(account) = guest.people.store.enrol(enrolment, now).await? else {
-        return Err(used(guest));
-    };
-    // The new password has ended them; their clients are told.
-    guest.people.end_sessions(account.id, now).await?;
-    let subject = account.id.0.to_string();
-    guest
-        .call
-        .app
-        .metrics()
-        .people()
-        .enrolled(EnrolmentOutcome::Enrolled);
-    guest.record(&Event {
-        event: "password_set",
-        subject: Some(&subject),
-        reason: Some("enrollment"),
-        ..Event::default()
+    let (people, app) = (Arc::clone(&guest.people), guest.call.app.clone());
+    let origin = guest.lasting_origin();
+    let enrolled = carry_out(async move {
+        let Some(account) = people.store.enrol(enrolment, now).await? else {
+            return Ok(false);
+        };
+        let enrolled = EnrolmentOutcome::Enrolled;
+        app.metrics().people().enrolled(enrolled);
+        let subject = account.id.0.to_string();
+        origin.record(&Event {
+            event: "password_set",
+            subject: Some(&subject),
+            reason: Some("enrollment"),
+            ..Event::default()
+        });
+        // The new password has ended them; their clients are told.
+        people.end_sessions(account.id, now).await?;
+        Ok::<_, StoreError>(true)
     });
+    if !enrolled.await?? {
+        return Err(used(guest));
+    }
     let path = guest.path(Endpoint::SignIn, &[]);
     let way = LocalPath::new(&path).map(|path| Way::Local(path, Label::SignIn));
     Ok(guest.notice(Kind::PasswordSet { person: &username }, way))

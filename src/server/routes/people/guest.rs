@@ -25,7 +25,7 @@ use crate::server::people::People;
 use crate::server::people::metrics::AuthorizationOutcome;
 use crate::server::people::site::PeopleSite;
 use crate::server::reply;
-use crate::server::request::Call;
+use crate::server::request::{Call, LastingOrigin};
 use crate::server::snapshot::{Site, Snapshot};
 use crate::store::StoreError;
 use crate::telemetry::audit::{self, Event};
@@ -161,9 +161,29 @@ impl Guest {
     /// Why it cannot be read.
     pub async fn body(&mut self) -> Result<Bytes, Stop> {
         let body = self.call.form_body().await?;
-        // The time of the answer, not of the first byte.
-        self.now = crate::server::now();
+        self.renew()?;
         Ok(body)
+    }
+
+    /// Takes the time and what is served again, after something that took long: the answer counts then, not when the
+    /// first byte came, and a person may have been disabled meanwhile.
+    ///
+    /// # Errors
+    /// People cannot be served any more.
+    pub fn renew(&mut self) -> Result<(), Stop> {
+        let now = crate::server::now();
+        let app = &self.call.app;
+        let snapshot = arc_swap::Guard::into_inner(app.publisher().current());
+        let is_served = app.status().serves(&snapshot, now).is_ok();
+        let people = app.people().filter(|people| people.is_served());
+        let site = snapshot.shared_site().filter(|_| is_served);
+        let own = site.as_ref().and_then(|site| site.people.clone());
+        let (Some(people), Some(site), Some(own)) = (people, site, own) else {
+            return Err(Refusal::Unavailable.into());
+        };
+        self.now = now;
+        (self.snapshot, self.site, self.own, self.people) = (snapshot, site, own, people);
+        Ok(())
     }
 
     /// Returns whether a form was posted.
@@ -377,6 +397,11 @@ impl Guest {
     /// Writes an audit event.
     pub fn record(&self, event: &Event<'_>) {
         audit::of_person(&self.call.origin(&self.snapshot), event);
+    }
+
+    /// Returns the origin of the request for events that are written in a task of their own.
+    pub fn lasting_origin(&self) -> LastingOrigin {
+        self.call.lasting_origin(Arc::clone(&self.snapshot))
     }
 
     /// Ends the request: adds the cookies, and turns a reason to stop into a page.

@@ -22,4 +22,4 @@ pub mod userinfo;
 
 pub use guest::refused;
 pub use join::{active, claims_of, standing};
-pub use store::{people, unavailable};
+pub use store::{carry_out, people, unavailable};

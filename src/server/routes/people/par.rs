@@ -15,14 +15,18 @@ use crate::server::request::Call;
 use crate::tokens::{Kind, SystemEntropy, reference};
 
 pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
+    let has_people = call.serving(crate::server::now())?.site()?.people.is_some();
+    if !has_people {
+        return Ok(reply::not_found());
+    }
+    let body = call.form_body().await?;
+    // What holds now, not when the first byte came.
     let now = crate::server::now();
     let serving = call.serving(now)?.held();
     let Some(own) = serving.site()?.people.as_deref() else {
         return Ok(reply::not_found());
     };
     let people = people(&call)?;
-    let body = call.form_body().await?;
-    let now = crate::server::now();
     let form = Form::parse(&body)?;
     let (client, _) = call.identify(&serving, &form, now)?;
     let snapshot = serving.snapshot();

@@ -1,11 +1,13 @@
 //! Revocation of people's tokens (RFC 7009). The answer is 200 only after the revocation is durable.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 
 use super::join::{claims_of, standing};
-use super::{people, unavailable};
+use super::{carry_out, people, unavailable};
 use crate::directory::AcceptedClient;
 use crate::oauth::Refusal;
 use crate::oauth::grants::refresh_token::policy as refresh_policy;
@@ -17,7 +19,8 @@ use crate::server::people::People;
 use crate::server::reply;
 use crate::server::request::{Call, ServingSnapshot};
 use crate::server::token::ParsedToken;
-use crate::telemetry::audit::{self, Event};
+use crate::store::StoreError;
+use crate::telemetry::audit::Event;
 use crate::tokens::TokenId;
 
 /// Revokes a person's token.
@@ -41,41 +44,48 @@ pub async fn revoke(
         None => of_access(call, &people, caller, token).await,
     };
     let ended = match decided {
-        Ok(Decision::EndGrant(grant)) => people
-            .store
-            .end_grant(grant, now)
-            .await
-            .map(|_| Some(grant)),
-        Ok(Decision::Nothing) => Ok(None),
-        Err(error) => Err(error),
+        Ok(Decision::EndGrant(grant)) => end(call, people, serving, caller, grant, now).await,
+        Ok(Decision::Nothing) => {
+            call.app.metrics().revoked(RevocationOutcome::Nothing);
+            Ok(Ok(()))
+        }
+        Err(error) => Ok(Err(error)),
     };
     turn.take_again().await;
-    match ended {
-        Ok(Some(grant)) => told(call, serving, caller, grant),
-        Ok(None) => call.app.metrics().revoked(RevocationOutcome::Nothing),
-        Err(error) => {
-            failed(call);
-            return Err(unavailable(call, &error));
-        }
-    }
+    ended.inspect_err(|_| failed(call))?.map_err(|error| {
+        failed(call);
+        unavailable(call, &error)
+    })?;
     Ok(reply::empty(StatusCode::OK))
+}
+
+/// Ends a grant, and counts and writes it, also if the caller leaves.
+async fn end(
+    call: &Call,
+    people: Arc<People>,
+    serving: &ServingSnapshot,
+    caller: &AcceptedClient<'_>,
+    grant: TokenId,
+    now: Timestamp,
+) -> Result<Result<(), StoreError>, Refusal> {
+    let (app, origin) = (call.app.clone(), call.lasting_origin(serving.shared()));
+    let client_id = Arc::clone(&caller.client.record.client_id);
+    carry_out(async move {
+        people.store.end_grant(grant, now).await?;
+        app.metrics().revoked(RevocationOutcome::Revoked);
+        origin.record(&Event {
+            event: "grant_revoked",
+            client_id: Some(&client_id),
+            grant: Some(grant.as_str()),
+            ..Event::default()
+        });
+        Ok(())
+    })
+    .await
 }
 
 fn failed(call: &Call) {
     call.app.metrics().revoked(RevocationOutcome::Unavailable);
-}
-
-fn told(call: &Call, serving: &ServingSnapshot, caller: &AcceptedClient<'_>, grant: TokenId) {
-    call.app.metrics().revoked(RevocationOutcome::Revoked);
-    audit::of_person(
-        &call.origin(serving.snapshot()),
-        &Event {
-            event: "grant_revoked",
-            client_id: Some(&caller.client.record.client_id),
-            grant: Some(grant.as_str()),
-            ..Event::default()
-        },
-    );
 }
 
 async fn of_access(
@@ -83,7 +93,7 @@ async fn of_access(
     people: &People,
     caller: &AcceptedClient<'_>,
     token: &ParsedToken<'_>,
-) -> Result<Decision, crate::store::StoreError> {
+) -> Result<Decision, StoreError> {
     let (ParsedToken::Jwt(jwt), Some(claims)) = (token, claims_of(token)) else {
         return Ok(Decision::Nothing);
     };
@@ -100,7 +110,7 @@ async fn of_refresh(
     presented: &Presented,
     own: &crate::server::people::site::PeopleSite,
     now: Timestamp,
-) -> Result<Decision, crate::store::StoreError> {
+) -> Result<Decision, StoreError> {
     let Some((family, standing)) = people.store.family(presented.id()).await? else {
         return Ok(Decision::Nothing);
     };

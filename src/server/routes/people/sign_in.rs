@@ -1,13 +1,15 @@
 //! The sign-in page and its form.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
 
 use super::authorize::go_on;
-use super::flow;
 use super::guest::{self, FLOW, Guest, PROOF, Stop};
 use super::proceed::{Looked, Next, SignIn, look};
+use super::{carry_out, flow};
+use crate::directory::Barred;
 use crate::oauth::authorize::flow::Requested;
 use crate::oauth::authorize::next::{DENIED, Reason, SignedIn};
 use crate::oauth::authorize::{AuthorizationRequest, Flow};
@@ -15,8 +17,11 @@ use crate::oauth::{Endpoint, Form, Refusal};
 use crate::pages::{self, Field, Kind, Label, LocalPath, Person, Problem, Way, field};
 use crate::people::password::Password;
 use crate::server::people::metrics::SignInOutcome;
-use crate::server::people::sign_in::{Attempted, BUSY, Candidate, Tried, Wrong, canonical};
+use crate::server::people::sign_in::{
+    BUSY, Candidate, Failed, Proved, SignedIn as Done, Tried, Wrong, canonical,
+};
 use crate::server::request::Call;
+use crate::store::StoreError;
 use crate::telemetry::Unverified;
 use crate::telemetry::audit::Event;
 
@@ -265,24 +270,23 @@ async fn submitted(guest: &mut Guest) -> Result<Response, Stop> {
         ));
     }
     let name = canonical(&typed[..typed.floor_char_boundary(MAX_NAME)]);
-    let attempted = attempt(guest, &name, password, remember).await?;
+    let client = flow.as_ref().map(|flow| &*flow.client);
+    let attempted = attempt(guest, client, &name, password, remember).await?;
     let problem = match attempted {
-        Attempted::SignedIn(done) => {
-            return signed_in(guest, flow, *done, remember).await;
-        }
-        Attempted::Wrong(why) => {
+        Ok(done) => return signed_in(guest, flow, &done, remember),
+        Err(Failed::Wrong(why)) => {
             failed(guest, &name, why.as_str(), why != Wrong::Name);
             counted(guest, SignInOutcome::Wrong(why));
             Problem::Wrong
         }
-        Attempted::TooMany { wait } => {
+        Err(Failed::TooMany { wait }) => {
             failed(guest, &name, "too_many_attempts", false);
             counted(guest, SignInOutcome::TooMany);
             Problem::TooMany {
                 retry_after: seconds(wait),
             }
         }
-        Attempted::Busy => {
+        Err(Failed::Busy) => {
             counted(guest, SignInOutcome::Busy);
             Problem::Busy {
                 retry_after: seconds(BUSY),
@@ -321,16 +325,25 @@ fn failed(guest: &Guest, name: &str, reason: &'static str, is_person: bool) {
 
 async fn attempt(
     guest: &Guest,
+    client: Option<&str>,
     name: &str,
     password: &str,
     is_remembered: bool,
-) -> Result<Attempted, Stop> {
+) -> Result<Result<Done, Failed>, Stop> {
     let known = guest.snapshot.registry().named(name);
     let candidate = known.map(|known| Candidate {
         owner: known.user.object.uid.to_string(),
         subject: known.user.record.subject.to_string(),
-        barred: known.person(guest.now).err(),
     });
+    let app = &guest.call.app;
+    let barred = |candidate: &Candidate| {
+        let snapshot = app.publisher().current();
+        let known = snapshot.registry().owning(&candidate.owner);
+        let person = known.ok_or(Barred::Unknown);
+        person
+            .and_then(|known| known.person(crate::server::now()))
+            .err()
+    };
     let tried = Tried {
         name,
         candidate,
@@ -343,36 +356,59 @@ async fn attempt(
         prefix: guest.own.prefix,
     };
     let turn = guest.call.give_turn_back();
-    let attempted = guest.people.sign_in(tried, guest.now).await;
+    let attempted = match guest.people.prove(tried, guest.now, barred).await {
+        Ok(Ok(proved)) => begin(guest, client, proved).await,
+        Ok(Err(failed)) => Ok(Err(failed)),
+        Err(error) => Err(error.into()),
+    };
     turn.take_again().await;
-    Ok(attempted?)
+    attempted
+}
+
+/// Begins the session, and writes what has happened, also if the browser leaves.
+async fn begin(
+    guest: &Guest,
+    client: Option<&str>,
+    proved: Proved,
+) -> Result<Result<Done, Failed>, Stop> {
+    let (people, app) = (Arc::clone(&guest.people), guest.call.app.clone());
+    let (origin, now) = (guest.lasting_origin(), guest.now);
+    let client = client.map(str::to_owned);
+    let begun = carry_out(async move {
+        let begun = people.begin(proved, now).await?;
+        if let Ok(done) = &begun {
+            let subject = done.account.id.0.to_string();
+            origin.record(&Event {
+                event: "signed_in",
+                client_id: client.as_deref(),
+                subject: Some(&subject),
+                session: Some(done.session.as_str()),
+                ..Event::default()
+            });
+            for ended in &done.ended {
+                let subject = ended.account.0.to_string();
+                origin.record(&Event {
+                    event: "session_ended",
+                    reason: Some(ended.reason),
+                    subject: Some(&subject),
+                    session: Some(ended.session.as_str()),
+                    ..Event::default()
+                });
+            }
+            app.metrics().people().signed_in(SignInOutcome::SignedIn);
+        }
+        Ok::<_, StoreError>(begun)
+    });
+    Ok(begun.await??)
 }
 
 /// Gives the browser its session, and goes on.
-async fn signed_in(
+fn signed_in(
     guest: &mut Guest,
     flow: Option<Flow>,
-    done: crate::server::people::sign_in::SignedIn,
+    done: &Done,
     remember: bool,
 ) -> Result<Response, Stop> {
-    if let Some((replaced, account)) = &done.replaced {
-        let (people, now) = (std::sync::Arc::clone(&guest.people), guest.now);
-        people.end_session(*replaced, account.id, now).await?;
-    }
-    let subject = done.account.id.0.to_string();
-    guest.record(&Event {
-        event: "signed_in",
-        client_id: flow.as_ref().map(|flow| &*flow.client),
-        subject: Some(&subject),
-        session: Some(done.session.as_str()),
-        ..Event::default()
-    });
-    guest
-        .call
-        .app
-        .metrics()
-        .people()
-        .signed_in(SignInOutcome::SignedIn);
     guest.signed_in(&done.cookie, &done.known, remember);
     let path = match flow {
         None => guest.path(Endpoint::SignIn, &[]),

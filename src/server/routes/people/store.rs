@@ -1,6 +1,9 @@
 //! The store of people, as endpoints for programs use it.
 
+use std::future::Future;
 use std::sync::Arc;
+
+use tracing::Instrument as _;
 
 use crate::oauth::Refusal;
 use crate::server::people::People;
@@ -23,4 +26,16 @@ pub fn unavailable(call: &Call, error: &StoreError) -> Refusal {
         tracing::warn!(%error, "the store of people failed, the caller is told to try again");
     }
     Refusal::Unavailable
+}
+
+/// Carries out work in a task of its own: a caller that leaves cannot prevent what follows from a commit, such as its
+/// audit event and what clients are told.
+///
+/// # Errors
+/// [`Refusal::Unavailable`] if the task ended early.
+pub async fn carry_out<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Refusal> {
+    let task = tokio::spawn(work.in_current_span());
+    task.await.map_err(|_| Refusal::Unavailable)
 }

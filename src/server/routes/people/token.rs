@@ -92,7 +92,7 @@ impl Failed {
     }
 }
 
-/// Issues tokens for a person.
+/// Issues tokens for a person. The request has given its turn back.
 ///
 /// # Errors
 /// Why not.
@@ -127,12 +127,10 @@ pub async fn issue(
         registered,
         now,
     };
-    let turn = call.give_turn_back();
     let issued = match grant {
         SupportedGrant::AuthorizationCode => code(&case, form).await,
         _ => refresh(&case, form).await,
     };
-    turn.take_again().await;
     let (signed, refresh_token) = issued?;
     let tokens = &signed.tokens;
     call.app.metrics().issued(grant, signed.algorithm);
@@ -322,6 +320,7 @@ const fn reason_of_refresh(reason: RefreshRefusal) -> &'static str {
         RefreshRefusal::Guessed => "refresh_token_guessed",
         RefreshRefusal::Reuse => "refresh_token_reused",
         RefreshRefusal::Ahead => "refresh_token_ahead",
+        RefreshRefusal::UnknownKey => "refresh_token_key_unknown",
         RefreshRefusal::Ended => "grant_ended",
         RefreshRefusal::Expired => "refresh_token_expired",
         RefreshRefusal::Foreign => "refresh_token_of_another_client",

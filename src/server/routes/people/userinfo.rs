@@ -35,9 +35,8 @@ fn wants_jwt(call: &Call) -> bool {
 }
 
 pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
-    let now = crate::server::now();
-    let serving = call.serving(now)?.held();
-    if serving.site()?.people.is_none() {
+    let has_people = call.serving(crate::server::now())?.site()?.people.is_some();
+    if !has_people {
         return Ok(reply::not_found());
     }
     let content_type = call.head.headers.get(CONTENT_TYPE);
@@ -48,6 +47,9 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     } else {
         bytes::Bytes::new()
     };
+    // What holds now, not when the first byte came.
+    let now = crate::server::now();
+    let serving = call.serving(now)?.held();
     let form = has_form.then(|| Form::parse(&body)).transpose()?;
     let sent = userinfo::token(call.authorization(), form.as_ref());
     let site = serving.site()?;

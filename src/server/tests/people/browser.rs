@@ -74,11 +74,13 @@ impl<'t> Browser<'t> {
 
     /// Sends one POST of a form.
     pub async fn post_once(&mut self, path: &str, body: &str) -> Reply {
-        let request = self
-            .request("POST", path)
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(Body::from(body.to_owned()));
+        let request = self.post(path).body(Body::from(body.to_owned()));
         self.send(request.unwrap()).await
+    }
+
+    fn post(&self, path: &str) -> axum::http::request::Builder {
+        let request = self.request("POST", path);
+        request.header("content-type", "application/x-www-form-urlencoded")
     }
 
     /// Opens a page, and follows the redirects of the server to its own pages.
@@ -105,15 +107,24 @@ impl<'t> Browser<'t> {
     }
 
     pub async fn submit_once(&mut self, page: &Reply, fields: &[(&str, &str)]) -> Reply {
-        let (action, hidden) = form_of(page);
-        let mut body = form_urlencoded::Serializer::new(String::new());
-        body.extend_pairs(&hidden);
-        body.extend_pairs(fields);
-        if !fields.iter().any(|(name, _)| *name == "decision") {
-            body.append_pair("decision", "accept");
-        }
-        let body = body.finish();
+        let (action, body) = filled(page, fields);
         self.post_once(&action, &body).await
+    }
+
+    /// Sends the form of a page, whose body arrives after something else has happened.
+    pub async fn submit_after(
+        &mut self,
+        page: &Reply,
+        fields: &[(&str, &str)],
+        before: impl Future<Output = ()> + Send + 'static,
+    ) -> Reply {
+        let (action, body) = filled(page, fields);
+        let body = futures::stream::once(async move {
+            before.await;
+            Ok::<_, std::convert::Infallible>(body)
+        });
+        let request = self.post(&action).body(Body::from_stream(body)).unwrap();
+        self.send(request).await
     }
 
     /// Signs alice in on a sign-in page.
@@ -148,6 +159,18 @@ impl<'t> Browser<'t> {
         let mark = format!("symbolon-{cookie}-");
         self.cookies.keys().any(|name| name.contains(&mark))
     }
+}
+
+/// Returns where the form of a page goes, and its body with these fields.
+fn filled(page: &Reply, fields: &[(&str, &str)]) -> (String, String) {
+    let (action, hidden) = form_of(page);
+    let mut body = form_urlencoded::Serializer::new(String::new());
+    body.extend_pairs(&hidden);
+    body.extend_pairs(fields);
+    if !fields.iter().any(|(name, _)| *name == "decision") {
+        body.append_pair("decision", "accept");
+    }
+    (action, body.finish())
 }
 
 /// Where a redirect leads.

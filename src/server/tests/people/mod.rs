@@ -95,7 +95,7 @@ impl Town {
         };
         store.bind(&holder, now()).await.unwrap();
         let keys = PeopleKeys::new(mac(), None, ISSUER);
-        let (outbox, waiting) = Outbox::new();
+        let (outbox, waiting) = Outbox::new(Arc::new(|_| None));
         let people = People::new(store, keys, Passwords::default(), outbox);
         let people = Arc::new(people);
         fixture.app.set_people(Some(Arc::clone(&people)));
