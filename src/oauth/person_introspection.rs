@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::access_token::Inactive;
 use super::introspection::{Audiences, Introspection, audience, is_own, shown_to};
 use super::person_token::ActivePerson;
+use super::sign_in;
 use crate::directory::judge::person_scope;
 use crate::directory::{
     AcceptedClient, Barred, Invalid, Person, PersonClient, PersonScope, StandardScope, is_revoked,
@@ -153,6 +154,7 @@ pub fn introspect_refresh(
     if is_too_old || person.is_revoked(grant.created_at, now) {
         return Err(Inactive::Barred(Barred::IssuedBeforeRevocation));
     }
+    sign_in::check(client.client.record, grant, now).map_err(Inactive::Barred)?;
     let scopes = &refresh.scopes;
     if !scopes.iter().any(|it| it.is(StandardScope::OfflineAccess)) {
         return invalid(Invalid::NoScopeLeft);

@@ -563,6 +563,46 @@ fn a_client_learns_about_a_refresh_token_that_it_could_use() {
     );
 }
 
+/// The demands of the client count at each use, also for what was issued before it made them.
+#[test]
+fn a_token_of_a_sign_in_that_the_client_no_longer_takes_is_not_active() {
+    let demanding = |demand: &str| {
+        format!(
+            "apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {{name: shop, namespace: blue}}
+spec:
+  identityRef: {{name: main, namespace: platform}}
+  type: Public
+  grantTypes: [AuthorizationCode, RefreshToken]
+  scopes: [openid, offline_access, orders.read]
+  redirectUris: [https://shop.example.com/callback]
+  {demand}
+"
+        )
+    };
+    let mut case = Case::new("openid offline_access orders.read");
+    case.standing.grant.authenticated_at = now() - SignedDuration::from_mins(90);
+    let (family, token) = family();
+    let verdict = verdict(&family, &token);
+    for (demand, is_good) in [
+        ("maxAuthAge: 2h", true),
+        ("maxAuthAge: 1h", false),
+        ("minimumAcr: Mfa", false),
+    ] {
+        case.world.apply(&demanding(demand));
+        let barred = Inactive::Barred(Barred::SignInInsufficient);
+        let wanted = (!is_good).then_some(barred);
+        assert_eq!(case.judge().err(), wanted, "{demand}");
+        let refresh = refreshing(&case, &family, &verdict);
+        assert_eq!(
+            introspect_refresh(&refresh, now()).err(),
+            wanted,
+            "{demand}"
+        );
+    }
+}
+
 /// The same texts as for a refresh: what gives nothing is not active.
 #[rstest]
 #[case(RefreshVerdict::Reuse)]

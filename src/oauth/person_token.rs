@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 
 use super::access_token::{Active, Inactive, client_of};
+use super::sign_in;
 use crate::directory::{
     AcceptedClient, Barred, Directory, GrantedScope, Invalid, ObjectKey, Person, PersonScope,
     StandardScope, is_revoked,
@@ -117,6 +118,7 @@ pub fn judge<'a>(
     if person.is_revoked(token.iat, now) || person.is_revoked(grant.created_at, now) {
         return Err(Inactive::Barred(Barred::IssuedBeforeRevocation));
     }
+    sign_in::check(client.client.record, grant, now).map_err(Inactive::Barred)?;
     // The scopes of the token, never more, whatever the caller looked up.
     let mut scopes = joined.scopes;
     scopes.retain(|scope| token.scope.as_slice().iter().any(|it| it == scope.value()));

@@ -120,6 +120,11 @@ impl Released {
         }
     }
 
+    /// Returns every fact with its name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
     /// Returns a fact.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)

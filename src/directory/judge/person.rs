@@ -48,6 +48,8 @@ pub struct Person<'a> {
     pub attributes: Vec<(&'a str, &'a str)>,
     /// Grants and tokens from before this time are refused, at most from before now.
     pub revoke_issued_before: Option<Timestamp>,
+    /// The names of the claims that the person allowed to release; `None` for any. See [`Person::within`].
+    pub allowed_claims: Option<Vec<String>>,
 }
 
 /// Why a person may not act. For logs: the client learns nothing of it.
@@ -82,9 +84,22 @@ impl Barred {
 }
 
 impl Person<'_> {
+    /// Returns the person as a grant may show it: with these claims alone, whatever its scopes release since.
+    #[must_use]
+    pub fn within(self, allowed_claims: Option<Vec<String>>) -> Self {
+        Self {
+            allowed_claims,
+            ..self
+        }
+    }
+
     /// Returns the value of a claim about the person. The server's own facts win: no attribute replaces an address or
     /// a group.
     fn claim(&self, name: &str) -> Option<Value> {
+        let allowed = self.allowed_claims.as_ref();
+        if allowed.is_some_and(|allowed| allowed.iter().all(|it| it != name)) {
+            return None;
+        }
         match name {
             "name" => self.display_name.map(Value::from),
             "preferred_username" => Some(Value::from(self.username)),
@@ -210,6 +225,7 @@ pub(crate) mod testing {
                 ("sub", "root"),
             ],
             revoke_issued_before: None,
+            allowed_claims: None,
         }
     }
 }
@@ -284,6 +300,24 @@ mod tests {
             shown(&released),
             json!({"department": "sales", "email": "alice@example.com"})
         );
+    }
+
+    /// A Scope that is changed to release more does not do so for grants from before.
+    #[test]
+    fn a_grant_releases_only_the_claims_that_the_person_allowed() {
+        let world = World::new(QUICKSTART);
+        let claims = ["department", "groups", "name"].map(Arc::from);
+        let person = alice().within(Some(vec!["department".to_owned(), "email".to_owned()]));
+        let scopes = [api(&world.directory, &claims), STANDARD[1]];
+        assert_eq!(
+            shown(&person.released_by(&scopes)),
+            json!({"department": "sales"})
+        );
+        let wishes = [("name", &[][..]), ("department", &[])];
+        let asked = person.asked(wishes, &scopes);
+        assert_eq!(shown(&asked), json!({"department": "sales"}));
+        let nothing = alice().within(Some(Vec::new()));
+        assert_eq!(shown(&nothing.released_by(&STANDARD)), json!({}));
     }
 
     #[test]

@@ -186,6 +186,7 @@ impl<'a> AcceptedUser<'a> {
                 .map(|(name, value)| (name.as_ref(), value.as_ref()))
                 .collect(),
             revoke_issued_before: record.revoke_issued_before,
+            allowed_claims: None,
         })
     }
 }

@@ -179,6 +179,37 @@ fn users_are_beside_their_identity() {
     );
 }
 
+/// An older User of another namespace is never accepted, so it takes nothing from those that are.
+#[test]
+fn a_user_of_another_namespace_occupies_no_name_no_address_and_no_place() {
+    let subject = "0198c0de-0000-8000-8000-000000000001";
+    let foreign = format!(
+        "apiVersion: symbolon.dev/v1alpha1
+kind: User
+metadata: {{name: alice, namespace: blue}}
+spec:
+  identityRef: {{name: main, namespace: platform}}
+  username: alice
+  email: alice@example.com
+  subject: {subject}
+"
+    );
+    let own = PEOPLE.replace(
+        "  username: Alice\n",
+        &format!("  username: Alice\n  subject: {subject}\n"),
+    );
+    let own = own.replace("  login:", "  limits: {users: 2}\n  login:");
+    let world = World::new(&format!("{foreign}---\n{QUICKSTART}---\n{own}"));
+    for name in ["alice", "alice@example.com", "bob"] {
+        assert!(person(&world, name).is_ok(), "{name}");
+    }
+    for name in ["alice", "bob"] {
+        assert_eq!(problems(&world, Kind::User, "platform", name), [], "{name}");
+    }
+    let found = world.directory.user_by_subject(&identity(), subject);
+    assert_eq!(&*found.unwrap().user.object.key.namespace, "platform");
+}
+
 #[test]
 fn without_a_store_nobody_signs_in_and_machines_go_on() {
     let world = world(&[("  storage: {type: SQLite}\n", "")]);

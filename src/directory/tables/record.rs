@@ -199,6 +199,8 @@ pub struct ScopeRecord {
     pub value: Arc<str>,
     /// Name for people.
     pub display_name: Option<Arc<str>>,
+    /// What it allows, for the people who are asked for consent.
+    pub description: Option<Arc<str>>,
     /// `spec.audiences`; empty for the default.
     pub audiences: Vec<Arc<str>>,
     /// Client ids that may introspect tokens of the scope.

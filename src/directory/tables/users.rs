@@ -154,6 +154,9 @@ impl Users {
     }
 }
 
+/// Returns the Identity of a User in the Identity's own namespace. A User of any other namespace is never accepted (see
+/// `judge::user`), so that it occupies no name and no place of the quota either.
 fn identity(user: &User) -> Option<&ObjectKey> {
-    user.record()?.identity.as_ref()
+    let identity = user.record()?.identity.as_ref()?;
+    (identity.namespace == user.key.namespace).then_some(identity)
 }

@@ -27,6 +27,16 @@ pub struct ClaimsRequest {
     pub userinfo: BTreeMap<String, RequestedClaim>,
 }
 
+/// What a grant keeps about claims.
+#[derive(Serialize)]
+struct Stored<'a> {
+    #[serde(flatten)]
+    request: &'a ClaimsRequest,
+    /// What the person allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed: Option<&'a [String]>,
+}
+
 /// A requested claim, and what the client asks of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestedClaim {
@@ -58,13 +68,34 @@ impl ClaimsRequest {
         Ok(request)
     }
 
-    /// Returns the text in which a grant keeps the request; `None` if it names no claim.
+    /// Returns the text in which a grant keeps the request, and the names of the claims that it may release; `None` if
+    /// there is neither.
     ///
     /// # Errors
     /// None in practice: every member serializes.
-    pub fn to_stored(&self) -> Result<Option<String>, serde_json::Error> {
+    pub fn to_stored(
+        &self,
+        allowed: Option<&[String]>,
+    ) -> Result<Option<String>, serde_json::Error> {
         let is_empty = self.id_token.is_empty() && self.userinfo.is_empty();
-        (!is_empty).then(|| serde_json::to_string(self)).transpose()
+        let stored = Stored {
+            request: self,
+            allowed,
+        };
+        (!is_empty || allowed.is_some())
+            .then(|| serde_json::to_string(&stored))
+            .transpose()
+    }
+
+    /// Returns the names of the claims that a grant may release, from the text that it keeps; `None` for any. A text
+    /// that cannot be read allows none.
+    pub fn allowed_of_stored(text: Option<&str>) -> Option<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Kept {
+            allowed: Option<Vec<String>>,
+        }
+        let kept: Result<Kept, _> = serde_json::from_str(text?);
+        kept.map_or_else(|_| Some(Vec::new()), |kept| kept.allowed)
     }
 
     /// Reads the text that a grant keeps.
@@ -152,7 +183,7 @@ mod tests {
         let text = json!({"userinfo": {"email": {"essential": true}}, "id_token": {"acr": {"values": ["a", 1]}, "name": null}});
         for text in [text.to_string(), "{}".to_owned()] {
             let request = ClaimsRequest::parse(&text).unwrap();
-            let stored = request.to_stored().unwrap();
+            let stored = request.to_stored(None).unwrap();
             assert_eq!(stored.is_none(), text == "{}");
             assert_eq!(
                 ClaimsRequest::from_stored(stored.as_deref()).unwrap(),

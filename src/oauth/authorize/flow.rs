@@ -7,6 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::allowed::words;
 use super::next::SignedIn;
 use super::request::AuthorizationRequest;
 use crate::oauth::OAuthError;
@@ -137,11 +138,12 @@ const fn place<'a>(issuer: &'a str, browser: &'a str) -> Place<'a> {
     }
 }
 
-/// Returns a hash of what a consent page shows: the person and the scopes, in any order. If it differs when the form
-/// arrives, the page is shown again.
-pub fn shown(subject: &str, scopes: &[&str]) -> TokenHash {
-    let mut sorted = scopes.to_vec();
+/// Returns a hash of what a consent page shows: the person, the scopes and the claims that these release, in any order.
+/// If it differs when the form arrives, the page is shown again.
+pub fn shown(subject: &str, scopes: &[&str], claims: &[&str]) -> TokenHash {
+    let mut sorted = words(scopes, claims);
     sorted.sort_unstable();
+    let sorted = sorted.iter().map(String::as_str);
     let shown = fields::encode([subject].into_iter().chain(sorted));
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest(&SHA256, &shown).as_ref());
@@ -198,7 +200,7 @@ mod tests {
         let session = "AAAAAAAAAAAAAAAA".parse().unwrap();
         Flow {
             signed_in: Some(SignedIn { session, at }),
-            shown: Some(shown("me", &["openid"])),
+            shown: Some(shown("me", &["openid"], &[])),
             ..flow.clone()
         }
     }
@@ -206,7 +208,7 @@ mod tests {
     /// A replica of another release compares it.
     #[test]
     fn the_hash_of_what_a_page_shows_is_fixed() {
-        let hash = shown("alice", &["b", "a"]);
+        let hash = shown("alice", &["b", "a"], &[]);
         assert_eq!(
             hash.to_string(),
             "4873f86fb8aab9fa1b3a105a121a44a79947270d6ecba78b098281e8a3a5b8c0"
@@ -282,15 +284,19 @@ mod tests {
     }
 
     #[test]
-    fn a_consent_page_is_known_by_its_person_and_scopes() {
-        let page = shown("me", &["openid", "email"]);
-        assert_eq!(page, shown("me", &["email", "openid"]));
+    fn a_consent_page_is_known_by_its_person_scopes_and_claims() {
+        let page = shown("me", &["openid", "email"], &["email", "name"]);
+        assert_eq!(page, shown("me", &["email", "openid"], &["name", "email"]));
+        let claims = &["email", "name"];
         for other in [
-            shown("you", &["openid", "email"]),
-            shown("me", &["openid"]),
-            shown("me", &["openid", "email", "orders.read"]),
-            shown("me", &["openidemail"]),
-            shown("meopenid", &["email"]),
+            shown("you", &["openid", "email"], claims),
+            shown("me", &["openid"], claims),
+            shown("me", &["openid", "email", "orders.read"], claims),
+            shown("me", &["openidemail"], claims),
+            shown("meopenid", &["email"], claims),
+            shown("me", &["openid", "email"], &["email"]),
+            shown("me", &["openid", "email"], &["email", "name", "groups"]),
+            shown("me", &["openid", "email", "name"], &["email"]),
         ] {
             assert_ne!(page, other);
         }

@@ -11,10 +11,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::allowed::Allowed;
 use super::request::AuthorizationRequest;
 use crate::directory::StandardScope;
 use crate::oauth::acr::Acr;
-use crate::oauth::{ErrorCode, OAuthError};
+use crate::oauth::{ErrorCode, OAuthError, sign_in};
 use crate::resources::ConsentPolicy;
 use crate::tokens::TokenId;
 
@@ -28,6 +29,8 @@ pub struct Situation<'a> {
     pub request: &'a AuthorizationRequest,
     /// The scopes that the client asked for or gets without asking, and that it may have now.
     pub scopes: &'a [&'a str],
+    /// The claims that these scopes release about the person of the session now.
+    pub claims: &'a [&'a str],
     /// What the client's registration says.
     pub client: ClientPolicy,
     /// The person that `id_token_hint` names.
@@ -81,8 +84,8 @@ pub struct Session<'a> {
     pub acr: Acr,
     /// What the person may do.
     pub standing: Standing,
-    /// The scopes that the person has allowed this client before. Empty if the client was recreated since.
-    pub remembered: &'a [&'a str],
+    /// What the person has allowed this client before. Empty if the client was recreated since.
+    pub remembered: &'a Allowed<'a>,
 }
 
 /// What a person may do.
@@ -110,8 +113,8 @@ pub struct SignedIn {
 pub struct Given<'a> {
     /// The person.
     pub subject: &'a str,
-    /// The scopes that the page showed.
-    pub scopes: &'a [&'a str],
+    /// What the page showed.
+    pub shown: &'a Allowed<'a>,
 }
 
 /// The next step.
@@ -179,8 +182,10 @@ pub struct Permission<'a> {
     pub scopes: Vec<&'a str>,
     /// The `acr` of the tokens: a value that the client asked for, if the sign-in meets one.
     pub acr: &'a str,
-    /// The scopes that must be recorded as allowed, so that the person is not asked again.
-    pub remember: Option<Vec<&'a str>>,
+    /// The claims that the grant may release; `None` for any, because the client needs no consent.
+    pub claims: Option<Vec<&'a str>>,
+    /// What must be recorded as allowed, so that the person is not asked again.
+    pub remember: Option<Allowed<'a>>,
 }
 
 /// The error for the client if the person refuses on the consent page.
@@ -309,9 +314,7 @@ fn wants_sign_in(request: &AuthorizationRequest) -> bool {
 fn is_too_old(situation: &Situation<'_>, session: Session<'_>) -> bool {
     let asked = situation.request.max_age.map(Duration::from_secs);
     let limits = [asked, situation.client.max_auth_age];
-    let age = situation.now.duration_since(session.authenticated_at);
-    // The clocks of replicas differ: a sign-in from the future has no age.
-    let age = Duration::try_from(age).unwrap_or_default();
+    let age = sign_in::age(session.authenticated_at, situation.now);
     limits.into_iter().flatten().any(|limit| age > limit)
 }
 
@@ -352,11 +355,11 @@ fn permit<'a>(situation: &Situation<'a>, session: Session<'a>) -> Step<'a> {
     let client = situation.client;
     let may_have = |scope: &&str| client.may_refresh || *scope != OFFLINE_ACCESS;
     let scopes: Vec<&str> = situation.scopes.iter().copied().filter(may_have).collect();
-    let covers = |allowed: &[&str]| scopes.iter().all(|scope| allowed.contains(scope));
+    let covers = |allowed: &Allowed<'_>| allowed.covers(&scopes, situation.claims);
     let given = situation
         .given
         .filter(|given| given.subject == session.subject);
-    let is_given = given.is_some_and(|given| covers(given.scopes));
+    let is_given = given.is_some_and(|given| covers(given.shown));
     let is_known = !situation.request.prompts.consent
         && match client.consent {
             ConsentPolicy::Skip => true,
@@ -375,18 +378,34 @@ fn permit<'a>(situation: &Situation<'a>, session: Session<'a>) -> Step<'a> {
         }
         return Step::Consent(scopes);
     }
-    let remember = (is_given && client.consent == ConsentPolicy::Remember).then(|| {
-        let earlier = session.remembered.iter().copied();
-        let earlier = earlier.filter(|scope| !scopes.contains(scope));
-        scopes.iter().copied().chain(earlier).collect()
+    let given = given.filter(|_| is_given);
+    let now = given.map_or(&[][..], |given| &given.shown.claims);
+    let earlier = session.remembered;
+    let claims = match client.consent {
+        ConsentPolicy::Skip if !is_given => None,
+        ConsentPolicy::Remember => Some(union(now, &earlier.claims)),
+        ConsentPolicy::Skip | ConsentPolicy::Always => Some(now.to_vec()),
+    };
+    let is_recorded = is_given && client.consent == ConsentPolicy::Remember;
+    let remember = claims.clone().filter(|_| is_recorded);
+    let remember = remember.map(|claims| Allowed {
+        scopes: union(&scopes, &earlier.scopes),
+        claims,
     });
     Step::Code(Permission {
         session: session.id,
         subject: session.subject,
         acr: told_acr(situation.request, session.acr),
         scopes,
+        claims,
         remember,
     })
+}
+
+/// Returns the words of both lists, each once.
+fn union<'a>(first: &[&'a str], second: &[&'a str]) -> Vec<&'a str> {
+    let more = second.iter().filter(|word| !first.contains(word));
+    first.iter().chain(more).copied().collect()
 }
 
 /// Returns the `acr` for the tokens: the strongest value that the client asks for and the sign-in meets (OpenID Connect

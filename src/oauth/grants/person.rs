@@ -19,7 +19,7 @@ use crate::directory::{
 };
 use crate::oauth::authorize::claims::{ClaimsRequest, RequestedClaim};
 use crate::oauth::id_token::{self, IdTokenClaims};
-use crate::oauth::sign_in::SignIn;
+use crate::oauth::sign_in::{self, SignIn};
 use crate::oauth::{ErrorCode, OAuthError, resource, scope};
 use crate::people::grant::Grant;
 use crate::resources::{AudienceMode, IdTokenContent, ScopeClaim};
@@ -168,6 +168,7 @@ pub(super) fn holder<'h, 'a>(
     if is_too_old || person.is_revoked(grant.created_at, now) {
         return Err(Barred::IssuedBeforeRevocation);
     }
+    sign_in::check(own.record, grant, now)?;
     Ok(person)
 }
 

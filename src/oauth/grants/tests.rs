@@ -649,3 +649,36 @@ proptest! {
         }
     }
 }
+
+/// The demands of the client count at each use of the grant, not only when the code was issued.
+#[test]
+fn a_client_that_demands_a_stronger_or_newer_sign_in_gets_no_tokens_of_an_older_grant() {
+    let own = "  grantTypes: [ClientCredentials]\n  scopes: [orders.read";
+    assert!(MORE.contains(own));
+    let world = |demand: &str| {
+        let interactive = format!(
+            "  type: Public\n  redirectUris: [https://app.example.com/cb]\n  {demand}\n{}",
+            own.replace("ClientCredentials", "AuthorizationCode, RefreshToken")
+        );
+        let more = MORE
+            .replace(own, &interactive)
+            .replace("  systemUser: {name: robot}\n", "");
+        World::new(&format!("{QUICKSTART}---\n{more}"))
+    };
+    let grant = Grant {
+        authenticated_at: now() - SignedDuration::from_mins(90),
+        ..grant("openid offline_access", "")
+    };
+    for (demand, is_good) in [
+        ("maxAuthAge: 2h", true),
+        ("maxAuthAge: 1h", false),
+        ("minimumAcr: Mfa", false),
+    ] {
+        let world = world(demand);
+        let holding = holding(&world, &grant);
+        let barred = Refused::Barred(Barred::SignInInsufficient);
+        let wanted = if is_good { None } else { Some(barred) };
+        assert_eq!(redeem(&holding, "").err(), wanted, "{demand}");
+        assert_eq!(refresh(&holding, "").err(), wanted, "{demand}");
+    }
+}

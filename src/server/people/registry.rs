@@ -12,6 +12,7 @@ use crate::directory::{
 use crate::oauth::authorize::ResponseType;
 use crate::oauth::authorize::next::ClientPolicy;
 use crate::oauth::authorize::request::Registration;
+use crate::oauth::sign_in;
 use crate::resources::RefreshTokenEnd;
 
 /// Asks the directory about the people of an Identity.
@@ -61,11 +62,10 @@ impl<'a> Registered<'a> {
 
     /// Returns what decides about the pages of its requests.
     pub fn policy(&self) -> ClientPolicy {
-        let age = self.record.max_auth_age;
         ClientPolicy {
             consent: self.client.consent,
             minimum_acr: self.record.minimum_acr.map(Into::into),
-            max_auth_age: age.and_then(|age| age.try_into().ok()),
+            max_auth_age: sign_in::max_auth_age(self.record),
             may_refresh: self.client.may_refresh,
         }
     }

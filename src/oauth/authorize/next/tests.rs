@@ -9,7 +9,16 @@ use crate::oauth::authorize::request::Prompts;
 use crate::oauth::authorize::{ResponseMode, ResponseType, ReturnTo};
 
 const SCOPES: [&str; 3] = ["openid", "email", OFFLINE_ACCESS];
+const CLAIMS: [&str; 2] = ["email", "email_verified"];
 const ME: &str = "me";
+
+/// These scopes, and every claim that they release.
+fn allowed(scopes: &[&'static str]) -> &'static Allowed<'static> {
+    Box::leak(Box::new(Allowed {
+        scopes: scopes.to_vec(),
+        claims: CLAIMS.to_vec(),
+    }))
+}
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -60,7 +69,7 @@ fn session() -> Session<'static> {
         authenticated_at: at(100),
         acr: Acr::Pwd,
         standing: Standing::Allowed,
-        remembered: &SCOPES,
+        remembered: allowed(&SCOPES),
     }
 }
 
@@ -68,6 +77,7 @@ fn situation(request: &AuthorizationRequest) -> Situation<'_> {
     Situation {
         request,
         scopes: &SCOPES,
+        claims: &CLAIMS,
         client: ClientPolicy {
             consent: ConsentPolicy::Remember,
             minimum_acr: None,
@@ -432,7 +442,7 @@ fn consent(
     let mut situation = situation(&request);
     situation.client.consent = policy;
     situation.session = Some(Session {
-        remembered,
+        remembered: allowed(remembered),
         ..session()
     });
     let step = next(&situation);
@@ -443,16 +453,16 @@ fn consent(
     assert_eq!(step, Step::Consent(SCOPES.into()));
     situation.given = Some(Given {
         subject: ME,
-        scopes: &SCOPES,
+        shown: allowed(&SCOPES),
     });
     permission(next(&situation));
     let partly = Given {
         subject: ME,
-        scopes: &["openid", "email"],
+        shown: allowed(&["openid", "email"]),
     };
     let by_another = Given {
         subject: "you",
-        scopes: &SCOPES,
+        shown: allowed(&SCOPES),
     };
     for given in [partly, by_another] {
         situation.given = Some(given);
@@ -471,17 +481,62 @@ fn a_consent_adds_to_what_was_allowed_before() {
     let request = request();
     let mut situation = situation(&request);
     situation.session = Some(Session {
-        remembered: &["orders.read", "openid"],
+        remembered: allowed(&["orders.read", "openid"]),
         ..session()
     });
     situation.given = Some(Given {
         subject: ME,
-        scopes: &SCOPES,
+        shown: allowed(&SCOPES),
     });
     let remember = permission(next(&situation)).remember.unwrap();
-    assert_eq!(remember, ["openid", "email", OFFLINE_ACCESS, "orders.read"]);
+    let scopes = ["openid", "email", OFFLINE_ACCESS, "orders.read"];
+    assert_eq!(remember.scopes, scopes);
+    assert_eq!(remember.claims, CLAIMS);
     situation.client.consent = ConsentPolicy::Always;
     assert_eq!(permission(next(&situation)).remember, None);
+}
+
+/// The scopes are those that the person allowed, but one of them releases more since.
+#[rstest]
+#[case::remembered(ConsentPolicy::Remember)]
+#[case::always(ConsentPolicy::Always)]
+fn a_claim_that_was_not_shown_needs_a_new_consent(#[case] policy: ConsentPolicy) {
+    let request = request();
+    let mut situation = situation(&request);
+    situation.client.consent = policy;
+    let more = [&CLAIMS[..], &["department"]].concat();
+    situation.claims = &more;
+    assert_eq!(next(&situation), Step::Consent(SCOPES.into()));
+    situation.given = Some(Given {
+        subject: ME,
+        shown: allowed(&SCOPES),
+    });
+    assert_eq!(next(&situation), Step::Consent(SCOPES.into()));
+    let shown = Allowed {
+        scopes: SCOPES.to_vec(),
+        claims: more.clone(),
+    };
+    situation.given = Some(Given {
+        subject: ME,
+        shown: &shown,
+    });
+    let permission = permission(next(&situation));
+    assert_eq!(permission.claims.as_ref().unwrap().len(), more.len());
+    let remembered = permission.remember.map(|allowed| allowed.claims);
+    let is_kept = policy == ConsentPolicy::Remember;
+    assert_eq!(remembered, is_kept.then_some(shown.claims.clone()));
+}
+
+#[test]
+fn a_grant_may_release_what_was_allowed_and_anything_without_consent() {
+    let request = request();
+    let mut situation = situation(&request);
+    let claims = |situation: &Situation<'_>| permission(next(situation)).claims.map(|it| it.len());
+    assert_eq!(claims(&situation), Some(CLAIMS.len()));
+    situation.claims = &[];
+    assert_eq!(claims(&situation), Some(CLAIMS.len()), "allowed before");
+    situation.client.consent = ConsentPolicy::Skip;
+    assert_eq!(claims(&situation), None);
 }
 
 #[test]
@@ -490,7 +545,7 @@ fn offline_access_is_for_clients_that_may_refresh() {
     let mut situation = situation(&request);
     situation.client.may_refresh = false;
     situation.session = Some(Session {
-        remembered: &["openid", "email"],
+        remembered: allowed(&["openid", "email"]),
         ..session()
     });
     assert_eq!(permission(next(&situation)).scopes, ["openid", "email"]);
@@ -505,6 +560,7 @@ fn offline_access_is_for_clients_that_may_refresh() {
 
 /// Calls `check` with every combination of what the rules look at.
 fn every_situation(mut check: impl FnMut(&Situation<'_>)) {
+    let (all, some) = (allowed(&SCOPES), allowed(&SCOPES[..1]));
     let mut requests = Vec::new();
     for prompt in 0..9_u8 {
         for max_age in [None, Some(0), Some(60)] {
@@ -533,7 +589,7 @@ fn every_situation(mut check: impl FnMut(&Situation<'_>)) {
     for standing in [Standing::Allowed, Standing::NotAllowed, Standing::Disabled] {
         for authenticated_at in [at(100), at(990)] {
             for acr in [Acr::Pwd, Acr::Mfa] {
-                for remembered in [&SCOPES[..], &SCOPES[..1]] {
+                for remembered in [all, some] {
                     sessions.push(Some(Session {
                         authenticated_at,
                         acr,
@@ -549,16 +605,11 @@ fn every_situation(mut check: impl FnMut(&Situation<'_>)) {
         let (session, at) = (id(session), at(second));
         Some(SignedIn { session, at })
     };
-    let given = |subject, scopes| Some(Given { subject, scopes });
+    let given = |subject, shown| Some(Given { subject, shown });
     for request in &requests {
         for session in &sessions {
             for signed_in in [None, done("S", 100), done("T", 100), done("T", 995)] {
-                for given in [
-                    None,
-                    given(ME, &SCOPES[..]),
-                    given(ME, &SCOPES[..1]),
-                    given("you", &SCOPES[..]),
-                ] {
+                for given in [None, given(ME, all), given(ME, some), given("you", all)] {
                     for consent in [
                         ConsentPolicy::Remember,
                         ConsentPolicy::Always,
@@ -612,12 +663,12 @@ fn assert_code(situation: &Situation<'_>, permission: &Permission<'_>) {
         assert_eq!(permission.acr, "mfa");
     }
     let allowed_now = situation.given.is_some_and(|given| {
-        given.subject == session.subject && given.scopes.len() == SCOPES.len()
+        given.subject == session.subject && given.shown.scopes.len() == SCOPES.len()
     });
     let allowed_before = match situation.client.consent {
         ConsentPolicy::Skip => true,
         ConsentPolicy::Always => false,
-        ConsentPolicy::Remember => session.remembered.len() == SCOPES.len(),
+        ConsentPolicy::Remember => session.remembered.scopes.len() == SCOPES.len(),
     };
     assert!(allowed_now || (allowed_before && !request.prompts.consent));
     assert_eq!(permission.scopes, SCOPES);
@@ -669,7 +720,7 @@ fn no_page_without_pages_no_code_without_every_condition_and_no_end_without_an_a
                     let session = situation.session.expect("consent needs a session");
                     situation.given = Some(Given {
                         subject: session.subject,
-                        scopes: &SCOPES,
+                        shown: allowed(&SCOPES),
                     });
                 }
             }

@@ -8,9 +8,9 @@ use axum::response::Response;
 use super::flow;
 use super::guest::{self, FLOW, Guest, Stop};
 use super::proceed::{Next, proceed};
+use crate::oauth::authorize::Flow;
 use crate::oauth::authorize::flow::Requested;
 use crate::oauth::authorize::request::{Refused, check};
-use crate::oauth::authorize::{Flow, flow as flows};
 use crate::oauth::{Endpoint, Form, OAuthError, Refusal};
 use crate::pages::Kind;
 use crate::server::people::metrics::AuthorizationOutcome;
@@ -121,8 +121,7 @@ pub async fn go_on(guest: &mut Guest, flow: &Flow, accepted: bool) -> Result<Res
         Next::Respond(response) => return Ok(response),
         Next::SignIn(_) => (Endpoint::SignIn, flow.clone()),
         Next::Consent(asked) => {
-            let scopes: Vec<&str> = asked.scopes.iter().map(String::as_str).collect();
-            let shown = Some(flows::shown(&asked.subject, &scopes));
+            let shown = Some(asked.shown());
             let flow = flow.clone();
             (Endpoint::Consent, Flow { shown, ..flow })
         }

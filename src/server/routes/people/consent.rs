@@ -1,6 +1,7 @@
 //! The consent page and its form.
 
 use axum::response::Response;
+use serde_json::Value;
 
 use super::authorize::go_on;
 use super::flow;
@@ -8,13 +9,14 @@ use super::guest::{FLOW, Guest, PROOF, Stop};
 use super::proceed::{Agreement, Looked, Next, look};
 use super::sign_in::denied;
 use crate::directory::{Person, PersonScope, StandardScope};
-use crate::oauth::authorize::flow::{Flow, shown as hash_of};
+use crate::oauth::authorize::Flow;
 use crate::oauth::{Endpoint, Form, Refusal};
 use crate::pages::{
     self, Client, ClientUri, Consent, Field, Kind, Label, Learned, LocalPath, Scope, ScopeText,
     Way, field,
 };
 use crate::server::request::Call;
+use crate::tokens::Released;
 
 /// The form's name in its proof.
 const FORM: &str = "consent";
@@ -49,9 +51,8 @@ async fn shown(guest: &mut Guest) -> Result<Response, Stop> {
 }
 
 fn page(guest: &mut Guest, flow: Flow, asked: &Agreement) -> Result<Response, Stop> {
-    let scopes: Vec<&str> = asked.scopes.iter().map(String::as_str).collect();
     let flow = Flow {
-        shown: Some(hash_of(&asked.subject, &scopes)),
+        shown: Some(asked.shown()),
         ..flow
     };
     let sealed = flow::seal(guest, &flow)?;
@@ -89,12 +90,13 @@ fn page(guest: &mut Guest, flow: Flow, asked: &Agreement) -> Result<Response, St
                 PersonScope::Standard(StandardScope::OfflineAccess) => ScopeText::OfflineAccess,
                 PersonScope::Api(api) => ScopeText::Declared {
                     name: api.granted.scope.record.display_name.as_deref(),
-                    description: None,
+                    description: api.granted.scope.record.description.as_deref(),
                 },
             },
         })
         .collect();
-    let learns = learned(&person, &scopes);
+    let released = person.released_by(&scopes);
+    let learns = learned(&person, &released);
     let hidden = [
         Field {
             name: FLOW,
@@ -128,23 +130,25 @@ fn page(guest: &mut Guest, flow: Flow, asked: &Agreement) -> Result<Response, St
     Ok(guest.render(|context| page.render(context)))
 }
 
-/// Returns what the client will learn by these scopes, each fact once.
-fn learned<'p>(person: &'p Person<'p>, scopes: &'p [PersonScope<'p>]) -> Vec<Learned<'p>> {
-    let has = |scope: StandardScope| scopes.iter().any(|held| held.is(scope));
+/// Returns what the client will learn, each fact once: everything that is released.
+fn learned<'p>(person: &'p Person<'p>, released: &'p Released) -> Vec<Learned<'p>> {
+    let text = |name: &str| released.get(name).and_then(Value::as_str);
+    let has = |name: &str| released.get(name).is_some();
     let mut learned = Vec::new();
-    if has(StandardScope::Profile) {
-        learned.push(Learned::Username(person.username));
-        learned.extend(person.display_name.map(Learned::Name));
-    }
-    if has(StandardScope::Email) {
-        learned.extend(person.email.map(Learned::Email));
-    }
-    if has(StandardScope::Groups) {
+    learned.extend(text("preferred_username").map(Learned::Username));
+    learned.extend(text("name").map(Learned::Name));
+    learned.extend(text("email").map(Learned::Email));
+    if has("groups") {
         learned.push(Learned::Groups(&person.groups));
     }
-    for (name, value) in &person.attributes {
-        if scopes.iter().any(|scope| scope.releases(name)) {
-            learned.push(Learned::Attribute(name, value));
+    for (name, value) in released.iter() {
+        match (name, value) {
+            ("preferred_username" | "name" | "email" | "groups", _) => {}
+            // An address is shown without it, and tells more.
+            ("email_verified", _) if has("email") => {}
+            (_, Value::String(text)) => learned.push(Learned::Attribute(name, text)),
+            (_, Value::Bool(true)) => learned.push(Learned::Attribute(name, "true")),
+            (_, _) => learned.push(Learned::Attribute(name, "false")),
         }
     }
     learned

@@ -109,6 +109,7 @@ async fn of_refresh(
         snapshot,
         &registered,
         &standing.account,
+        &standing.grant,
         &subject,
         &standing.grant.scopes,
         now,

@@ -37,7 +37,7 @@ pub struct Case<'a> {
     pub session: &'a Session,
     /// The account.
     pub account: &'a Account,
-    /// The scopes that the person allowed the client before.
+    /// The text of what the person allowed the client before.
     pub recorded: Option<String>,
     /// What is permitted.
     pub permission: Allowed,
@@ -55,8 +55,19 @@ pub enum Issued {
 #[derive(Clone, Debug)]
 pub struct Allowed {
     pub scopes: Vec<String>,
+    /// The claims that may be released; `None` for any.
+    pub claims: Option<Vec<String>>,
     pub acr: String,
-    pub remember: Option<Vec<String>>,
+    pub remember: Option<Remember>,
+}
+
+/// A consent to be recorded.
+#[derive(Clone, Debug)]
+pub struct Remember {
+    /// The scopes, for the log.
+    scopes: String,
+    /// The text of the record.
+    text: String,
 }
 
 impl From<Permission<'_>> for Allowed {
@@ -64,8 +75,12 @@ impl From<Permission<'_>> for Allowed {
         let owned = |scopes: Vec<&str>| scopes.into_iter().map(str::to_owned).collect();
         Self {
             scopes: owned(permission.scopes),
+            claims: permission.claims.map(owned),
             acr: permission.acr.to_owned(),
-            remember: permission.remember.map(owned),
+            remember: permission.remember.map(|allowed| Remember {
+                scopes: allowed.scopes.join(" "),
+                text: allowed.to_stored(),
+            }),
         }
     }
 }
@@ -85,7 +100,12 @@ pub async fn code(guest: &Guest, snapshot: &Snapshot, case: Case<'_>) -> Result<
         ..
     } = &case;
     let issuer = &guest.site.issuer;
-    let grant = grant(guest, &case);
+    let claims = request.claims.to_stored(permission.claims.as_deref());
+    let Ok(claims) = claims else {
+        let error = OAuthError::new(ErrorCode::ServerError, "the request cannot be kept");
+        return Ok(Issued::Answer(guest.refuse(&request.return_to, error)));
+    };
+    let grant = grant(guest, &case, claims);
     let minted = reference::mint(
         &guest.own.prefix,
         Kind::AuthorizationCode,
@@ -132,10 +152,10 @@ pub async fn code(guest: &Guest, snapshot: &Snapshot, case: Case<'_>) -> Result<
         session: Some(session.id.as_str()),
         ..Event::default()
     };
-    if let Some(scopes) = &permission.remember {
+    if let Some(given) = &permission.remember {
         guest.record(&Event {
             event: "consent_given",
-            scope: Some(&scopes.join(" ")),
+            scope: Some(&given.scopes),
             ..of_this
         });
     }
@@ -155,7 +175,7 @@ pub async fn code(guest: &Guest, snapshot: &Snapshot, case: Case<'_>) -> Result<
     Ok(Issued::Answer(guest.answer(&answer)))
 }
 
-fn grant(guest: &Guest, case: &Case<'_>) -> Grant {
+fn grant(guest: &Guest, case: &Case<'_>, claims: Option<String>) -> Grant {
     let (registered, request, session) = (case.registered, case.request, case.session);
     Grant {
         id: TokenId::random(&mut SystemEntropy),
@@ -174,8 +194,7 @@ fn grant(guest: &Guest, case: &Case<'_>) -> Grant {
         authenticated_at: session.authenticated_at,
         acr: case.permission.acr.clone(),
         methods: session.methods.clone(),
-        // Every request has claims that serialize.
-        claims: request.claims.to_stored().unwrap_or_default(),
+        claims,
         // The code alone, until it is redeemed.
         expires_at: later(guest.now, guest.own.code),
         ended_at: None,
@@ -186,7 +205,7 @@ fn grant(guest: &Guest, case: &Case<'_>) -> Grant {
 fn agreement(case: &Case<'_>) -> Agreement {
     let policy = case.registered.client.consent;
     match (&case.permission.remember, &case.recorded) {
-        (Some(scopes), _) => Agreement::Given(scopes.join(" ")),
+        (Some(given), _) => Agreement::Given(given.text.clone()),
         (None, Some(recorded)) if policy == ConsentPolicy::Remember => {
             Agreement::Recorded(recorded.clone())
         }
@@ -216,6 +235,7 @@ fn signed(
         snapshot,
         registered,
         case.account,
+        grant,
         &subject,
         &grant.scopes,
         guest.now,

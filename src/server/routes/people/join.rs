@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use crate::directory::judge::person_scope::still_held;
 use crate::directory::{Barred, Person, PersonScope};
 use crate::oauth::access_token::Inactive;
+use crate::oauth::authorize::claims::ClaimsRequest;
 use crate::oauth::person_token::{ActivePerson, Joined, PersonToken, claims, judge};
 use crate::people::account::Account;
-use crate::people::grant::GrantStanding;
+use crate::people::grant::{Grant, GrantStanding};
 use crate::server::people::People;
 use crate::server::people::registry::Registered;
 use crate::server::request::Call;
@@ -57,6 +58,7 @@ pub fn active<'a>(
             snapshot,
             registered,
             &standing.account,
+            &standing.grant,
             &token.token.sub,
             &token.token.scope.as_slice().join(" "),
             now,
@@ -73,12 +75,13 @@ pub fn active<'a>(
     judge(directory, identity, token, joined, now)
 }
 
-/// Returns the person of an account if the person may use the client now, and the scopes of `recorded` that the two
-/// still have.
+/// Returns the person of an account if the person may use the client now, as the grant may show it, and the scopes of
+/// `recorded` that the two still have.
 pub fn held<'a>(
     snapshot: &'a Snapshot,
     registered: &Registered<'a>,
     account: &Account,
+    grant: &Grant,
     subject: &str,
     recorded: &str,
     now: Timestamp,
@@ -87,5 +90,6 @@ pub fn held<'a>(
     let person = registry.person(&account.owner, subject, Some(client), now);
     let lookup = |value: &str| registry.scope(client, person.as_ref().ok(), value);
     let scopes = still_held(recorded, lookup);
-    (person, scopes)
+    let allowed = ClaimsRequest::allowed_of_stored(grant.claims.as_deref());
+    (person.map(|person| person.within(allowed)), scopes)
 }

@@ -13,7 +13,7 @@ use crate::oauth::authorize::flow::{Requested, shown};
 use crate::oauth::authorize::next::{
     Given, IdTokenHint, Person, Reason, Session, SignIn as AskedSignIn, Standing, Step,
 };
-use crate::oauth::authorize::{AuthorizationRequest, Flow, Situation, next};
+use crate::oauth::authorize::{AuthorizationRequest, Flow, Situation, allowed as permitted, next};
 use crate::oauth::grants::person::target;
 use crate::oauth::id_token::{self, Hint};
 use crate::oauth::{ErrorCode, OAuthError, redirect_uri};
@@ -24,7 +24,7 @@ use crate::server::people::registry::Registered;
 use crate::server::snapshot::Snapshot;
 use crate::store::StoreError;
 use crate::store::area::session::{Brought, Found};
-use crate::tokens::TokenId;
+use crate::tokens::{TokenHash, TokenId};
 
 /// How often a request is judged. It is judged again if the session or the consent changes meanwhile.
 const TRIES: u32 = 3;
@@ -63,8 +63,19 @@ pub struct Agreement {
     pub owner: String,
     /// The scopes.
     pub scopes: Vec<String>,
+    /// The claims that they release.
+    pub claims: Vec<String>,
     /// The request.
     pub request: Box<AuthorizationRequest>,
+}
+
+impl Agreement {
+    /// Returns a hash of what the page shows.
+    pub fn shown(&self) -> TokenHash {
+        let scopes: Vec<&str> = self.scopes.iter().map(String::as_str).collect();
+        let claims: Vec<&str> = self.claims.iter().map(String::as_str).collect();
+        shown(&self.subject, &scopes, &claims)
+    }
 }
 
 /// The session of a browser, with its person as resources say.
@@ -75,7 +86,6 @@ struct Present {
     username: String,
     session: session::Session,
     standing: Standing,
-    remembered: Vec<String>,
 }
 
 /// Judges a request, and answers it if nothing is left to ask. `accepted` says that the person has just allowed what the
@@ -270,16 +280,9 @@ fn judge(guest: &Guest, asked: Asked<'_>, found: Found, accepted: bool) -> Judge
         .consent
         .filter(|consent| consent.client_uid == registered.uid());
     let recorded = recorded.map(|consent| consent.scopes);
-    let present = found.session.and_then(|(session, account)| {
-        present(
-            guest,
-            snapshot,
-            registered,
-            session,
-            account,
-            recorded.as_deref(),
-        )
-    });
+    let present = found
+        .session
+        .and_then(|(session, account)| present(guest, snapshot, registered, session, account));
     let person = present
         .as_ref()
         .filter(|present| present.standing != Standing::Disabled);
@@ -288,15 +291,15 @@ fn judge(guest: &Guest, asked: Asked<'_>, found: Found, accepted: bool) -> Judge
         Err(error) => return refused(error),
     };
     let values: Vec<&str> = scopes.iter().map(PersonScope::value).collect();
+    let claims = claims(guest, snapshot, person, &scopes);
+    let claims: Vec<&str> = claims.iter().map(String::as_str).collect();
     let hint = request.id_token_hint.as_deref();
     let hint = hint.map(|text| hint_of(snapshot, &guest.site.issuer, text));
-    let remembered: Vec<&str> = person
-        .iter()
-        .flat_map(|present| present.remembered.iter().map(String::as_str))
-        .collect();
+    let remembered = permitted::Allowed::from_stored(recorded.as_deref().unwrap_or_default());
     let mut situation = Situation {
         request,
         scopes: &values,
+        claims: &claims,
         client: registered.policy(),
         hint: match &hint {
             None => IdTokenHint::Absent,
@@ -317,16 +320,19 @@ fn judge(guest: &Guest, asked: Asked<'_>, found: Found, accepted: bool) -> Judge
         now: guest.now,
     };
     let mut step = next(&situation);
-    let allowed: Vec<&str>;
+    let allowed: permitted::Allowed<'_>;
     if accepted
         && let (Step::Consent(asked), Some(present)) = (&step, person)
-        && flow.shown == Some(shown(&present.subject, asked))
+        && flow.shown == Some(shown(&present.subject, asked, &claims))
     {
         // The person has seen exactly this.
-        allowed = asked.clone();
+        allowed = permitted::Allowed {
+            scopes: asked.clone(),
+            claims: claims.clone(),
+        };
         situation.given = Some(Given {
             subject: &present.subject,
-            scopes: &allowed,
+            shown: &allowed,
         });
         step = next(&situation);
     }
@@ -344,6 +350,7 @@ fn judge(guest: &Guest, asked: Asked<'_>, found: Found, accepted: bool) -> Judge
                 subject,
                 owner,
                 scopes: asked.into_iter().map(str::to_owned).collect(),
+                claims: claims.iter().copied().map(str::to_owned).collect(),
                 request: Box::new(request.clone()),
             }))
         }
@@ -387,7 +394,6 @@ fn present(
     registered: &Registered<'_>,
     session: session::Session,
     account: Account,
-    recorded: Option<&str>,
 ) -> Option<Present> {
     let (registry, now) = (snapshot.registry(), guest.now);
     let subject = account.id.0.to_string();
@@ -407,17 +413,31 @@ fn present(
         Ok(_) => Standing::NotAllowed,
         Err(_) => Standing::Disabled,
     };
-    let remembered = recorded.unwrap_or_default().split(' ');
-    let remembered = remembered.filter(|scope| !scope.is_empty());
     Some(Present {
         id: session.id,
         subject,
         username,
         standing,
-        remembered: remembered.map(str::to_owned).collect(),
         session,
         account,
     })
+}
+
+/// Returns the names of the claims that these scopes release about the person now.
+fn claims(
+    guest: &Guest,
+    snapshot: &Snapshot,
+    present: Option<&Present>,
+    scopes: &[PersonScope<'_>],
+) -> Vec<String> {
+    let person = present.and_then(|present| {
+        let (owner, subject) = (&present.account.owner, &present.subject);
+        let registry = snapshot.registry();
+        registry.person(owner, subject, None, guest.now).ok()
+    });
+    let released = person.map(|person| person.released_by(scopes));
+    let released = released.unwrap_or_default();
+    released.iter().map(|(name, _)| name.to_owned()).collect()
 }
 
 /// Returns the scopes that the client asks for, or gets without asking, and that it and the person may have now.

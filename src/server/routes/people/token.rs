@@ -178,6 +178,7 @@ impl Case<'_> {
             self.snapshot,
             &self.registered,
             &standing.account,
+            grant,
             &subject,
             &grant.scopes,
             self.now,

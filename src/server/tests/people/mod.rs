@@ -2,6 +2,7 @@
 
 mod browser;
 mod confidential;
+mod consents;
 mod main_path;
 mod rules;
 mod sign_out;
