@@ -35,9 +35,10 @@ pub async fn serve_people(state: State, store: Store, issuer: String) {
 
 /// Returns whose share of the outbox a client's notices take.
 fn namespace_of(state: &State) -> Arc<NamespaceOf> {
-    let state = state.clone();
+    // Not the state: it holds the outbox.
+    let publisher = Arc::clone(state.publisher());
     Arc::new(move |client| {
-        let snapshot = state.publisher().current();
+        let snapshot = publisher.current();
         let registered = snapshot.registry().client(&client.id)?;
         let key = &registered.client.accepted.client.object.key;
         Some(Arc::clone(&key.namespace))

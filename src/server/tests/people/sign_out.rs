@@ -13,7 +13,7 @@ use crate::people::session::{MAX_SESSIONS, Session};
 use crate::server::people::outbox::{Messenger, Notice, Told};
 use crate::server::serve_people;
 use crate::telemetry::testing::Log;
-use crate::tokens::{SystemEntropy, TokenHash, TokenId};
+use crate::tokens::{SystemEntropy, TokenHash, TokenId, reference};
 
 /// Keeps what it should tell.
 #[derive(Default)]
@@ -152,6 +152,45 @@ async fn a_browser_that_leaves_during_a_sign_out_suppresses_no_notice_and_no_aud
         }
     }
     drop(guard);
+}
+
+/// The client leaves at every point of the request.
+#[tokio::test]
+async fn a_client_that_leaves_after_it_used_a_refresh_token_twice_suppresses_no_audit_event() {
+    let town = Town::new().await;
+    town.enrol().await;
+    let mut browser = town.browser();
+    for polls in 1.. {
+        let code = browser.authorize("").await.parameter("code").unwrap();
+        let refresh = |reply: Reply| {
+            let token = reply.json()["refresh_token"].as_str().map(str::to_owned);
+            token.unwrap_or_else(|| panic!("{reply}"))
+        };
+        let first = refresh(town.redeem(&code).await);
+        let second = refresh(town.refresh(&first).await);
+        let third = refresh(town.refresh(&second).await);
+        let log = Log::default();
+        let guard = log.start();
+        let answered = left_after(polls, town.refresh(&first)).await;
+        let third = reference::parse(&third).unwrap().id;
+        let follows = async {
+            loop {
+                let (_, standing) = town.people.store.family(third).await.unwrap().unwrap();
+                let is_logged = log.text().contains("\"grant_ended\"");
+                if is_logged == standing.grant.ended_at.is_some() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let followed = tokio::time::timeout(Duration::from_secs(60), follows).await;
+        assert!(followed.is_ok(), "the client left after {polls} polls");
+        drop(guard);
+        if answered.is_some() {
+            assert!(log.text().contains("\"grant_ended\""));
+            break;
+        }
+    }
 }
 
 #[tokio::test]
