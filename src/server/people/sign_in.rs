@@ -146,7 +146,23 @@ impl People {
         let stored = found.as_ref().and_then(|(_, hash)| hash.clone());
         let stored = stored.and_then(|hash| Phc::parse(&hash).ok());
         let has_password = stored.is_some();
-        let Ok(compared) = self.passwords.compare(password.clone(), stored).await else {
+        let account = found.as_ref().map(|(account, _)| account.id);
+        let gate = self.attempts.sign_ins;
+        if let Some(account) = account
+            && let Err(wait) = self.recent.reserve(account, gate, now)
+        {
+            self.store.refund_attempt(gates).await?;
+            return Ok(Attempted::TooMany { wait });
+        }
+        let compared = self
+            .passwords
+            .compare(tried.address, password.clone(), stored);
+        let compared = compared.await;
+        let is_right = matches!(compared, Ok(Comparison::Right { .. }));
+        if let Some(account) = account.filter(|_| !is_right) {
+            self.recent.refund(account, gate);
+        }
+        let Ok(compared) = compared else {
             self.store.refund_attempt(gates).await?;
             return Ok(Attempted::Busy);
         };
@@ -159,7 +175,7 @@ impl People {
                     return Ok(Attempted::Wrong(Wrong::Barred(barred)));
                 }
                 if is_outdated {
-                    self.renew_hash(&account, password, now).await?;
+                    self.renew_hash(&tried, &account, password, now).await?;
                 }
                 self.begin(&tried, account, gates, now).await
             }
@@ -211,11 +227,12 @@ impl People {
     /// Hashes a password again that was just proved right by an outdated hash. It is not worth refusing the sign-in.
     async fn renew_hash(
         &self,
+        tried: &Tried<'_>,
         account: &Account,
         password: Password,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        match self.passwords.renew(password).await {
+        match self.passwords.renew(tried.address, password).await {
             Ok(hash) => self.store.renew_password(account.id, hash, now).await,
             Err(_) => Ok(()),
         }
