@@ -446,7 +446,7 @@ fn kind_of(refusal: Refusal) -> Kind<'static> {
         Refusal::MethodNotAllowed(allow) => Kind::MethodNotAllowed { allow },
         Refusal::Unavailable => Kind::StoreUnavailable { retry_after: RETRY },
         Refusal::Overloaded => Kind::Busy { retry_after: 1 },
-        Refusal::TooManyFailures(wait) => Kind::TooMany {
+        Refusal::TooManyFailures(wait) | Refusal::TooManyRequests(wait) => Kind::TooMany {
             retry_after: wait.as_secs().max(1),
         },
         Refusal::Protocol(_) | Refusal::TooSlow | Refusal::BrokenBody | Refusal::Misdirected => {
