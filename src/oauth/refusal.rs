@@ -12,6 +12,8 @@ pub enum Refusal {
     Protocol(OAuthError),
     /// The caller has failed to authenticate too often, and must wait.
     TooManyFailures(Duration),
+    /// The caller sends more requests than it may, and must wait.
+    TooManyRequests(Duration),
     /// The body is too large.
     TooLarge,
     /// The body did not arrive in time.
@@ -45,6 +47,10 @@ impl Refusal {
                 ErrorCode::InvalidClient,
                 "too many failed authentications, wait before the next one",
             ),
+            Self::TooManyRequests(_) => (
+                ErrorCode::TemporarilyUnavailable,
+                "too many requests, wait before the next one",
+            ),
             Self::TooLarge => (ErrorCode::InvalidRequest, "the body is too large"),
             Self::TooSlow => (ErrorCode::InvalidRequest, "the body did not arrive in time"),
             Self::BrokenBody => (ErrorCode::InvalidRequest, "the body ended early"),
@@ -69,7 +75,7 @@ impl Refusal {
             Self::UriTooLong => 414,
             Self::Misdirected => 421,
             Self::MethodNotAllowed(_) => 405,
-            Self::TooManyFailures(_) => 429,
+            Self::TooManyFailures(_) | Self::TooManyRequests(_) => 429,
             Self::Protocol(_) | Self::BrokenBody | Self::Unavailable | Self::Overloaded => {
                 self.error().code.status()
             }
@@ -79,7 +85,9 @@ impl Refusal {
     /// Returns after how many seconds the caller may try again, if waiting helps.
     pub fn retry_after(self) -> Option<u64> {
         match self {
-            Self::TooManyFailures(wait) => Some(wait.as_secs().max(1)),
+            Self::TooManyFailures(wait) | Self::TooManyRequests(wait) => {
+                Some(wait.as_secs().max(1))
+            }
             Self::Overloaded => Some(1),
             _ if self.error().code == ErrorCode::TemporarilyUnavailable => Some(5),
             _ => None,
@@ -100,6 +108,7 @@ mod tests {
         assert_eq!(waits(Refusal::Overloaded), Some(1));
         for (wait, seconds) in [(Duration::ZERO, 1), (Duration::from_millis(7900), 7)] {
             assert_eq!(waits(Refusal::TooManyFailures(wait)), Some(seconds));
+            assert_eq!(waits(Refusal::TooManyRequests(wait)), Some(seconds));
         }
         for lasting in [
             of(ErrorCode::InvalidClient),
@@ -132,6 +141,7 @@ mod tests {
             (Refusal::UriTooLong, 414),
             (Refusal::Misdirected, 421),
             (Refusal::TooManyFailures(wait), 429),
+            (Refusal::TooManyRequests(wait), 429),
             (Refusal::Unavailable, 503),
             (Refusal::Overloaded, 503),
         ] {

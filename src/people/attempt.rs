@@ -49,6 +49,8 @@ pub struct AttemptLimits {
     pub network: Gate,
     /// For a /32 of IPv6, over all accounts: a provider may give a customer many /64.
     pub provider: Gate,
+    /// Not failures, but sign-ins of an account that succeed, at each server: each costs it a hash.
+    pub sign_ins: Gate,
 }
 
 impl Default for AttemptLimits {
@@ -61,6 +63,7 @@ impl Default for AttemptLimits {
             known: gate(10, Duration::from_mins(15)),
             network: gate(100, Duration::from_secs(10)),
             provider: gate(2000, Duration::from_millis(500)),
+            sign_ins: gate(20, Duration::from_secs(5)),
         }
     }
 }

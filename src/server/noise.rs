@@ -22,6 +22,7 @@ pub(super) struct Noise {
     denials: Throttle,
     refusals: Throttle,
     sign_ins: Throttle,
+    pushed: Throttle,
     suppressed: Mutex<Suppressed>,
     started: Instant,
     metrics: Arc<Metrics>,
@@ -34,6 +35,7 @@ impl Noise {
             denials: Throttle::default(),
             refusals: Throttle::default(),
             sign_ins: Throttle::default(),
+            pushed: Throttle::default(),
             suppressed: Mutex::default(),
             started: Instant::now(),
             metrics,
@@ -50,6 +52,15 @@ impl Noise {
             self.left_out(peer, None);
         }
         Ok(line? == LineDecision::Written)
+    }
+
+    /// Counts an authorization request that a caller pushed in the name of a public client.
+    ///
+    /// # Errors
+    /// How long the caller must wait, if it has pushed too many.
+    pub fn pushed(&self, peer: Option<IpAddr>, client: &str) -> Result<(), Duration> {
+        let counted = self.pushed.failed(peer, client, self.started.elapsed());
+        counted.map(|_| ())
     }
 
     /// Counts the denial of a token at a gateway. Returns whether to write it. `token_id` is its ID if the

@@ -5,10 +5,16 @@
 //! while imported hashes are verified (see `people::password`). At most `waiting` further requests wait, in order of
 //! arrival. One more gets [`Busy`] at once, which is a 503 for the caller. A caller that goes away leaves the queue; a
 //! hash that has begun keeps its place until it ends.
+//!
+//! No caller holds all places: an address has a quarter of them at most, and while fewer than half are free, addresses
+//! and sites that hold many get no more (see `shares`).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::shares::{Share, Shares, WhenScarce};
 
 use crate::people::password::{self, Comparison, Fault, Names, Password, Phc};
 use crate::tokens::SystemEntropy;
@@ -21,6 +27,10 @@ const WAITING_PER_THREAD: usize = 32;
 pub struct Passwords {
     /// A permit for each hash that is computed or waited for.
     places: Arc<Semaphore>,
+    /// How many there are.
+    number: usize,
+    /// The places of each caller.
+    shares: Arc<Shares>,
     /// A permit for each hash that is computed.
     threads: Arc<Semaphore>,
     /// What a password is compared with if there is no account.
@@ -52,25 +62,34 @@ impl Default for Passwords {
 impl Passwords {
     /// Bounds the hashes that are computed at once, and the requests that wait for them.
     pub fn new(threads: usize, waiting: usize) -> Self {
+        let number = threads + waiting;
+        let part = |of: usize| (number / of).max(1);
+        let scarce = WhenScarce {
+            of_network: part(16),
+            of_site: part(8),
+        };
         Self {
-            places: Arc::new(Semaphore::new(threads + waiting)),
+            places: Arc::new(Semaphore::new(number)),
+            number,
+            shares: Arc::new(Shares::new(part(4), scarce)),
             threads: Arc::new(Semaphore::new(threads)),
             no_one: Arc::new(Phc::of_no_one(&mut SystemEntropy)),
         }
     }
 
-    /// Compares a password with a stored hash. Without one, because there is no account or it has no password, it takes
-    /// as long and returns [`Comparison::Wrong`].
+    /// Compares a password with a stored hash, for a caller if its address is known. Without a hash, because there is no
+    /// account or it has no password, it takes as long and returns [`Comparison::Wrong`].
     ///
     /// # Errors
     /// [`Busy`].
     pub async fn compare(
         &self,
+        caller: Option<IpAddr>,
         password: Password,
         stored: Option<Phc>,
     ) -> Result<Comparison, Busy> {
         let stored = stored.map_or_else(|| Arc::clone(&self.no_one), Arc::new);
-        self.run(move || stored.verify(&password)).await
+        self.run(caller, move || stored.verify(&password)).await
     }
 
     /// Judges a new password, and hashes it if it is good. Returns the PHC string, or why it is refused.
@@ -79,10 +98,11 @@ impl Passwords {
     /// [`Busy`].
     pub async fn choose(
         &self,
+        caller: Option<IpAddr>,
         password: Password,
         names: OwnedNames,
     ) -> Result<Result<String, Fault>, Busy> {
-        self.run(move || {
+        self.run(caller, move || {
             let person: Vec<&str> = names.person.iter().map(String::as_str).collect();
             let names = Names {
                 person: &person,
@@ -98,18 +118,36 @@ impl Passwords {
     ///
     /// # Errors
     /// [`Busy`].
-    pub async fn renew(&self, password: Password) -> Result<String, Busy> {
-        self.run(move || password::hash(&password, &mut SystemEntropy))
-            .await
+    pub async fn renew(&self, caller: Option<IpAddr>, password: Password) -> Result<String, Busy> {
+        self.run(caller, move || {
+            password::hash(&password, &mut SystemEntropy)
+        })
+        .await
+    }
+
+    /// Takes a place for a caller.
+    fn place(&self, caller: Option<IpAddr>) -> Result<Place, Busy> {
+        let is_scarce = self.places.available_permits() < self.number / 2;
+        let taken = caller.map(|caller| self.shares.take(caller, is_scarce).ok_or(Busy));
+        // From here on it is given back when dropped.
+        let share = taken.transpose()?.map(|share| Held {
+            shares: Arc::clone(&self.shares),
+            share,
+        });
+        let permit = Arc::clone(&self.places).try_acquire_owned();
+        Ok(Place {
+            _permit: permit.map_err(|_| Busy)?,
+            _share: share,
+        })
     }
 
     /// Runs `work` on a thread for blocking work.
     async fn run<T: Send + 'static>(
         &self,
+        caller: Option<IpAddr>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Busy> {
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = place.map_err(|_| Busy)?;
+        let place = self.place(caller)?;
         let thread = Arc::clone(&self.threads).acquire_owned().await;
         let thread = thread.map_err(|_| Busy)?;
         let task = tokio::task::spawn_blocking(move || {
@@ -119,6 +157,24 @@ impl Passwords {
         });
         // An error here is a panic, which is logged.
         task.await.map_err(|_| Busy)
+    }
+}
+
+/// A place among the hashes, until it is dropped.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    _share: Option<Held>,
+}
+
+/// A place counted for a caller.
+struct Held {
+    shares: Arc<Shares>,
+    share: Share,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.shares.give_back(&self.share);
     }
 }
 
@@ -138,24 +194,28 @@ mod tests {
     async fn a_chosen_password_signs_in_and_another_one_does_not() {
         let passwords = Passwords::new(1, 4);
         let chosen = password("correct horse battery staple");
-        let stored = passwords.choose(chosen.clone(), OwnedNames::default());
+        let stored = passwords.choose(None, chosen.clone(), OwnedNames::default());
         let stored = stored.await.unwrap().unwrap();
         let phc = || Phc::parse(&stored).ok();
         let right = Comparison::Right { is_outdated: false };
-        assert_eq!(passwords.compare(chosen, phc()).await, Ok(right));
-        let wrong = passwords.compare(password("correct horse"), phc()).await;
+        assert_eq!(passwords.compare(None, chosen, phc()).await, Ok(right));
+        let wrong = passwords
+            .compare(None, password("correct horse"), phc())
+            .await;
         assert_eq!(wrong, Ok(Comparison::Wrong));
-        let no_one = passwords.compare(password("correct horse"), None).await;
+        let no_one = passwords
+            .compare(None, password("correct horse"), None)
+            .await;
         assert_eq!(no_one, Ok(Comparison::Wrong));
         let names = OwnedNames {
             person: vec!["battery".to_owned()],
             host: String::new(),
         };
         let refused = passwords
-            .choose(password("correct horse battery staple"), names)
+            .choose(None, password("correct horse battery staple"), names)
             .await;
         assert_eq!(refused, Ok(Err(Fault::ContainsName)));
-        let renewed = passwords.renew(password("short")).await.unwrap();
+        let renewed = passwords.renew(None, password("short")).await.unwrap();
         assert!(Phc::parse(&renewed).is_ok());
     }
 
@@ -171,18 +231,18 @@ mod tests {
         let (end, work) = held();
         let running = tokio::spawn({
             let passwords = passwords.clone();
-            async move { passwords.run(work).await }
+            async move { passwords.run(None, work).await }
         });
         while passwords.threads.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        let mut first = Box::pin(passwords.run(|| 1));
-        let mut second = Box::pin(passwords.run(|| 2));
+        let mut first = Box::pin(passwords.run(None, || 1));
+        let mut second = Box::pin(passwords.run(None, || 2));
         assert!(first.as_mut().now_or_never().is_none());
         assert!(second.as_mut().now_or_never().is_none());
-        assert_eq!(passwords.run(|| 3).await, Err(Busy));
+        assert_eq!(passwords.run(None, || 3).await, Err(Busy));
         drop(first);
-        let mut third = Box::pin(passwords.run(|| 3));
+        let mut third = Box::pin(passwords.run(None, || 3));
         assert!(
             third.as_mut().now_or_never().is_none(),
             "it waits in the free place"
@@ -190,7 +250,7 @@ mod tests {
         // The running work keeps its place although its caller leaves.
         running.abort();
         assert!(running.await.unwrap_err().is_cancelled());
-        assert_eq!(passwords.run(|| 4).await, Err(Busy));
+        assert_eq!(passwords.run(None, || 4).await, Err(Busy));
         drop(end);
         assert_eq!(second.await, Ok(2));
         assert_eq!(third.await, Ok(3));
@@ -198,10 +258,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_address_does_not_hold_the_places_of_others() {
+        let passwords = Passwords::new(2, 14);
+        let caller = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        let (one, other) = (caller("192.0.2.1"), caller("198.51.100.1"));
+        let mut held: Vec<Place> = (0..4).map(|_| passwords.place(one).unwrap()).collect();
+        assert!(passwords.place(one).is_err(), "a quarter is the most");
+        held.pop();
+        held.push(passwords.place(one).unwrap());
+        // While places are scarce, a site gets no more than two.
+        held.extend((0..5).map(|_| passwords.place(None).unwrap()));
+        assert!(passwords.place(caller("192.0.2.2")).is_err());
+        held.push(passwords.place(other).unwrap());
+        assert!(passwords.place(other).is_err());
+        held.push(passwords.place(caller("198.51.100.2")).unwrap());
+        assert!(passwords.place(caller("198.51.100.3")).is_err());
+        drop(held);
+        assert_eq!(passwords.places.available_permits(), 16);
+        assert!(passwords.place(one).is_ok(), "the share is given back");
+    }
+
+    #[tokio::test]
     async fn a_panic_frees_its_place() {
         let passwords = Passwords::new(1, 0);
-        let failed = passwords.run(|| panic!("a fixed text")).await;
+        let failed = passwords.run(None, || panic!("a fixed text")).await;
         assert_eq!(failed, Err::<(), _>(Busy));
-        assert_eq!(passwords.run(|| 1).await, Ok(1));
+        assert_eq!(passwords.run(None, || 1).await, Ok(1));
     }
 }

@@ -186,6 +186,8 @@ statements! {
     PAR_ADD = "INSERT INTO ~par (id, hash, client, request, expires_at, delete_after) SELECT $1, $2, $3, $4, $5, $6 \
         WHERE (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE client = $3 AND used_at IS NULL \
         AND (presented_at IS NULL AND expires_at > $7 OR presented_at > $9) LIMIT $8) AS open) < $8 RETURNING id";
+    PAR_MAKE_ROOM = "DELETE FROM ~par WHERE id = (SELECT id FROM ~par WHERE client = $1 AND used_at IS NULL \
+        AND (presented_at IS NULL AND expires_at > $2 OR presented_at > $3) ORDER BY expires_at, id LIMIT 1)";
     PAR_READ = "SELECT id, hash, client, request, expires_at, presented_at, used_at FROM ~par WHERE id = $1";
     PAR_PRESENT = "UPDATE ~par SET presented_at = $2 WHERE id = $1 AND presented_at IS NULL AND used_at IS NULL";
     PAR_USE = "UPDATE ~par SET used_at = $2 WHERE id = $1 AND client = $3 AND used_at IS NULL RETURNING id";

@@ -12,9 +12,17 @@ use crate::directory::StandardScope;
 use crate::oauth::pkce::{Challenge, NotAChallenge};
 use crate::oauth::{ErrorCode, Form, OAuthError, redirect_uri};
 use crate::resources;
+use crate::tokens::jwt;
 
 /// The largest number of values in a parameter that is a list. Further ones are ignored.
 const MAX_LISTED: usize = 16;
+/// The longest value of a parameter, in bytes. The store keeps those of a pushed request, which anyone can send in the
+/// name of a public client.
+const MAX_TEXT: usize = 2048;
+/// The longest `scope`, in bytes.
+const MAX_SCOPE: usize = 8192;
+/// The largest number of resources.
+const MAX_RESOURCES: usize = 16;
 
 /// What an authorization response contains (OAuth 2.0 Multiple Response Type Encoding Practices).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -158,7 +166,10 @@ pub fn check(
     let redirect_uri = redirect_uri_of(form, client).map_err(Refused::Page)?;
     let response_type = form.get("response_type").map(ResponseType::parse);
     let known_type = response_type.flatten();
-    let default_mode = known_type.map_or(ResponseMode::Query, ResponseType::default_mode);
+    let default_mode = known_type.map_or_else(
+        || mode_of_unknown(form.get("response_type")),
+        ResponseType::default_mode,
+    );
     let mode = mode_of(form, known_type, default_mode);
     let return_to = ReturnTo {
         redirect_uri,
@@ -183,6 +194,7 @@ pub fn check(
             }
         };
         mode?;
+        bounded(form)?;
         unsupported(form)?;
         if client.needs_par && !is_pushed {
             return Err(OAuthError::invalid_request(
@@ -206,6 +218,17 @@ fn redirect_uri_of(form: &Form<'_>, client: &Registration<'_>) -> Result<String,
         // registered.
         (None, [only]) if !scopes_of(form).any(|scope| scope == OPENID) => Ok((*only).to_owned()),
         (None, _) => Err(OAuthError::invalid_request("redirect_uri is missing")),
+    }
+}
+
+/// Returns the mode of the answer to a type that is not supported: a client that asks for a token in the answer looks
+/// for errors in the fragment, too (OAuth 2.0 Multiple Response Type Encoding Practices section 5).
+fn mode_of_unknown(response_type: Option<&str>) -> ResponseMode {
+    let is_token = words(response_type).any(|word| ["token", "id_token"].contains(&word));
+    if is_token {
+        ResponseMode::Fragment
+    } else {
+        ResponseMode::Query
     }
 }
 
@@ -233,6 +256,43 @@ fn mode_of(
             "use the response_mode query, fragment or form_post",
         )),
     }
+}
+
+/// Refuses parameters that are longer than any sensible one.
+fn bounded(form: &Form<'_>) -> Result<(), OAuthError> {
+    const TEXTS: [(&str, &str); 6] = [
+        ("state", "state is too long"),
+        ("nonce", "nonce is too long"),
+        ("login_hint", "login_hint is too long"),
+        ("ui_locales", "ui_locales is too long"),
+        ("acr_values", "acr_values is too long"),
+        ("redirect_uri", "redirect_uri is too long"),
+    ];
+    let is_longer = |name, most| form.get(name).is_some_and(|text| text.len() > most);
+    for (name, error) in TEXTS {
+        if is_longer(name, MAX_TEXT) {
+            return Err(OAuthError::invalid_request(error));
+        }
+    }
+    if is_longer("id_token_hint", jwt::MAX_LENGTH) {
+        return Err(OAuthError::invalid_request("id_token_hint is too long"));
+    }
+    if is_longer("scope", MAX_SCOPE) {
+        return Err(OAuthError::new(
+            ErrorCode::InvalidScope,
+            "scope is too long",
+        ));
+    }
+    let mut resources = form.get_all("resource");
+    if resources.any(|resource| resource.len() > MAX_TEXT)
+        || form.get_all("resource").count() > MAX_RESOURCES
+    {
+        return Err(OAuthError::new(
+            ErrorCode::InvalidTarget,
+            "the resources are too many or too long",
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses the parameters that discovery declares unsupported.
@@ -342,6 +402,11 @@ fn prompts_of(form: &Form<'_>) -> Result<Prompts, OAuthError> {
         ));
     }
     Ok(prompts)
+}
+
+/// Whether a request, valid or not, wants no page (OpenID Connect Core section 3.1.2.1).
+pub fn prompts_none(form: &Form<'_>) -> bool {
+    words(form.get("prompt")).any(|prompt| prompt == "none")
 }
 
 fn max_age_of(form: &Form<'_>) -> Result<Option<u64>, OAuthError> {

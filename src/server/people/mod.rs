@@ -7,6 +7,7 @@ pub mod keys;
 pub mod metrics;
 pub mod outbox;
 pub mod outgoing;
+mod recent;
 pub mod registry;
 pub mod session;
 pub mod sign_in;
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 
 use self::keys::PeopleKeys;
 use self::outbox::Outbox;
+use self::recent::Recent;
 use super::passwords::Passwords;
 use crate::people::attempt;
 use crate::store::{CLOCK_LEEWAY, Store, StoreError};
@@ -34,6 +36,8 @@ pub struct People {
     pub passwords: Passwords,
     /// How many guesses are admitted.
     pub attempts: attempt::AttemptLimits,
+    /// How often each person has signed in lately.
+    recent: Recent,
     /// Tells clients that a session has ended.
     pub outbox: Outbox,
     /// Whether the clock of the database is too far from this machine's.
@@ -51,6 +55,7 @@ impl People {
             keys,
             passwords,
             attempts: attempt::AttemptLimits::default(),
+            recent: Recent::default(),
             outbox,
             is_clock_far: AtomicBool::new(false),
         }

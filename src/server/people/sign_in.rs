@@ -171,7 +171,23 @@ impl People {
         let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
         let stored = stored.and_then(|hash| Phc::parse(hash).ok());
         let has_password = stored.is_some();
-        let Ok(compared) = self.passwords.compare(password.clone(), stored).await else {
+        let account = found.as_ref().map(|(account, _)| account.id);
+        let gate = self.attempts.sign_ins;
+        if let Some(account) = account
+            && let Err(wait) = self.recent.reserve(account, gate, now)
+        {
+            self.store.refund_attempt(gates).await?;
+            return Ok(Err(Failed::TooMany { wait }));
+        }
+        let compared = self
+            .passwords
+            .compare(tried.address, password.clone(), stored);
+        let compared = compared.await;
+        let is_right = matches!(compared, Ok(Comparison::Right { .. }));
+        if let Some(account) = account.filter(|_| !is_right) {
+            self.recent.refund(account, gate);
+        }
+        let Ok(compared) = compared else {
             self.store.refund_attempt(gates).await?;
             return Ok(Err(Failed::Busy));
         };
@@ -184,7 +200,8 @@ impl People {
                     return Ok(Err(Failed::Wrong(Wrong::Barred(barred))));
                 }
                 if is_outdated {
-                    self.renew_hash(&account, &hash, password, now).await?;
+                    self.renew_hash(&tried, &account, &hash, password, now)
+                        .await?;
                 }
                 Ok(Ok(Proved {
                     account,
@@ -244,12 +261,14 @@ impl People {
     /// Hashes a password again that was just proved right by an outdated hash. It is not worth refusing the sign-in.
     async fn renew_hash(
         &self,
+        tried: &Tried<'_>,
         account: &Account,
         outdated: &str,
         password: Password,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        if let Ok(hash) = self.passwords.renew(password).await {
+        let renewed = self.passwords.renew(tried.address, password).await;
+        if let Ok(hash) = renewed {
             self.store
                 .renew_password(account, outdated, &hash, now)
                 .await?;

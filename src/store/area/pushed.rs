@@ -36,9 +36,10 @@ impl Tx {
 }
 
 impl Store {
-    /// Records a request. Returns `false`, and records nothing, if the client already has `most` open ones: those that
-    /// were not used and that a browser can still present. Requests that arrive on several replicas at the same time may
-    /// exceed this number.
+    /// Records a request. If the client already has `most` open ones, which are those that were not used and that a
+    /// browser can still present, the oldest of them goes: a public client's requests can be pushed by anyone, so that
+    /// many must not keep out the next one. Returns `false`, and records nothing, if others take its place at once.
+    /// Requests that arrive on several replicas at the same time may exceed the number.
     ///
     /// # Errors
     /// A fault of the database.
@@ -59,6 +60,12 @@ impl Store {
             i64::from(most).into(),
             open_since(now).into(),
         ];
+        let added = self.execute(Statement::PAR_ADD, values.clone()).await?;
+        if !added.is_empty() {
+            return Ok(true);
+        }
+        let oldest: [Value; 3] = [(&pushed.client).into(), now.into(), open_since(now).into()];
+        self.execute(Statement::PAR_MAKE_ROOM, oldest).await?;
         let added = self.execute(Statement::PAR_ADD, values).await?;
         Ok(!added.is_empty())
     }

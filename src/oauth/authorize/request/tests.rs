@@ -232,3 +232,53 @@ fn lists_of_preferences_are_cut() {
     let long = format!("acr_values={}", "a ".repeat(MAX_LISTED + 1));
     assert_eq!(accepted(&[&long]).acr_values.len(), MAX_LISTED);
 }
+
+/// The store keeps what is pushed, by anyone for a public client.
+#[rstest]
+#[case::state("state", 2048)]
+#[case::nonce("nonce", 2048)]
+#[case::login_hint("login_hint", 2048)]
+#[case::ui_locales("ui_locales", 2048)]
+#[case::acr_values("acr_values", 2048)]
+#[case::scope("scope", 8192)]
+#[case::id_token_hint("id_token_hint", jwt::MAX_LENGTH)]
+#[case::resource("resource", 2048)]
+fn a_text_that_is_longer_than_any_sensible_one_is_refused(#[case] name: &str, #[case] most: usize) {
+    let of = |length: usize| format!("{name}={}", "x".repeat(length));
+    accepted(&[&of(most)]);
+    assert!(matches!(
+        checked(&[&of(most + 1)], &PUBLIC),
+        Err(Refused::Client(..))
+    ));
+}
+
+#[test]
+fn a_request_names_only_so_many_resources() {
+    let of = |number: usize| {
+        let pair = "&resource=https%3A%2F%2Fapi.example.com";
+        let query = query(&[]) + &pair.repeat(number);
+        check(&Form::parse(query.as_bytes()).unwrap(), &PUBLIC, true).is_ok()
+    };
+    assert!(of(MAX_RESOURCES));
+    assert!(!of(MAX_RESOURCES + 1));
+}
+
+/// A client that asks for a token in the answer reads the fragment.
+#[rstest]
+#[case("token", ResponseMode::Fragment)]
+#[case("id_token", ResponseMode::Fragment)]
+#[case("id_token token", ResponseMode::Fragment)]
+#[case("code token", ResponseMode::Fragment)]
+#[case("none", ResponseMode::Query)]
+#[case("tokens", ResponseMode::Query)]
+fn the_error_about_an_unsupported_type_is_where_its_client_looks(
+    #[case] kind: &str,
+    #[case] mode: ResponseMode,
+) {
+    let refused = checked(&[&format!("response_type={kind}")], &PUBLIC);
+    let Err(Refused::Client(to, error)) = refused else {
+        panic!("not refused: {refused:?}");
+    };
+    assert_eq!(error.code, ErrorCode::UnsupportedResponseType);
+    assert_eq!(to.mode, mode);
+}

@@ -10,7 +10,7 @@ use super::guest::{self, FLOW, Guest, Stop};
 use super::proceed::{Next, proceed};
 use crate::oauth::authorize::Flow;
 use crate::oauth::authorize::flow::Requested;
-use crate::oauth::authorize::request::{Refused, check};
+use crate::oauth::authorize::request::{Refused, check, prompts_none};
 use crate::oauth::{Endpoint, Form, OAuthError, Refusal};
 use crate::pages::Kind;
 use crate::server::people::metrics::AuthorizationOutcome;
@@ -26,9 +26,12 @@ pub async fn handle(call: Call) -> Result<Response, Refusal> {
         Err(answer) => return *answer,
     };
     let answer = answer(&mut guest).await;
-    if let Err(Stop::Answer(page)) = &answer
-        && page.status().is_client_error()
-    {
+    let page = match &answer {
+        Ok(page) => Some(page),
+        Err(Stop::Answer(page)) => Some(&**page),
+        Err(_) => None,
+    };
+    if page.is_some_and(|page| page.status().is_client_error()) {
         let metrics = guest.call.app.metrics();
         metrics.people().authorized(AuthorizationOutcome::Page);
     }
@@ -80,7 +83,9 @@ fn begin(guest: &Guest, parameters: &[u8]) -> Result<Flow, Stop> {
             }
             Err(Refused::Page(error)) => return Err(invalid(error)),
             Err(Refused::Client(return_to, error)) => {
-                return Err(Stop::Answer(Box::new(guest.refuse(&return_to, error))));
+                let is_silent = prompts_none(&form);
+                let answer = guest.refuse_early(&return_to, registered.name(), is_silent, error);
+                return Err(Stop::Answer(Box::new(answer)));
             }
         },
     };
@@ -102,7 +107,7 @@ fn pushed(guest: &Guest, uri: &str) -> Option<Requested> {
 /// Answers the client that its request does not fit into a URL. The parameters of a pushed one always do.
 fn refuse(guest: &Guest, flow: &Flow, error: OAuthError) -> Response {
     match &flow.request {
-        Requested::Here(request) => super::proceed::refuse(guest, request, error),
+        Requested::Here(request) => super::proceed::refuse(guest, &flow.client, request, error),
         Requested::Pushed { .. } => guest.notice(
             Kind::InvalidRequest {
                 reason: error.description,

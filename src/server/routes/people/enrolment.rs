@@ -187,7 +187,12 @@ async fn submitted(guest: &mut Guest) -> Result<Response, Stop> {
         host: guest.own.host.clone(),
     };
     let hash = match chosen {
-        Ok(password) => match guest.people.passwords.choose(password, names).await {
+        Ok(password) => match guest
+            .people
+            .passwords
+            .choose(guest.call.peer, password, names)
+            .await
+        {
             Ok(chosen) => chosen.map_err(problem_of),
             Err(_) => Err(PasswordProblem::Busy {
                 retry_after: BUSY.as_secs(),

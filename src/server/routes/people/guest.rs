@@ -15,6 +15,7 @@ use crate::oauth::authorize::{Answer, ReturnTo};
 use crate::oauth::{Endpoint, Form, OAuthError, Refusal};
 use crate::pages::{
     AnswerForm, ClientUri, Context, Field, Kind, Label, Language, LocalPath, Notice, Page, Way,
+    WayBack,
 };
 use crate::people::known_browser::KNOWN_FOR;
 use crate::server::browser::form::{Shown, is_of_another_site};
@@ -58,6 +59,14 @@ pub struct Guest {
     cookies: Vec<String>,
     /// The path of this page with its flow, for links to it in other languages.
     here: Option<String>,
+}
+
+/// What is written about a request that is refused.
+fn authorization_refused() -> Event<'static> {
+    Event {
+        event: "authorization_refused",
+        ..Event::default()
+    }
 }
 
 /// Why a page has no content of its own.
@@ -349,26 +358,52 @@ impl Guest {
 
     /// Answers the client with an error. It is counted, and written unless the address has had too many.
     pub fn refuse(&self, to: &ReturnTo, error: OAuthError) -> Response {
-        let event = Event {
-            event: "authorization_refused",
-            ..Event::default()
+        self.refuse_with(&authorization_refused(), to, error)
+    }
+
+    /// Answers the client with an error that it causes itself, whoever the person is. Before a sign-in, the person gets
+    /// a page with a button to the client instead, unless the client wants no page (`is_silent`): an attacker can
+    /// register a client, and otherwise every link to this server could lead on to a site of theirs (RFC 9700 section
+    /// 4.11.2).
+    pub fn refuse_early(
+        &self,
+        to: &ReturnTo,
+        client: &str,
+        is_silent: bool,
+        error: OAuthError,
+    ) -> Response {
+        if is_silent || self.session.is_some() {
+            return self.refuse(to, error);
+        }
+        self.write_refused(&authorization_refused(), error);
+        // A link has no form. Without the button the person goes back alone.
+        let uri = match to.refuse(&self.site.issuer, error) {
+            Answer::Redirect(uri) => Some(uri),
+            Answer::Form { .. } => None,
         };
-        self.refuse_with(&event, to, error)
+        let uri = uri.as_deref().and_then(ClientUri::new);
+        let way = uri.map(|uri| Way::Client(WayBack { uri, client }));
+        let reason = error.description;
+        self.notice(Kind::InvalidRequest { reason }, way)
     }
 
     /// Answers the client with an error, and writes it as this event.
     pub fn refuse_with(&self, event: &Event<'_>, to: &ReturnTo, error: OAuthError) -> Response {
+        let outcome = AuthorizationOutcome::Refused(error.code.as_str());
+        let metrics = self.call.app.metrics();
+        metrics.people().authorized(outcome);
+        self.write_refused(event, error);
+        self.answer(&to.refuse(&self.site.issuer, error))
+    }
+
+    fn write_refused(&self, event: &Event<'_>, error: OAuthError) {
         let code = error.code.as_str();
-        let app = &self.call.app;
-        let outcome = AuthorizationOutcome::Refused(code);
-        app.metrics().people().authorized(outcome);
-        if app.noise().sign_in(self.call.peer, code) {
+        if self.call.app.noise().sign_in(self.call.peer, code) {
             self.record(&Event {
                 reason: Some(code),
                 ..*event
             });
         }
-        self.answer(&to.refuse(&self.site.issuer, error))
     }
 
     /// Sends an answer to the client.
@@ -471,7 +506,7 @@ fn kind_of(refusal: Refusal) -> Kind<'static> {
         Refusal::MethodNotAllowed(allow) => Kind::MethodNotAllowed { allow },
         Refusal::Unavailable => Kind::StoreUnavailable { retry_after: RETRY },
         Refusal::Overloaded => Kind::Busy { retry_after: 1 },
-        Refusal::TooManyFailures(wait) => Kind::TooMany {
+        Refusal::TooManyFailures(wait) | Refusal::TooManyRequests(wait) => Kind::TooMany {
             retry_after: wait.as_secs().max(1),
         },
         Refusal::Protocol(_) | Refusal::TooSlow | Refusal::BrokenBody | Refusal::Misdirected => {

@@ -1,5 +1,7 @@
 //! Pushed authorization requests (RFC 9126).
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 
@@ -43,10 +45,23 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
             "this client may not sign people in",
         ))
     })?;
+    // RFC 9126 section 2.3.
+    let too_many = |wait| {
+        let refusal = Refusal::TooManyRequests(wait);
+        call.app.metrics().refused(refusal.error().code);
+        call.audit_refusal(snapshot, client_id, None, "too_many_pushed_requests");
+        refusal
+    };
     let request = match check(&form, &registered.registration(), true) {
         Ok(request) => request,
         Err(Refused::Page(error) | Refused::Client(_, error)) => return Err(refused(error)),
     };
+    // Everyone can push in the name of a public client: no address may use up what the client has.
+    if registered.client.is_public
+        && let Err(wait) = call.app.noise().pushed(call.peer, client_id)
+    {
+        return Err(too_many(wait));
+    }
     let text = serde_json::to_string(&request)
         .map_err(|_| OAuthError::new(ErrorCode::ServerError, "the request cannot be kept"))?;
     let minted = reference::mint(&own.prefix, Kind::PushedRequest, &mut SystemEntropy);
@@ -67,12 +82,8 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     turn.take_again().await;
     match stored {
         Ok(true) => {}
-        Ok(false) => {
-            return Err(refused(OAuthError::new(
-                ErrorCode::TemporarilyUnavailable,
-                "this client has too many open requests, try again",
-            )));
-        }
+        // Others take the places faster than the oldest requests go.
+        Ok(false) => return Err(too_many(Duration::from_secs(1))),
         Err(error) => return Err(unavailable(&call, &error)),
     }
     let (reference, expires_in) = (minted.token.expose(), PeopleSite::PUSHED.as_secs());

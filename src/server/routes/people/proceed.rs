@@ -8,6 +8,7 @@ use axum::response::Response;
 use super::guest::{Guest, Stop};
 use super::issue::{self, Allowed, Issued};
 use crate::directory::{PersonScope, is_revoked};
+use crate::keys::JwtError;
 use crate::oauth::acr::Acr;
 use crate::oauth::authorize::flow::{Requested, shown};
 use crate::oauth::authorize::next::{
@@ -238,14 +239,25 @@ fn check(
             ErrorCode::UnauthorizedClient,
             "this client may not use this response_type",
         );
-        return Err(Stop::Answer(Box::new(refuse(guest, request, error))));
+        return Err(Stop::Answer(Box::new(refuse(
+            guest,
+            registered.name(),
+            request,
+            error,
+        ))));
     }
     Ok(())
 }
 
-/// Answers the client with an error.
-pub fn refuse(guest: &Guest, request: &AuthorizationRequest, error: OAuthError) -> Response {
-    guest.refuse(&request.return_to, error)
+/// Answers the client with an error: at once, or by a button if nobody has signed in.
+pub fn refuse(
+    guest: &Guest,
+    client: &str,
+    request: &AuthorizationRequest,
+    error: OAuthError,
+) -> Response {
+    let is_silent = request.prompts.none;
+    guest.refuse_early(&request.return_to, client, is_silent, error)
 }
 
 enum Judged {
@@ -275,7 +287,10 @@ fn judge(guest: &Guest, asked: Asked<'_>, found: Found, accepted: bool) -> Judge
         flow,
         request,
     } = asked;
-    let refused = |error| Judged::Next(Next::Respond(refuse(guest, request, error)));
+    let refused = |error| {
+        let answer = refuse(guest, registered.name(), request, error);
+        Judged::Next(Next::Respond(answer))
+    };
     let recorded = found
         .consent
         .filter(|consent| consent.client_uid == registered.uid());
@@ -294,6 +309,8 @@ fn judge(guest: &Guest, asked: Asked<'_>, found: Found, accepted: bool) -> Judge
     let claims = claims(guest, snapshot, person, &scopes);
     let claims: Vec<&str> = claims.iter().map(String::as_str).collect();
     let hint = request.id_token_hint.as_deref();
+    // Whether it was genuine can no longer be told, so it says nothing.
+    let hint = hint.filter(|text| !is_of_retired_key(snapshot, text));
     let hint = hint.map(|text| hint_of(snapshot, &guest.site.issuer, text));
     let remembered = permitted::Allowed::from_stored(recorded.as_deref().unwrap_or_default());
     let mut situation = Situation {
@@ -495,6 +512,12 @@ fn scopes<'s>(
         }
     }
     Ok(scopes)
+}
+
+/// Whether a text has the form of an ID token, but none of the present keys could have signed it.
+fn is_of_retired_key(snapshot: &Snapshot, text: &str) -> bool {
+    let read = snapshot.ring().payload(text, id_token::TYPE);
+    matches!(read, Err(JwtError::UnknownKey))
 }
 
 /// Reads an ID token that this issuer signed, expired or not; `None` for anything else.

@@ -32,34 +32,91 @@ async fn an_unknown_client_or_redirect_uri_shows_a_page_and_never_redirects() {
     }
 }
 
+/// RFC 9700 section 4.11.2: a link to the server does not lead on to a client's site by itself.
 #[tokio::test]
-async fn another_fault_goes_to_the_client() {
-    let town = Town::new().await;
-    let mut browser = town.browser();
-    for (more, error) in [
-        ("&prompt=none", "login_required"),
-        ("&response_mode=odd", "invalid_request"),
-        ("&request=x", "request_not_supported"),
-        ("&resource=https://nowhere.example.com", "invalid_target"),
-    ] {
-        let reply = browser.once(&authorize(more)).await;
-        let left = left(&reply);
-        assert_eq!(left.parameter("error").as_deref(), Some(error), "{more}");
+async fn another_fault_goes_to_the_client_by_a_button_or_at_once_after_a_sign_in() {
+    let town = town().await;
+    let mut stranger = town.browser();
+    let mut known = town.browser();
+    known.authorize("").await;
+    let check = |left: &super::browser::Left, error: &str| {
+        assert!(left.uri.starts_with(REDIRECT), "{left:?}");
+        assert_eq!(left.parameter("error").as_deref(), Some(error));
         assert_eq!(left.parameter("state").as_deref(), Some("s1"));
         assert_eq!(left.parameter("iss").as_deref(), Some(ISSUER));
-    }
+    };
     let no_pkce = authorize("").replace("code_challenge=", "x=");
-    let reply = browser.once(&no_pkce).await;
-    assert_eq!(
-        left(&reply).parameter("error").as_deref(),
-        Some("invalid_request")
-    );
     let other_scope = authorize("").replace("scope=openid", "scope=orders.write");
-    let reply = browser.once(&other_scope).await;
-    assert_eq!(
-        left(&reply).parameter("error").as_deref(),
-        Some("invalid_scope")
-    );
+    let of_token = authorize("").replace("response_type=code", "response_type=token");
+    for (path, error) in [
+        (authorize("&response_mode=odd"), "invalid_request"),
+        (authorize("&request=x"), "request_not_supported"),
+        (
+            authorize("&resource=https://nowhere.example.com"),
+            "invalid_target",
+        ),
+        (no_pkce, "invalid_request"),
+        (other_scope, "invalid_scope"),
+        (of_token, "unsupported_response_type"),
+    ] {
+        let page = stranger.once(&path).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST, "{path}: {page}");
+        assert_eq!(page.header("location"), "(none)");
+        check(&super::browser::Left { uri: way(&page) }, error);
+        check(&left(&known.once(&path).await), error);
+        let silent = stranger.once(&format!("{path}&prompt=none")).await;
+        check(&left(&silent), error);
+    }
+    let silent = stranger.once(&authorize("&prompt=none")).await;
+    check(&left(&silent), "login_required");
+}
+
+/// Nobody can tell whether it was genuine, and clients keep ID tokens for long.
+#[tokio::test]
+async fn a_hint_whose_key_has_retired_is_ignored_and_a_forged_one_refused() {
+    let town = town().await;
+    let mut browser = town.browser();
+    let done = browser.authorize("").await;
+    let tokens = town.redeem(&done.parameter("code").unwrap()).await.json();
+    let genuine = tokens["id_token"].as_str().unwrap();
+    let (head, rest) = genuine.split_once('.').unwrap();
+    let (claims, _) = rest.split_once('.').unwrap();
+    let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let mut header: serde_json::Value =
+        serde_json::from_slice(&engine.decode(head).unwrap()).unwrap();
+    header["kid"] = "retired".into();
+    let other = engine.encode(header.to_string());
+    let signature = engine.encode([7; 64]);
+    for (hint, is_good) in [
+        (genuine.to_owned(), true),
+        (format!("{other}.{claims}.{signature}"), true),
+        (format!("{head}.{claims}.{signature}"), false),
+    ] {
+        let path = authorize(&format!("&prompt=none&id_token_hint={hint}"));
+        let left = left(&browser.once(&path).await);
+        assert_eq!(left.parameter("code").is_some(), is_good, "{left:?}");
+    }
+}
+
+/// Everyone can push in the name of a public client (RFC 9126 section 2.3).
+#[tokio::test]
+async fn one_address_pushes_only_so_many_requests_for_a_public_client() {
+    let town = Town::new().await;
+    let request = authorize("");
+    let (_, query) = request.split_once('?').unwrap();
+    let mut pushed = 0;
+    let refused = loop {
+        let reply = town.fixture.post("/id/connect/par", "", query).await;
+        if reply.status != StatusCode::CREATED {
+            break reply;
+        }
+        pushed += 1;
+        assert!(pushed < 500, "no limit");
+    };
+    assert!(pushed >= 60, "{pushed}");
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{refused}");
+    assert_eq!(refused.error().1, "temporarily_unavailable");
+    assert_ne!(refused.header("retry-after"), "(none)");
 }
 
 #[tokio::test]
@@ -110,6 +167,33 @@ async fn too_many_attempts_are_refused_for_known_and_unknown_names() {
         );
         assert!(reply.header("retry-after").parse::<u64>().unwrap() > 60);
     }
+}
+
+/// Each costs the server a hash, whether the password is right or not.
+#[tokio::test]
+async fn one_person_signs_in_only_so_often_in_a_short_time() {
+    let town = town().await;
+    let keys = PeopleKeys::new(mac(), None, ISSUER);
+    let (outbox, _waiting) = Outbox::new(Arc::new(|_| None));
+    let store = town.people.store.clone();
+    let mut people = People::new(store, keys, Passwords::default(), outbox);
+    people.attempts.sign_ins.burst = 2;
+    people.attempts.sign_ins.interval = Duration::from_hours(1);
+    town.fixture.app.set_people(Some(Arc::new(people)));
+    for _ in 0..2 {
+        let mut browser = town.browser();
+        let page = browser.get(&authorize("")).await;
+        let fields = [("username", "alice"), ("password", "not the password")];
+        let wrong = browser.submit(&page, &fields).await;
+        assert_eq!(wrong.status, StatusCode::BAD_REQUEST, "{wrong}");
+        let done = browser.sign_in(&page).await;
+        assert_eq!(done.status, StatusCode::OK, "{done}");
+    }
+    let mut browser = town.browser();
+    let page = browser.get(&authorize("")).await;
+    let refused = browser.sign_in(&page).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{refused}");
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() > 60);
 }
 
 #[tokio::test]
