@@ -52,8 +52,8 @@ pub struct Grant {
     pub acr: String,
     /// How the person had proved it: the values of `amr` (RFC 8176), separated by spaces.
     pub methods: String,
-    /// The claims that the authorization request asked for one by one, in the form that the caller chose; `None` if it
-    /// named none.
+    /// The claims that the authorization request asked for one by one, and those that the person allowed to release, in
+    /// the form that the caller chose; `None` if it named none and any may be released.
     pub claims: Option<String>,
     /// When it began.
     pub created_at: Timestamp,

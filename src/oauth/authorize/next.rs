@@ -125,7 +125,7 @@ pub enum Step<'a> {
     /// Show the consent page for these scopes.
     Consent(Vec<&'a str>),
     /// Answer with a code.
-    Code(Permission<'a>),
+    Code(Box<Permission<'a>>),
     /// Answer with an error.
     Refuse(OAuthError),
 }
@@ -392,14 +392,14 @@ fn permit<'a>(situation: &Situation<'a>, session: Session<'a>) -> Step<'a> {
         scopes: union(&scopes, &earlier.scopes),
         claims,
     });
-    Step::Code(Permission {
+    Step::Code(Box::new(Permission {
         session: session.id,
         subject: session.subject,
         acr: told_acr(situation.request, session.acr),
         scopes,
         claims,
         remember,
-    })
+    }))
 }
 
 /// Returns the words of both lists, each once.

@@ -1,4 +1,4 @@
-//! Consents: which scopes a person allows a client without being asked again.
+//! Consents: which scopes and claims a person allows a client without being asked again.
 
 use jiff::Timestamp;
 
@@ -15,7 +15,7 @@ pub struct Consent {
     pub client: String,
     /// The uid of the client's resource. A recreated client asks again.
     pub client_uid: String,
-    /// The scopes, separated by spaces.
+    /// The scopes and the claims that they release, in the form that the caller chose.
     pub scopes: String,
     /// When it was given.
     pub given_at: Timestamp,
@@ -26,9 +26,9 @@ pub struct Consent {
 pub enum Agreement {
     /// Nothing: the client needs no consent.
     Unneeded,
-    /// The person gave it before, for exactly these scopes, and did not withdraw or change it since.
+    /// The person gave it before, with exactly this text, and did not withdraw or change it since.
     Recorded(String),
-    /// The person gives it now, for these scopes.
+    /// The person gives it now, with this text.
     Given(String),
 }
 

@@ -126,7 +126,7 @@ fn error(step: &Step<'_>) -> Option<ErrorCode> {
 
 fn permission(step: Step<'_>) -> Permission<'_> {
     match step {
-        Step::Code(permission) => permission,
+        Step::Code(permission) => *permission,
         other => panic!("no code: {other:?}"),
     }
 }

@@ -361,7 +361,7 @@ impl Guest {
         self.refuse_with(&authorization_refused(), to, error)
     }
 
-    /// Answers the client with an error that it causes itself, whoever the person is. Before a sign-in, the person gets
+    /// Answers the client with an error that does not depend on the person. Before a sign-in, the person gets
     /// a page with a button to the client instead, unless the client wants no page (`is_silent`): an attacker can
     /// register a client, and otherwise every link to this server could lead on to a site of theirs (RFC 9700 section
     /// 4.11.2).

@@ -104,13 +104,11 @@ async fn of_refresh(
         },
     };
     let verdict = judge(&family, &standing.grant, presented, rules, now);
-    let subject = standing.account.id.0.to_string();
     let (person, scopes) = held(
         snapshot,
         &registered,
         &standing.account,
         &standing.grant,
-        &subject,
         &standing.grant.scopes,
         now,
     );

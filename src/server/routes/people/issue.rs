@@ -230,13 +230,11 @@ fn signed(
     };
     let client = registered.client;
     let accepted = client.accepted;
-    let subject = case.account.id.0.to_string();
     let (person, scopes) = held(
         snapshot,
         registered,
         case.account,
         grant,
-        &subject,
         &grant.scopes,
         guest.now,
     );

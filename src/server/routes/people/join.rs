@@ -59,7 +59,6 @@ pub fn active<'a>(
             registered,
             &standing.account,
             &standing.grant,
-            &token.token.sub,
             &token.token.scope.as_slice().join(" "),
             now,
         ),
@@ -82,12 +81,12 @@ pub fn held<'a>(
     registered: &Registered<'a>,
     account: &Account,
     grant: &Grant,
-    subject: &str,
     recorded: &str,
     now: Timestamp,
 ) -> (Result<Person<'a>, Barred>, Vec<PersonScope<'a>>) {
     let (registry, client) = (snapshot.registry(), &registered.client);
-    let person = registry.person(&account.owner, subject, Some(client), now);
+    let subject = account.id.0.to_string();
+    let person = registry.person(&account.owner, &subject, Some(client), now);
     let lookup = |value: &str| registry.scope(client, person.as_ref().ok(), value);
     let scopes = still_held(recorded, lookup);
     let allowed = ClaimsRequest::allowed_of_stored(grant.claims.as_deref());

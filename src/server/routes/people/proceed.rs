@@ -372,7 +372,7 @@ fn judge(guest: &Guest, asked: Asked<'_>, found: Found, accepted: bool) -> Judge
             }))
         }
         Step::Code(permission) => {
-            let permission = Allowed::from(permission);
+            let permission = Allowed::from(*permission);
             match present {
                 Some(present) => Judged::Permit(Box::new(Permitted {
                     present,

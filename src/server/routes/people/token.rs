@@ -170,7 +170,6 @@ impl Case<'_> {
         decide: impl FnOnce(&Holding<'_>) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
         let grant = &standing.grant;
-        let subject = standing.account.id.0.to_string();
         let claims = ClaimsRequest::from_stored(grant.claims.as_deref());
         let claims = claims
             .map_err(|_| OAuthError::new(ErrorCode::ServerError, "the grant cannot be read"))?;
@@ -179,7 +178,6 @@ impl Case<'_> {
             &self.registered,
             &standing.account,
             grant,
-            &subject,
             &grant.scopes,
             self.now,
         );
