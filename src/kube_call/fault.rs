@@ -150,7 +150,8 @@ impl From<InClusterError> for KubeFault {
                 )
             }
             InClusterError::ParseClusterPort(_) | InClusterError::ParseClusterUrl(_) => {
-                "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not an address".to_owned()
+                "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT do not form a valid address"
+                    .to_owned()
             }
             InClusterError::ParseCertificates(_) => {
                 "the service account's ca.crt is not PEM".to_owned()

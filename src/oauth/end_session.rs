@@ -94,7 +94,7 @@ pub enum Fault {
     /// The client is unknown.
     #[error("the client is unknown")]
     UnknownClient,
-    /// The hint was issued to another client than the request names.
+    /// The hint was issued to a client other than the one that the request names.
     #[error("the id_token_hint was issued to another client")]
     OtherClient,
     /// The URI is not one of the client's.

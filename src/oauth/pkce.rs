@@ -103,7 +103,7 @@ mod tests {
         assert!(!Challenge::parse(CHALLENGE).unwrap().is_met_by(&verifier));
     }
 
-    /// Such a challenge can be made, but no verifier of the RFC meets it.
+    /// Such a challenge can be made, but no verifier that the RFC allows meets it.
     #[rstest]
     #[case::too_short(&"a".repeat(42))]
     #[case::too_long(&"a".repeat(129))]

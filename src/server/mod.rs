@@ -25,6 +25,7 @@ pub mod fuzzing;
 mod gateway;
 mod header_table;
 mod health;
+mod keyed;
 mod latest_census;
 mod limits;
 mod listener;

@@ -11,7 +11,7 @@ use crate::directory::{ObjectKey, Revocation, is_token_revoked, revocation};
 use crate::kube_call::{Client, KubeFault};
 use crate::tokens::TokenId;
 
-/// The most attempts after write conflicts. The time limit of the request usually ends earlier.
+/// The maximum number of attempts if writes conflict, including the first. The time limit of the request usually ends earlier.
 const ATTEMPTS: usize = 16;
 
 /// Revokes tokens in the status of Credentials.
@@ -61,7 +61,7 @@ impl KubeRevoker {
             Revocation::Add(revoked) => revoked,
         };
         if uid.is_some_and(|uid| metadata["uid"] != *uid) {
-            // For example after a restore. The watch is about to bring the new Credential, and a retry finds it.
+            // For example after a restore. The watch will soon bring the new Credential, so that a retry finds it.
             return Err(failed(
                 "another Credential of this name records the token now",
             ));

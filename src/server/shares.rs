@@ -3,10 +3,11 @@
 //! The tables have a fixed size and cost a few atomic operations a request. Two callers whose hashes collide count as
 //! one: each may get a 503 earlier. The hash is keyed, so that no caller can choose to collide with another.
 
-use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::hash::{BuildHasher as _, Hash};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::keyed::Keyed;
 use super::networks::{network, site};
 
 const BUCKETS: usize = 8192;
@@ -18,7 +19,7 @@ pub(super) struct Shares {
     when_scarce: WhenScarce,
     networks: Box<[AtomicU32]>,
     sites: Box<[AtomicU32]>,
-    hasher: RandomState,
+    hasher: Keyed,
 }
 
 /// The shares while the places of all callers are scarce. Those who hold more get no further place, so that others do.
@@ -43,7 +44,7 @@ impl Shares {
             when_scarce,
             networks: buckets(),
             sites: buckets(),
-            hasher: RandomState::new(),
+            hasher: Keyed::default(),
         }
     }
 

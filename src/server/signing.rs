@@ -13,21 +13,14 @@
 //! collide count as one. The hash is keyed, so that no caller can choose to collide with another.
 
 use std::hash::{BuildHasher as _, Hash};
-#[cfg(test)]
-use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::keyed::Keyed;
 use crate::directory::ObjectKey;
 
 const BUCKETS: usize = 4096;
-
-#[cfg(not(test))]
-type Keyed = std::hash::RandomState;
-/// Tests need clients that certainly do not collide.
-#[cfg(test)]
-type Keyed = BuildHasherDefault<DefaultHasher>;
 
 /// The signatures under way, by client and by namespace.
 #[derive(Debug)]

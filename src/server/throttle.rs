@@ -11,11 +11,12 @@
 //! The tables have a fixed size. Two callers whose hashes collide share a bucket: each may get a 429 earlier, instead
 //! of a 401. The hash is keyed, so that no caller can choose to collide with another.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use super::keyed::Keyed;
 use super::networks::{network, site};
 use crate::telemetry::Rate;
 
@@ -49,7 +50,7 @@ pub(super) struct Throttle {
     addresses: Box<[AtomicU64]>,
     sites: Box<[AtomicU64]>,
     lines: AtomicU64,
-    hasher: RandomState,
+    hasher: Keyed,
 }
 
 /// Whether the line about a failure is written.
@@ -69,7 +70,7 @@ impl Default for Throttle {
             addresses: buckets(),
             sites: buckets(),
             lines: AtomicU64::new(0),
-            hasher: RandomState::new(),
+            hasher: Keyed::default(),
         }
     }
 }

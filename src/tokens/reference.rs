@@ -281,7 +281,7 @@ impl From<TokenHash> for String {
     }
 }
 
-/// A new token, with what may be stored of it.
+/// A new token, and those parts of it that may be stored.
 #[derive(Debug)]
 pub struct Minted {
     /// The token itself, only for its owner.

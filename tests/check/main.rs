@@ -609,7 +609,7 @@ fn usage_errors_differ_from_wrong_manifests() {
         ),
         (
             &["platform", "--context", "faulty"][..],
-            "this option has another name now: write --applied PATH",
+            "this option was renamed: write --applied PATH",
         ),
         (&["platform", "--format", "xml"][..], "possible values"),
         (&[][..], "required"),

@@ -109,7 +109,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Refuses the former name of an option. In the other commands it names a context of the kubeconfig.
 fn renamed(_: &str) -> Result<String, String> {
-    Err("this option has another name now: write --applied PATH".to_owned())
+    Err("this option was renamed: write --applied PATH".to_owned())
 }
 
 fn judge(args: &Args, now: Timestamp) -> anyhow::Result<Report> {

@@ -111,7 +111,7 @@ impl UnsignedTokens {
 /// about a token that is not its own, nor about the person.
 pub const REFUSED: OAuthError = OAuthError::new(
     ErrorCode::InvalidGrant,
-    "the code or refresh token is not valid: it is unknown, expired, revoked or used, or belongs to another client, redirect_uri or code_verifier",
+    "the code or refresh token is not valid: it is unknown, expired, revoked or used, was issued to another client, or does not match the redirect_uri or code_verifier",
 );
 
 /// Why a grant gives nothing.
@@ -325,7 +325,7 @@ pub(super) fn resources<'r>(
     if !requested.iter().all(is_granted) {
         return Err(OAuthError::new(
             ErrorCode::InvalidTarget,
-            "a resource is not one of the authorization request",
+            "a requested resource was not in the authorization request",
         ));
     }
     Ok(requested.iter().map(String::as_str).collect())

@@ -24,7 +24,7 @@ use crate::tokens::{
 
 /// The method of a password (RFC 8176 section 2).
 pub const PASSWORD: &str = "pwd";
-/// What no account belongs to: read for a name without a person, so that the attempt takes as long.
+/// An owner that has no account. It is looked up if no person has the name, so that the attempt takes as long as any other.
 const NO_OWNER: &str = "";
 /// When to try again if too many passwords are being hashed.
 pub const BUSY: Duration = Duration::from_secs(2);

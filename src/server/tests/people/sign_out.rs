@@ -91,7 +91,7 @@ async fn every_client_of_a_session_is_told_of_its_end_once() {
     assert_eq!(*notice.subject, *claims["sub"].as_str().unwrap());
 }
 
-/// Drops a future when it is about to be polled once more than this.
+/// Polls a future at most so many times, then drops it.
 async fn left_after<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
     let (mut work, mut left) = (pin!(work), polls);
     std::future::poll_fn(|context| {
