@@ -73,7 +73,7 @@ pub fn introspect<'a>(
     }
     let audience = audience(caller, &active, &shown);
     let mut answer = Introspection::of(&active, audience, scope::join(&shown));
-    // The introspection of a client's own token is no use of it.
+    // A client that introspects its own token does not count as a user of it.
     answer.used = active.issued.filter(|_| !is_own(caller, &active));
     Ok(answer)
 }

@@ -144,7 +144,7 @@ impl Directory {
         problems
     }
 
-    /// Returns a warning if another User has the same address, so that nobody can sign in with it.
+    /// Returns a warning if another User has the same address: then no one can sign in with it.
     fn shared_address(&self, object: &Object<UserRecord>, record: &UserRecord) -> Option<Problem> {
         let (identity, email) = (record.identity.as_ref()?, record.email.as_ref()?);
         let mut others = self.users.by_address(identity, email);
@@ -294,7 +294,7 @@ fn weak_identity(record: &IdentityRecord, now: Timestamp) -> Vec<Problem> {
         (
             record.has_passwords && record.storage == StorageType::None,
             "/spec/login/password",
-            "nobody can sign in without a store: set spec.storage.type to SQLite",
+            "no one can sign in without a store: set spec.storage.type to SQLite",
         ),
     ];
     let choices = choices
@@ -382,7 +382,7 @@ fn weak_interactive(client: &AcceptedClient<'_>) -> Vec<Problem> {
                 .as_ref()
                 .is_some_and(|access| access.groups.is_empty() && access.users.is_empty()),
             "/spec/access",
-            "nobody may use this client: name a group or a User, or remove access",
+            "no one may use this client: name a group or a User, or remove access",
         ),
     ];
     let chosen = choices.into_iter().filter(|(is_chosen, ..)| *is_chosen);

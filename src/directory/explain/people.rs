@@ -122,7 +122,7 @@ impl Directory {
         let at = self.person_client(accepted);
         let Some(interactive) = at.accepted.client.record.interactive.as_ref() else {
             let message = format!(
-                "OAuthClient {client} signs in nobody: add AuthorizationCode to its spec.grantTypes"
+                "OAuthClient {client} does not sign in people: add AuthorizationCode to its spec.grantTypes"
             );
             steps.refuses("client", message);
             return;
@@ -206,7 +206,7 @@ fn audience(record: &InteractiveRecord) -> String {
     let users = listed("named", &access.users);
     let parts: Vec<_> = groups.into_iter().chain(users).collect();
     if parts.is_empty() {
-        return "nobody: its spec.access names no group and no User".to_owned();
+        return "no one: its spec.access names no group and no User".to_owned();
     }
     format!("{types} people {}", parts.join(" or "))
 }

@@ -75,7 +75,7 @@ fn a_person_signs_in_with_a_username_or_an_address(#[case] name: &str, #[case] i
 }
 
 #[test]
-fn an_address_that_two_users_have_names_nobody() {
+fn an_address_that_two_users_have_names_no_one() {
     let world = world(&[("bob@example.com", "ALICE@example.com")]);
     assert_eq!(
         person(&world, "alice@example.com").unwrap_err(),
@@ -211,7 +211,7 @@ spec:
 }
 
 #[test]
-fn without_a_store_nobody_signs_in_and_machines_go_on() {
+fn without_a_store_no_one_signs_in_and_machines_go_on() {
     let world = world(&[("  storage: {type: SQLite}\n", "")]);
     assert_eq!(person(&world, "alice").unwrap_err(), Barred::Unknown);
     let required = |path: &str| vec![(Reason::StorageRequired, path.to_owned())];

@@ -163,7 +163,7 @@ pub enum Reason {
 pub enum Person<'a> {
     /// Any person.
     Any,
-    /// Any person. The client says that it is probably the one with this username or address, which nobody verified.
+    /// Any person. The client says that it is probably the one with this username or address, which is not verified.
     Hinted(&'a str),
     /// The person of the session, again. The page offers to change to another one.
     Again(&'a str),

@@ -21,11 +21,11 @@ use crate::tokens::reference;
 pub const REQUEST_URI: &str = "urn:ietf:params:oauth:request_uri:";
 
 pub async fn handle(call: Call) -> Result<Response, Refusal> {
-    let mut guest = match Guest::enter(call) {
-        Ok(guest) => guest,
-        Err(answer) => return *answer,
-    };
-    let answer = answer(&mut guest).await;
+    guest::serve(call, counted).await
+}
+
+async fn counted(guest: &mut Guest) -> Result<Response, Stop> {
+    let answer = answer(guest).await;
     let page = match &answer {
         Ok(page) => Some(page),
         Err(Stop::Answer(page)) => Some(&**page),
@@ -35,7 +35,7 @@ pub async fn handle(call: Call) -> Result<Response, Refusal> {
         let metrics = guest.call.app.metrics();
         metrics.people().authorized(AuthorizationOutcome::Page);
     }
-    Ok(guest.finish(answer))
+    answer
 }
 
 async fn answer(guest: &mut Guest) -> Result<Response, Stop> {

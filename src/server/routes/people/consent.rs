@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::authorize::go_on;
 use super::flow;
-use super::guest::{FLOW, Guest, PROOF, Stop};
+use super::guest::{self, FLOW, Guest, PROOF, Stop};
 use super::proceed::{Agreement, Looked, Next, look};
 use super::sign_in::denied;
 use crate::directory::{Person, PersonScope, StandardScope};
@@ -22,16 +22,15 @@ use crate::tokens::Released;
 const FORM: &str = "consent";
 
 pub async fn handle(call: Call) -> Result<Response, Refusal> {
-    let mut guest = match Guest::enter(call) {
-        Ok(guest) => guest,
-        Err(answer) => return *answer,
-    };
-    let answer = if guest.is_post() {
-        submitted(&mut guest).await
+    guest::serve(call, answer).await
+}
+
+async fn answer(guest: &mut Guest) -> Result<Response, Stop> {
+    if guest.is_post() {
+        submitted(guest).await
     } else {
-        shown(&mut guest).await
-    };
-    Ok(guest.finish(answer))
+        shown(guest).await
+    }
 }
 
 async fn shown(guest: &mut Guest) -> Result<Response, Stop> {

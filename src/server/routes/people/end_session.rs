@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::response::Response;
 
 use super::carry_out;
-use super::guest::{Guest, PROOF, Stop, redirect};
+use super::guest::{self, Guest, PROOF, Stop, redirect};
 use super::proceed::hint_of;
 use super::sign_in::present;
 use crate::oauth::end_session::{Case, Decision, Fault, Next, Request, decide};
@@ -27,12 +27,7 @@ use crate::tokens::TokenId;
 const FORM: &str = "end-session";
 
 pub async fn handle(call: Call) -> Result<Response, Refusal> {
-    let mut guest = match Guest::enter(call) {
-        Ok(guest) => guest,
-        Err(answer) => return *answer,
-    };
-    let answer = answer(&mut guest).await;
-    Ok(guest.finish(answer))
+    guest::serve(call, answer).await
 }
 
 /// What the person said on the page that asks.
@@ -149,15 +144,7 @@ async fn go_on(guest: &mut Guest, request: &Request, said: Said) -> Result<Respo
 }
 
 async fn session(guest: &Guest) -> Result<Option<Present>, Stop> {
-    let Some((id, hash)) = guest.session else {
-        return Ok(None);
-    };
-    let (limits, now) = (guest.own.sessions, guest.now);
-    let found = guest
-        .people
-        .store
-        .use_session(id, hash, limits, now)
-        .await?;
+    let found = guest.use_session().await?;
     Ok(found.map(|(session, account)| Present {
         id: session.id,
         subject: account.id.0.to_string(),

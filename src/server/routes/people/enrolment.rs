@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::response::Response;
 
 use super::carry_out;
-use super::guest::{Guest, PROOF, Stop};
+use super::guest::{self, Guest, PROOF, Stop};
 use crate::directory::AcceptedUser;
 use crate::oauth::{Endpoint, Form, Refusal};
 use crate::pages::{
@@ -34,16 +34,15 @@ const RULES: PasswordRules = PasswordRules {
 };
 
 pub async fn handle(call: Call) -> Result<Response, Refusal> {
-    let mut guest = match Guest::enter(call) {
-        Ok(guest) => guest,
-        Err(answer) => return *answer,
-    };
-    let answer = if guest.is_post() {
-        submitted(&mut guest).await
+    guest::serve(call, answer).await
+}
+
+async fn answer(guest: &mut Guest) -> Result<Response, Stop> {
+    if guest.is_post() {
+        submitted(guest).await
     } else {
-        shown(&mut guest).await
-    };
-    Ok(guest.finish(answer))
+        shown(guest).await
+    }
 }
 
 /// A link that works, and its person.

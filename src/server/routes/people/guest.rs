@@ -17,7 +17,9 @@ use crate::pages::{
     AnswerForm, ClientUri, Context, Field, Kind, Label, Language, LocalPath, Notice, Page, Way,
     WayBack,
 };
+use crate::people::account::Account;
 use crate::people::known_browser::KNOWN_FOR;
+use crate::people::session::Session;
 use crate::server::browser::form::{Shown, is_of_another_site};
 use crate::server::browser::language::{self, Wishes};
 use crate::server::browser::{Cookie, cookie};
@@ -95,6 +97,22 @@ impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
+}
+
+/// Receives a browser, and sends the answer.
+///
+/// # Errors
+/// The Identity is not served now.
+pub async fn serve(
+    call: Call,
+    answer: impl AsyncFnOnce(&mut Guest) -> Result<Response, Stop>,
+) -> Result<Response, Refusal> {
+    let mut guest = match Guest::enter(call) {
+        Ok(guest) => guest,
+        Err(answer) => return *answer,
+    };
+    let answer = answer(&mut guest).await;
+    Ok(guest.finish(answer))
 }
 
 impl Guest {
@@ -437,6 +455,18 @@ impl Guest {
     /// Returns the origin of the request for events that are written in a task of their own.
     pub fn lasting_origin(&self) -> LastingOrigin {
         self.call.lasting_origin(Arc::clone(&self.snapshot))
+    }
+
+    /// Returns the session of the browser and its account, if the session is valid.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn use_session(&self) -> Result<Option<(Session, Account)>, StoreError> {
+        let Some((id, hash)) = self.session else {
+            return Ok(None);
+        };
+        let (limits, store) = (self.own.sessions, &self.people.store);
+        store.use_session(id, hash, limits, self.now).await
     }
 
     /// Ends the request: adds the cookies, and turns a reason to stop into a page.

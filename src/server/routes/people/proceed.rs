@@ -98,10 +98,7 @@ pub async fn proceed(guest: &mut Guest, flow: &Flow, accepted: bool) -> Result<N
     let snapshot = Arc::clone(&guest.snapshot);
     let registered = registered(guest, &snapshot, flow)?;
     for _ in 0..TRIES {
-        let found = read(guest, flow).await?;
-        let (request, pushed) = request_of(guest, flow, &found)?;
-        check(guest, &registered, &request)?;
-        guest.speak(&request.ui_locales);
+        let (found, request, pushed) = checked(guest, &registered, flow).await?;
         let asked = Asked {
             snapshot: &snapshot,
             registered: &registered,
@@ -146,10 +143,7 @@ pub enum Looked {
 pub async fn look(guest: &mut Guest, flow: &Flow) -> Result<Looked, Stop> {
     let snapshot = Arc::clone(&guest.snapshot);
     let registered = registered(guest, &snapshot, flow)?;
-    let found = read(guest, flow).await?;
-    let (request, _) = request_of(guest, flow, &found)?;
-    check(guest, &registered, &request)?;
-    guest.speak(&request.ui_locales);
+    let (found, request, _) = checked(guest, &registered, flow).await?;
     let asked = Asked {
         snapshot: &snapshot,
         registered: &registered,
@@ -224,6 +218,20 @@ fn request_of(
     }
 }
 
+/// Reads what the store knows about a flow, and checks its request again. From now on, pages are in the language that the
+/// request asks for. Returns also the ID of a pushed request.
+async fn checked(
+    guest: &mut Guest,
+    registered: &Registered<'_>,
+    flow: &Flow,
+) -> Result<(Found, Box<AuthorizationRequest>, Option<TokenId>), Stop> {
+    let found = read(guest, flow).await?;
+    let (request, pushed) = request_of(guest, flow, &found)?;
+    check(guest, registered, &request)?;
+    guest.speak(&request.ui_locales);
+    Ok((found, request, pushed))
+}
+
 /// Checks what may have changed in the registration since the request was checked.
 fn check(
     guest: &Guest,
@@ -249,7 +257,7 @@ fn check(
     Ok(())
 }
 
-/// Answers the client with an error: at once, or by a button if nobody has signed in.
+/// Answers the client with an error: at once, or by a button before a sign-in.
 pub fn refuse(
     guest: &Guest,
     client: &str,

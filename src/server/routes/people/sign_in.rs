@@ -33,16 +33,15 @@ const OTHER: &str = "other";
 const MAX_NAME: usize = 512;
 
 pub async fn handle(call: Call) -> Result<Response, Refusal> {
-    let mut guest = match Guest::enter(call) {
-        Ok(guest) => guest,
-        Err(answer) => return *answer,
-    };
-    let answer = if guest.is_post() {
-        submitted(&mut guest).await
+    guest::serve(call, answer).await
+}
+
+async fn answer(guest: &mut Guest) -> Result<Response, Stop> {
+    if guest.is_post() {
+        submitted(guest).await
     } else {
-        shown(&mut guest).await
-    };
-    Ok(guest.finish(answer))
+        shown(guest).await
+    }
 }
 
 /// Shows the page.
@@ -124,18 +123,10 @@ fn name_of(guest: &Guest, flow: &Flow) -> String {
 
 /// Returns the username of the person of the browser's session, if it is valid and the person may act.
 pub async fn present(guest: &Guest) -> Result<Option<String>, Stop> {
-    let Some((id, hash)) = guest.session else {
+    let Some((session, account)) = guest.use_session().await? else {
         return Ok(None);
     };
-    let (limits, now) = (guest.own.sessions, guest.now);
-    let found = guest
-        .people
-        .store
-        .use_session(id, hash, limits, now)
-        .await?;
-    let Some((session, account)) = found else {
-        return Ok(None);
-    };
+    let now = guest.now;
     let registry = guest.snapshot.registry();
     let subject = account.id.0.to_string();
     let person = registry.person(&account.owner, &subject, None, now);
