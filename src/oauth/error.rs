@@ -111,6 +111,12 @@ pub struct OAuthError {
 }
 
 impl OAuthError {
+    /// No key can sign. It is a temporary fault: the operator creates keys.
+    pub const NO_KEY: Self = Self::new(
+        ErrorCode::TemporarilyUnavailable,
+        "no key can sign now, try again",
+    );
+
     /// Creates an error answer.
     pub const fn new(code: ErrorCode, description: &'static str) -> Self {
         Self { code, description }

@@ -8,8 +8,6 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
-
 use super::account::AccountId;
 use super::guessing::Gate;
 use super::known_browser::BrowserId;
@@ -113,10 +111,7 @@ fn start(address: Ipv6Addr, bytes: usize) -> Vec<u8> {
 }
 
 fn subject(kind: &str, name: &[u8]) -> Subject {
-    let named = fields::encode([&b"symbolon.dev/attempt"[..], kind.as_bytes(), name]);
-    let mut subject = [0; 32];
-    subject.copy_from_slice(digest(&SHA256, &named).as_ref());
-    subject
+    fields::sha256([&b"symbolon.dev/attempt"[..], kind.as_bytes(), name])
 }
 
 #[cfg(test)]

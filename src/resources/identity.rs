@@ -16,6 +16,7 @@ use super::normal::{ISSUER_URL, ISSUER_URL_WORDS, ISSUER_WORDS, issuer, secure_i
 use super::storage::Storage;
 use super::template::SecretMetadata;
 use super::theme::Theme;
+use super::user::CLAIM_FORM;
 
 /// One token issuer (RFC 8414): which namespaces may use it, what their objects may ask for, and how it runs.
 /// Administrators create Identities.
@@ -207,7 +208,7 @@ pub struct Limits {
         length(max = 64),
         inner(
             length(min = 1, max = 128),
-            regex(pattern = r"^[A-Za-z_][A-Za-z0-9_.:/-]*$")
+            regex(pattern = CLAIM_FORM)
         )
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]

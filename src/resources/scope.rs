@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::common::{IdentityRef, Namespaces, is_default};
 use super::normal::{AUDIENCE_WORDS, VALUE_WORDS, audiences, value};
 use super::uri::Group;
+use super::user::CLAIM_FORM;
 
 /// A scope value of an Identity (RFC 6749 section 3.3), with the audiences that understand it and the namespaces
 /// whose clients may have it.
@@ -115,7 +116,7 @@ pub struct ScopeSpec {
         length(max = 32),
         inner(
             length(min = 1, max = 128),
-            regex(pattern = r"^[A-Za-z_][A-Za-z0-9_.:/-]*$")
+            regex(pattern = CLAIM_FORM)
         )
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]

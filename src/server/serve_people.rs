@@ -123,12 +123,9 @@ async fn end_barred(state: &State) {
 fn barred(state: &State) -> HashMap<Arc<str>, Option<Arc<str>>> {
     let snapshot = state.publisher().current();
     let (directory, identity) = (snapshot.directory(), snapshot.identity());
-    let users = directory.users().filter(|user| {
-        let record = user.record();
-        let own = record.is_some_and(|record| record.identity.as_ref() == Some(identity));
-        own && record.is_some_and(|record| record.disabled)
-    });
+    let users = directory.users_of(identity);
     users
+        .filter(|user| user.record().is_some_and(|record| record.disabled))
         .map(|user| {
             let accepted = snapshot.registry().owning(&user.uid);
             let subject = accepted.map(|it| Arc::clone(&it.user.record.subject));

@@ -3,6 +3,8 @@
 //!
 //! Not for Credentials: their seal has an encoding of its own, see `mac`.
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 /// Appends the fields.
 pub fn append<F: AsRef<[u8]>>(bytes: &mut Vec<u8>, fields: impl IntoIterator<Item = F>) {
     for field in fields {
@@ -17,6 +19,13 @@ pub fn encode<F: AsRef<[u8]>>(fields: impl IntoIterator<Item = F>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
     append(&mut bytes, fields);
     bytes
+}
+
+/// Returns the SHA-256 of the encoded fields.
+pub fn sha256<F: AsRef<[u8]>>(fields: impl IntoIterator<Item = F>) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, &encode(fields)).as_ref());
+    hash
 }
 
 #[cfg(test)]

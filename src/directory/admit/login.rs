@@ -1,7 +1,5 @@
 //! Admission of what an Identity says about people: sessions, refresh tokens, and the lifetimes of codes and ID tokens.
 
-use std::time::Duration;
-
 use jiff::SignedDuration;
 
 use super::faults::Faults;
@@ -10,20 +8,11 @@ use crate::resources::{DurationString, RefreshRotation, RefreshTokenOptions, Ses
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
-/// Reads a duration, which is never negative.
-fn read(faults: &mut Faults, path: &str, text: &DurationString) -> SignedDuration {
-    faults.duration(path, text)
-}
-
-const fn std(duration: SignedDuration) -> Duration {
-    duration.unsigned_abs()
-}
-
 pub(super) fn sessions(faults: &mut Faults, sessions: &Sessions) -> SessionSettings {
     let at = |field: &str| format!("/spec/login/sessions/{field}");
-    let idle = read(faults, &at("idle"), &sessions.idle);
-    let absolute = read(faults, &at("absolute"), &sessions.absolute);
-    let remembered = read(faults, &at("remembered"), &sessions.remembered);
+    let idle = faults.duration(&at("idle"), &sessions.idle);
+    let absolute = faults.duration(&at("absolute"), &sessions.absolute);
+    let remembered = faults.duration(&at("remembered"), &sessions.remembered);
     for (holds, field, message) in [
         (idle >= MINUTE, "idle", "idle must be at least 1m"),
         (idle <= absolute, "idle", "idle must be at most absolute"),
@@ -41,18 +30,18 @@ pub(super) fn sessions(faults: &mut Faults, sessions: &Sessions) -> SessionSetti
         faults.require(holds, &at(field), message);
     }
     SessionSettings {
-        idle: std(idle),
-        absolute: std(absolute),
-        remembered: std(remembered),
+        idle: idle.unsigned_abs(),
+        absolute: absolute.unsigned_abs(),
+        remembered: remembered.unsigned_abs(),
     }
 }
 
 pub(super) fn refresh(faults: &mut Faults, options: &RefreshTokenOptions) -> RefreshSettings {
     let at = |field: &str| format!("/spec/tokens/refreshToken/{field}");
-    let confidential = read(faults, &at("confidential"), &options.confidential);
-    let public = read(faults, &at("public"), &options.public);
-    let reuse_grace = read(faults, &at("reuseGrace"), &options.reuse_grace);
-    let max_age = read(faults, &at("maxAge"), &options.max_age);
+    let confidential = faults.duration(&at("confidential"), &options.confidential);
+    let public = faults.duration(&at("public"), &options.public);
+    let reuse_grace = faults.duration(&at("reuseGrace"), &options.reuse_grace);
+    let max_age = faults.duration(&at("maxAge"), &options.max_age);
     for (holds, field, message) in [
         (
             confidential >= MINUTE,
@@ -81,17 +70,17 @@ pub(super) fn refresh(faults: &mut Faults, options: &RefreshTokenOptions) -> Ref
     }
     RefreshSettings {
         always_rotates: options.rotation == RefreshRotation::Always,
-        confidential: std(confidential),
-        public: std(public),
-        reuse_grace: std(reuse_grace),
-        max_age: std(max_age),
+        confidential: confidential.unsigned_abs(),
+        public: public.unsigned_abs(),
+        reuse_grace: reuse_grace.unsigned_abs(),
+        max_age: max_age.unsigned_abs(),
     }
 }
 
 /// Admits the lifetime of ID tokens of an Identity or a client.
 pub(super) fn id_token_lifetime(faults: &mut Faults, text: &DurationString) -> SignedDuration {
     let path = "/spec/tokens/idTokenLifetime";
-    let lifetime = read(faults, path, text);
+    let lifetime = faults.duration(path, text);
     let range = MINUTE..=SignedDuration::from_hours(24);
     faults.require(
         range.contains(&lifetime),
@@ -104,7 +93,7 @@ pub(super) fn id_token_lifetime(faults: &mut Faults, text: &DurationString) -> S
 /// Admits the lifetime of authorization codes.
 pub(super) fn code_lifetime(faults: &mut Faults, text: &DurationString) -> SignedDuration {
     let path = "/spec/tokens/authorizationCodeLifetime";
-    let lifetime = read(faults, path, text);
+    let lifetime = faults.duration(path, text);
     let range = SignedDuration::from_secs(10)..=SignedDuration::from_mins(10);
     faults.require(
         range.contains(&lifetime),

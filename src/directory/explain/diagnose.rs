@@ -12,7 +12,7 @@ use crate::directory::tables::record::{
 use crate::directory::template::in_shell_form;
 use crate::directory::values::duration::format_duration;
 use crate::directory::values::normal::is_normal_audience;
-use crate::directory::{Directory, Lifetime, ObjectKey, Problem, Reason};
+use crate::directory::{Directory, Lifetime, ObjectKey, Problem, Reason, StandardScope};
 use crate::resources::{
     AUDIENCE_WORDS, GrantType, Kind, OwnerKind, ReferenceTokens, Retire, StorageType, WhenExceeded,
 };
@@ -103,10 +103,7 @@ impl Directory {
     /// Identity, those are simply not among the manifests.
     fn unknown_users(&self, client: &AcceptedClient<'_>) -> Vec<Problem> {
         let identity = &client.identity.object.key;
-        let is_of = |user: &Object<UserRecord>| {
-            user.record().and_then(|record| record.identity.as_ref()) == Some(identity)
-        };
-        if !self.users().any(|user| is_of(user)) {
+        if self.users_of(identity).next().is_none() {
             return Vec::new();
         }
         let interactive = client.client.record.interactive.as_deref();
@@ -131,16 +128,22 @@ impl Directory {
 
     fn of_user(&self, object: &Object<UserRecord>, now: Timestamp) -> Vec<Problem> {
         let mut problems = self.user_problems(object);
-        problems.extend(object.record().into_iter().flat_map(|record| {
-            let ahead = record.revoke_issued_before.filter(|moment| now < *moment);
-            let ahead = ahead.map(|_| Problem::warning(Reason::Invalid, "/spec/revokeIssuedBefore", "this time is in the future: until then everything that the person is issued is refused"));
-            let over = record.not_after.filter(|end| *end <= now);
-            let over = over.map(|_| Problem::warning(Reason::Expired, "/spec/notAfter", "this time has passed, and the person can do nothing: move it, or delete the User"));
-            ahead.into_iter().chain(over)
-        }));
-        if let Some(record) = object.record() {
-            problems.extend(self.shared_address(object, record));
-        }
+        let Some(record) = object.record() else {
+            return problems;
+        };
+        let ahead = record.revoke_issued_before.filter(|moment| now < *moment);
+        let ahead = ahead.map(|_| Problem::warning(Reason::Invalid, "/spec/revokeIssuedBefore", "this time is in the future: until then everything that the person is issued is refused"));
+        let over = record.not_after.filter(|end| *end <= now);
+        let over = over.map(|_| {
+            Problem::warning(
+                Reason::Expired,
+                "/spec/notAfter",
+                "this time has passed, and the person can do nothing: move it, or delete the User",
+            )
+        });
+        problems.extend(ahead);
+        problems.extend(over);
+        problems.extend(self.shared_address(object, record));
         problems
     }
 
@@ -364,7 +367,7 @@ fn weak_interactive(client: &AcceptedClient<'_>) -> Vec<Problem> {
     let asks_for_tokens = record
         .scopes
         .iter()
-        .any(|scope| **scope == *"offline_access");
+        .any(|scope| **scope == *StandardScope::OfflineAccess.as_str());
     let choices = [
         (
             !interactive.needs_pkce,

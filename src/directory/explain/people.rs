@@ -67,33 +67,29 @@ impl Directory {
         if !is_served {
             return steps.finish();
         }
-        for (rule, reason, path, holds) in [
+        for (rule, reason, holds) in [
             (
                 "namespace",
                 Reason::NamespaceNotAllowed,
-                "",
                 "it is in the namespace of its Identity",
             ),
             (
                 "storage",
                 Reason::StorageRequired,
-                "",
                 "its Identity stores what people do",
             ),
             (
                 "name-held",
                 Reason::ValueConflict,
-                "",
                 "no older User has its username or subject",
             ),
             (
                 "quota",
                 Reason::LimitExceeded,
-                "",
                 "it is among the oldest Users of its Identity",
             ),
         ] {
-            steps.ask(rule, &[reason], path, || holds.to_owned());
+            steps.ask(rule, &[reason], "", || holds.to_owned());
         }
         steps.enabled(record.disabled);
         explain_validity(&mut steps, record, now);

@@ -35,16 +35,12 @@ impl Directory {
             interactive.is_some() && self.interactive_problems(&accepted).is_empty();
         let lifetime = interactive.and_then(|it| it.id_token_lifetime);
         let consent = interactive.map_or(ConsentPolicy::Remember, |it| it.consent);
-        let may_skip = || {
-            let (own, namespace) = namespaces(&accepted);
-            self.is_allowed(&identity.skip_consent, own, namespace)
-        };
         PersonClient {
             is_public: record.is_public,
             may_use_codes,
             may_refresh: may_use_codes && record.may_use(GrantType::RefreshToken),
             consent: match consent {
-                ConsentPolicy::Skip if !may_skip() => ConsentPolicy::Remember,
+                ConsentPolicy::Skip if !self.may_skip_consent(&accepted) => ConsentPolicy::Remember,
                 consent => consent,
             },
             id_token_lifetime: lifetime.unwrap_or(identity.id_token_lifetime),
@@ -79,13 +75,18 @@ impl Directory {
         problems
     }
 
+    fn may_skip_consent(&self, client: &AcceptedClient<'_>) -> bool {
+        let (own, namespace) = namespaces(client);
+        self.is_allowed(&client.identity.record.skip_consent, own, namespace)
+    }
+
     /// Returns a warning if the Identity does not let a client skip consent.
     pub fn consent_is_asked(&self, client: &AcceptedClient<'_>) -> Option<Problem> {
         let wanted = client.client.record.interactive.as_ref()?.consent;
-        let (own, namespace) = namespaces(client);
-        let identity = client.identity;
-        let may_skip = self.is_allowed(&identity.record.skip_consent, own, namespace);
-        (wanted == ConsentPolicy::Skip && !may_skip).then(|| {
+        let is_asked = wanted == ConsentPolicy::Skip && !self.may_skip_consent(client);
+        is_asked.then(|| {
+            let (_, namespace) = namespaces(client);
+            let identity = client.identity;
             let message = format!("Identity {} does not allow clients of namespace {namespace} to skip consent, so that people are asked once for each scope: remove this field, or ask its administrators to add the namespace to spec.access.skipConsent", identity.object.key);
             Problem::warning(Reason::LimitExceeded, "/spec/consent", message)
         })

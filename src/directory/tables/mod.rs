@@ -389,6 +389,13 @@ impl Directory {
         self.users.values()
     }
 
+    /// Returns the valid Users of an Identity.
+    pub fn users_of(&self, identity: &ObjectKey) -> impl Iterator<Item = &Arc<Object<UserRecord>>> {
+        self.users().filter(move |user| {
+            user.record().and_then(|record| record.identity.as_ref()) == Some(identity)
+        })
+    }
+
     /// Returns all Credentials.
     pub fn credentials(&self) -> impl Iterator<Item = &Arc<CredentialRecord>> {
         self.credentials.values()

@@ -3,7 +3,6 @@
 //! The browser carries it as a sealed value in the URL, so several tabs work side by side, and anonymous requests cost
 //! the store nothing. A flow ends ten minutes after it began, however often it is sealed again.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -144,10 +143,7 @@ pub fn shown(subject: &str, scopes: &[&str], claims: &[&str]) -> TokenHash {
     let mut sorted = words(scopes, claims);
     sorted.sort_unstable();
     let sorted = sorted.iter().map(String::as_str);
-    let shown = fields::encode([subject].into_iter().chain(sorted));
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest(&SHA256, &shown).as_ref());
-    TokenHash::from_bytes(bytes)
+    TokenHash::from_bytes(fields::sha256([subject].into_iter().chain(sorted)))
 }
 
 #[cfg(test)]

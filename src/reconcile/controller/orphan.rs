@@ -48,7 +48,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             self.notices.publish(Notice::new(&live, reason, true, note));
         };
         let directory = self.directory();
-        let all = directory.credentials().count();
+        let all = directory.sizes().credentials;
         let namespace = &credential.spec.owner.namespace;
         let known = directory.credential(key);
         let is_surplus =

@@ -53,23 +53,25 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             };
             let memory = enrolment::remembered(&live);
             let wanted = enrolment::wanted(&directory, object, now());
-            let mac = match &wanted {
-                None => None,
-                Some(wanted) => Some(self.key_of(wanted).await?),
-            };
             let pass = UserPass {
                 live: &live,
                 directory: &directory,
                 object,
             };
-            let wanted = match (&wanted, &mac) {
-                (Some(_), Some(Key::Missing)) => return Ok(Reconciled::Soon),
-                (Some(_), Some(Key::Unusable(problem))) => {
-                    let state = LinkState::Blocked(problem.clone());
-                    return self.report_user(pass, memory.as_ref(), &state).await;
-                }
-                (Some(wanted), Some(Key::With(mac))) => Some((wanted, &**mac)),
-                _ => None,
+            let mac;
+            let wanted = match &wanted {
+                None => None,
+                Some(wanted) => match self.key_of(wanted).await? {
+                    Key::Missing => return Ok(Reconciled::Soon),
+                    Key::Unusable(problem) => {
+                        let state = LinkState::Blocked(problem);
+                        return self.report_user(pass, memory.as_ref(), &state).await;
+                    }
+                    Key::With(key) => {
+                        mac = key;
+                        Some((wanted, &*mac))
+                    }
+                },
             };
             let ensured =
                 enrolment::ensure(&self.cluster, object, wanted, memory.as_ref(), now()).await;
@@ -90,7 +92,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 Err(ApiError::Conflict | ApiError::AlreadyExists | ApiError::NotFound) => {
                     return Ok(Reconciled::Soon);
                 }
-                Err(error) => match secret_refused(&error) {
+                Err(error) => match refused(&error, "enrolment Secret", METADATA) {
                     Some(problem) => (LinkState::Blocked(problem), Vec::new(), Some(error)),
                     None => return Err(ReconcileError::Api(SECRET, error)),
                 },
@@ -205,11 +207,6 @@ fn next(
     let retry = (*state == LinkState::Issuing).then(|| later(now, LOOK_AGAIN));
     let moments = limits.chain(expiry.map(enrolment::end)).chain(retry);
     moments.filter(|moment| *moment > now).min()
-}
-
-/// Returns the problem of an enrolment Secret that the API server does not let the operator read or write.
-fn secret_refused(error: &ApiError) -> Option<Problem> {
-    refused(error, "enrolment Secret", METADATA)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Work;
 use super::queue::Why;
-use crate::directory::tables::record::{ClientRecord, Object, ServiceTokenRecord, UserRecord};
+use crate::directory::tables::record::{ClientRecord, Object, ServiceTokenRecord};
 use crate::directory::{Change, Directory, ObjectKey, Row};
 use crate::resources::{Kind, OwnerKind};
 
@@ -353,13 +353,8 @@ pub(in crate::reconcile) fn owners_under(directory: &Directory, identity: &Objec
         .service_tokens()
         .filter(|object| is_token(object))
         .map(|object| Work::Object(Kind::ServiceAccessToken, object.key.clone()));
-    let is_user = |object: &&Arc<Object<UserRecord>>| {
-        let record = object.record();
-        record.is_some_and(|record| record.identity.as_ref() == Some(identity))
-    };
     let users = directory
-        .users()
-        .filter(is_user)
+        .users_of(identity)
         .map(|object| Work::Object(Kind::User, object.key.clone()));
     clients.chain(tokens).chain(users).collect()
 }

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 
-use super::people;
+use super::people::{self, TokenOfPerson};
 use crate::oauth::access_token::Inactive;
 use crate::oauth::introspection::{INACTIVE, introspect};
 use crate::oauth::{ErrorCode, Form, OAuthError, Refusal};
@@ -41,8 +41,8 @@ async fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Re
         Ok(token) => token,
         Err(reason) => return Ok(inactive(reason, None)),
     };
-    if has_people && people::introspection::is_of_person(&token, text, &serving) {
-        let told = people::introspection::answer(call, &serving, &caller, &token, text, now);
+    if let Some(of_person) = TokenOfPerson::recognise(&token, text, &serving) {
+        let told = people::introspection::answer(call, &serving, &caller, &of_person, now);
         return Ok(match told.await? {
             Ok(response) => {
                 call.app.metrics().introspected(Introspected::Active);

@@ -8,7 +8,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 use tracing::Instrument as _;
 
-use super::people;
+use super::people::{self, TokenOfPerson};
 use crate::directory::ObjectKey;
 use crate::oauth::client_auth::Method;
 use crate::oauth::revocation::{self, Decision};
@@ -25,11 +25,8 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
         Ok(body) => body,
         Err(refusal) => return Err(refused(&call, refusal)),
     };
-    let now = crate::server::now();
-    if let Some(answer) = of_person(&call, &body, now).await {
-        return answer;
-    }
-    match decide(&call, &body, now) {
+    match decide(&call, &body, crate::server::now()).await {
+        Ok(Decided::Answered(answer)) => answer,
         Ok(Decided::Record(revocation)) => record(call, revocation).await,
         Ok(Decided::Remember(early)) => {
             let remembered = record_early::remember_unknown(&call.app, early, crate::server::now());
@@ -45,26 +42,10 @@ fn refused(call: &Call, refusal: Refusal) -> Refusal {
     refusal
 }
 
-/// Revokes a person's token; `None` if the request is about another one.
-async fn of_person(call: &Call, body: &[u8], now: Timestamp) -> Option<Result<Response, Refusal>> {
-    let form = Form::parse(body).ok()?;
-    let serving = call.serving(now).ok()?;
-    serving.site().ok()?.people.as_ref()?;
-    let serving = serving.held();
-    let text = form.get("token")?;
-    let token = serving.token(text).ok()?.ok()?;
-    if !people::introspection::is_of_person(&token, text, &serving) {
-        return None;
-    }
-    let (caller, _) = match call.identify(&serving, &form, now) {
-        Ok(caller) => caller,
-        Err(refusal) => return Some(Err(refused(call, refusal))),
-    };
-    Some(people::revocation::revoke(call, &serving, &caller, &token, text, now).await)
-}
-
 /// What to do, copied from the snapshot: the snapshot is not held during a write.
 enum Decided {
+    /// The answer for a person's token, counted.
+    Answered(Result<Response, Refusal>),
     Nothing,
     Remember(EarlyRevocation),
     Record(Revocation),
@@ -106,20 +87,29 @@ fn unavailable(call: &Call) -> Refusal {
     Refusal::Unavailable
 }
 
-fn decide(call: &Call, body: &[u8], now: Timestamp) -> Result<Decided, Refusal> {
+async fn decide(call: &Call, body: &[u8], now: Timestamp) -> Result<Decided, Refusal> {
     let form = Form::parse(body)?;
     let serving = call.serving(now)?;
+    let has_people = serving.site()?.people.is_some();
+    // Only a person's token makes the request wait for the store.
+    let serving = if has_people { serving.held() } else { serving };
     let (caller, method) = call.identify(&serving, &form, now)?;
-    let token = form.require("token", "token is missing")?;
+    let text = form.require("token", "token is missing")?;
     let snapshot = serving.snapshot();
-    let token = match serving.token(token)? {
-        Ok(ParsedToken::Reference(token)) => token,
-        Ok(ParsedToken::Jwt(token)) => {
+    // A text that is not a token needs no revocation (RFC 7009 section 2.2).
+    let Ok(token) = serving.token(text)? else {
+        return Ok(Decided::Nothing);
+    };
+    if let Some(token) = TokenOfPerson::recognise(&token, text, &serving) {
+        let answer = people::revocation::revoke(call, &serving, &caller, &token, now).await;
+        return Ok(Decided::Answered(answer));
+    }
+    let token = match token {
+        ParsedToken::Reference(token) => token,
+        ParsedToken::Jwt(token) => {
             revocation::access_token(&caller, &token.claims, now)?;
             return Ok(Decided::Nothing);
         }
-        // A text that is not a token needs no revocation (RFC 7009 section 2.2).
-        Err(_) => return Ok(Decided::Nothing),
     };
     let directory = snapshot.directory();
     let early = || EarlyRevocation {

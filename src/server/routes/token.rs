@@ -158,18 +158,11 @@ fn issue(
     let grant = SupportedGrant::requested(form, false)?;
     let issue =
         client_credentials::decide(snapshot.directory(), client, form, now, &mut SystemEntropy)?;
-    // A missing key is a temporary fault: the operator creates keys.
-    let no_key = || {
-        OAuthError::new(
-            ErrorCode::TemporarilyUnavailable,
-            "no key can sign now, try again",
-        )
-    };
     let algorithm = issue.algorithm.or(serving.site()?.default_algorithm);
-    let algorithm = algorithm.ok_or_else(no_key)?;
-    let claims = issue.claims.to_json().map_err(|_| no_key())?;
+    let algorithm = algorithm.ok_or(OAuthError::NO_KEY)?;
+    let claims = issue.claims.to_json().map_err(|_| OAuthError::NO_KEY)?;
     let signed = snapshot.ring().sign(algorithm, issue.typ, &claims);
-    let token = signed.map_err(|_| no_key())?;
+    let token = signed.map_err(|_| OAuthError::NO_KEY)?;
     call.app.metrics().issued(grant, algorithm);
     audit::issued(
         &call.origin(snapshot),

@@ -183,22 +183,18 @@ impl Store {
     /// # Errors
     /// A fault of the database.
     pub async fn renew_session(&self, session: Session) -> Result<bool, StoreError> {
-        self.write_single(move |tx| {
-            Box::pin(async move {
-                let values: [Value; 8] = [
-                    session.id.into(),
-                    session.hash.into(),
-                    session.authenticated_at.into(),
-                    (&session.methods).into(),
-                    session.expires_at.into(),
-                    session.account.into(),
-                    session.epoch.into(),
-                    i64::from(session.is_remembered).into(),
-                ];
-                Ok(tx.row(Statement::SESSION_RENEW, values).await?.is_some())
-            })
-        })
-        .await
+        let values: [Value; 8] = [
+            session.id.into(),
+            session.hash.into(),
+            session.authenticated_at.into(),
+            (&session.methods).into(),
+            session.expires_at.into(),
+            session.account.into(),
+            session.epoch.into(),
+            i64::from(session.is_remembered).into(),
+        ];
+        let renewed = self.execute(Statement::SESSION_RENEW, values).await?;
+        Ok(!renewed.is_empty())
     }
 
     /// Revokes a session and the grants that end with it. Returns the clients that had a grant in it, each with the uid

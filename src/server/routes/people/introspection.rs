@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 
-use super::join::{active, claims_of, held, standing};
+use super::join::{TokenOfPerson, active, held, standing};
 use super::{people, unavailable};
 use crate::directory::AcceptedClient;
 use crate::oauth::access_token::Inactive;
@@ -16,17 +16,6 @@ use crate::people::grant;
 use crate::people::refresh::{Presented, Rules, judge};
 use crate::server::reply;
 use crate::server::request::{Call, ServingSnapshot};
-use crate::server::token::ParsedToken;
-
-/// Returns whether a token is a person's, so that the store must be asked.
-pub fn is_of_person(token: &ParsedToken<'_>, text: &str, serving: &ServingSnapshot) -> bool {
-    claims_of(token).is_some() || refresh_token(text, serving).is_some()
-}
-
-fn refresh_token(text: &str, serving: &ServingSnapshot) -> Option<Presented> {
-    let own = serving.site().ok()?.people.as_ref()?;
-    Presented::parse(text, &own.prefix)
-}
 
 /// Decides what the caller learns about a person's token.
 ///
@@ -36,22 +25,21 @@ pub async fn answer(
     call: &Call,
     serving: &ServingSnapshot,
     caller: &AcceptedClient<'_>,
-    token: &ParsedToken<'_>,
-    text: &str,
+    token: &TokenOfPerson<'_>,
     now: Timestamp,
 ) -> Result<Result<Response, Inactive>, Refusal> {
-    if let Some(presented) = refresh_token(text, serving) {
-        return of_refresh(call, serving, caller, &presented, now).await;
-    }
-    let (ParsedToken::Jwt(jwt), Some(claims)) = (token, claims_of(token)) else {
-        return Ok(Err(Inactive::WrongKind));
+    let (token, claims) = match token {
+        TokenOfPerson::Refresh(presented) => {
+            return of_refresh(call, serving, caller, presented, now).await;
+        }
+        TokenOfPerson::Access(token, claims) => (*token, claims),
     };
     let people = people(call)?;
-    let standing = standing(call, &people, &claims).await;
+    let standing = standing(call, &people, claims).await;
     let standing = standing.map_err(|error| unavailable(call, &error))?;
     let presented = PersonToken {
-        token: &jwt.claims,
-        person: &claims,
+        token,
+        person: claims,
     };
     let found = match active(serving.snapshot(), presented, standing.as_ref(), now) {
         Ok(found) => found,

@@ -222,12 +222,6 @@ fn signed(
     code: &str,
 ) -> Result<String, OAuthError> {
     let registered = case.registered;
-    let no_key = || {
-        OAuthError::new(
-            ErrorCode::TemporarilyUnavailable,
-            "no key can sign now, try again",
-        )
-    };
     let client = registered.client;
     let accepted = client.accepted;
     let (person, scopes) = held(
@@ -249,7 +243,7 @@ fn signed(
     };
     let algorithm = accepted.client.record.algorithm.map(Into::into);
     let algorithm = algorithm.or(guest.site.default_algorithm);
-    let algorithm = algorithm.ok_or_else(no_key)?;
+    let algorithm = algorithm.ok_or(OAuthError::NO_KEY)?;
     let nonce = case.request.nonce.as_deref().unwrap_or_default();
     let claims = front_channel_id_token(&holding, nonce, code, algorithm, guest.now);
     let claims = claims.map_err(|_| {
@@ -258,7 +252,7 @@ fn signed(
             "the person may not use this client",
         )
     })?;
-    let claims = claims.to_json().map_err(|_| no_key())?;
+    let claims = claims.to_json().map_err(|_| OAuthError::NO_KEY)?;
     let signed = snapshot.ring().sign(algorithm, id_token::TYPE, &claims);
-    signed.map_err(|_| no_key())
+    signed.map_err(|_| OAuthError::NO_KEY)
 }

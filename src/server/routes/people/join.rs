@@ -9,13 +9,14 @@ use crate::oauth::authorize::claims::ClaimsRequest;
 use crate::oauth::person_token::{ActivePerson, Joined, PersonToken, claims, judge};
 use crate::people::account::Account;
 use crate::people::grant::{Grant, GrantStanding};
+use crate::people::refresh::Presented;
 use crate::server::people::People;
 use crate::server::people::registry::Registered;
-use crate::server::request::Call;
+use crate::server::request::{Call, ServingSnapshot};
 use crate::server::snapshot::Snapshot;
 use crate::server::token::ParsedToken;
 use crate::store::StoreError;
-use crate::tokens::PersonClaims;
+use crate::tokens::{AccessTokenClaims, PersonClaims};
 
 /// Returns the claims of a person's token; `None` for any other token, and for a person's token without them, which
 /// every endpoint finds inactive.
@@ -24,6 +25,31 @@ pub fn claims_of(token: &ParsedToken<'_>) -> Option<PersonClaims> {
         return None;
     };
     claims(&token.claims, &token.payload).ok().flatten()
+}
+
+/// A person's token at an endpoint that takes tokens of every kind.
+pub enum TokenOfPerson<'t> {
+    /// A refresh token.
+    Refresh(Presented),
+    /// An access token, and its claims about the person.
+    Access(&'t AccessTokenClaims, PersonClaims),
+}
+
+impl<'t> TokenOfPerson<'t> {
+    /// Recognises a person's token, for which the store must be asked; `None` for any other.
+    pub fn recognise(
+        token: &'t ParsedToken<'_>,
+        text: &str,
+        serving: &ServingSnapshot,
+    ) -> Option<Self> {
+        let own = serving.site().ok()?.people.as_ref()?;
+        if let ParsedToken::Jwt(jwt) = token
+            && let Some(claims) = claims_of(token)
+        {
+            return Some(Self::Access(&jwt.claims, claims));
+        }
+        Presented::parse(text, &own.prefix).map(Self::Refresh)
+    }
 }
 
 /// Reads the grant of a token.

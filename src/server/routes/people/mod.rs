@@ -21,5 +21,5 @@ pub mod token;
 pub mod userinfo;
 
 pub use guest::refused;
-pub use join::{active, claims_of, standing};
+pub use join::{TokenOfPerson, active, claims_of, standing};
 pub use store::{carry_out, people, unavailable};

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 
-use super::join::{claims_of, standing};
+use super::join::{TokenOfPerson, standing};
 use super::{carry_out, people, unavailable};
 use crate::directory::AcceptedClient;
 use crate::oauth::Refusal;
@@ -18,7 +18,6 @@ use crate::server::metrics::RevocationOutcome;
 use crate::server::people::People;
 use crate::server::reply;
 use crate::server::request::{Call, ServingSnapshot};
-use crate::server::token::ParsedToken;
 use crate::store::StoreError;
 use crate::telemetry::audit::Event;
 use crate::tokens::TokenId;
@@ -31,17 +30,25 @@ pub async fn revoke(
     call: &Call,
     serving: &ServingSnapshot,
     caller: &AcceptedClient<'_>,
-    token: &ParsedToken<'_>,
-    text: &str,
+    token: &TokenOfPerson<'_>,
     now: Timestamp,
 ) -> Result<Response, Refusal> {
     let own = serving.site()?.people.as_deref();
     let own = own.ok_or(Refusal::Unavailable)?;
     let people = people(call).inspect_err(|_| failed(call))?;
     let turn = call.give_turn_back();
-    let decided = match Presented::parse(text, &own.prefix) {
-        Some(presented) => of_refresh(&people, serving, caller, &presented, own, now).await,
-        None => of_access(call, &people, caller, token).await,
+    let decided = match token {
+        TokenOfPerson::Refresh(presented) => {
+            of_refresh(&people, serving, caller, presented, own, now).await
+        }
+        TokenOfPerson::Access(token, claims) => {
+            let standing = standing(call, &people, claims).await;
+            standing.map(|standing| {
+                standing.map_or(Decision::Nothing, |standing| {
+                    access_token(caller, token, claims, &standing)
+                })
+            })
+        }
     };
     let ended = match decided {
         Ok(Decision::EndGrant(grant)) => end(call, people, serving, caller, grant, now).await,
@@ -86,21 +93,6 @@ async fn end(
 
 fn failed(call: &Call) {
     call.app.metrics().revoked(RevocationOutcome::Unavailable);
-}
-
-async fn of_access(
-    call: &Call,
-    people: &People,
-    caller: &AcceptedClient<'_>,
-    token: &ParsedToken<'_>,
-) -> Result<Decision, StoreError> {
-    let (ParsedToken::Jwt(jwt), Some(claims)) = (token, claims_of(token)) else {
-        return Ok(Decision::Nothing);
-    };
-    let standing = standing(call, people, &claims).await?;
-    Ok(standing.map_or(Decision::Nothing, |standing| {
-        access_token(caller, &jwt.claims, &claims, &standing)
-    }))
 }
 
 async fn of_refresh(

@@ -31,11 +31,6 @@ use crate::store::area::refresh::{RefreshRefusal, Refreshed};
 use crate::telemetry::audit::{self, Event};
 use crate::tokens::{Algorithm, SecretString, SystemEntropy};
 
-const NO_KEY: OAuthError = OAuthError::new(
-    ErrorCode::TemporarilyUnavailable,
-    "no key can sign now, try again",
-);
-
 /// What all steps of a request share.
 struct Case<'a> {
     call: &'a Call,
@@ -194,15 +189,15 @@ impl Case<'_> {
 
     fn sign(&self, tokens: UnsignedTokens, standing: &GrantStanding) -> Result<Signed, OAuthError> {
         let algorithm = tokens.algorithm.or(self.site.default_algorithm);
-        let algorithm = algorithm.ok_or(NO_KEY)?;
+        let algorithm = algorithm.ok_or(OAuthError::NO_KEY)?;
         let ring = self.snapshot.ring();
         let access_token = ring.sign(algorithm, tokens.typ, &tokens.access_token);
-        let access_token = access_token.map_err(|_| NO_KEY)?;
+        let access_token = access_token.map_err(|_| OAuthError::NO_KEY)?;
         let id_token = tokens.id_token(algorithm, &access_token);
-        let id_token = id_token.map_err(|_| NO_KEY)?;
+        let id_token = id_token.map_err(|_| OAuthError::NO_KEY)?;
         let id_token = id_token.map(|claims| ring.sign(algorithm, id_token::TYPE, &claims));
         Ok(Signed {
-            id_token: id_token.transpose().map_err(|_| NO_KEY)?,
+            id_token: id_token.transpose().map_err(|_| OAuthError::NO_KEY)?,
             subject: standing.account.id.0.to_string(),
             tokens,
             algorithm,

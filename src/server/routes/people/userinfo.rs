@@ -22,11 +22,6 @@ use crate::server::token::ParsedToken;
 
 const JWT: HeaderValue = HeaderValue::from_static("application/jwt");
 
-const NO_KEY: OAuthError = OAuthError::new(
-    ErrorCode::TemporarilyUnavailable,
-    "no key can sign now, try again",
-);
-
 /// Returns whether the client asks for a signed answer: no registration says so.
 fn wants_jwt(call: &Call) -> bool {
     let accepted = call.head.headers.get(ACCEPT);
@@ -114,14 +109,14 @@ async fn answer(
     let (client_id, site) = (&*jwt.claims.client_id, serving.site()?);
     let own = found.token.client.client.record.algorithm;
     let algorithm = own.map(Into::into).or(site.default_algorithm);
-    let algorithm = algorithm.ok_or(NO_KEY)?;
+    let algorithm = algorithm.ok_or(OAuthError::NO_KEY)?;
     let issuer = &site.issuer;
     let json = facts
         .signed_for(issuer, client_id, now)
         .to_json()
         .map_err(unreadable)?;
     let signed = snapshot.ring().sign(algorithm, userinfo::TYPE, &json);
-    let signed = signed.map_err(|_| NO_KEY)?;
+    let signed = signed.map_err(|_| OAuthError::NO_KEY)?;
     let mut response = reply::json(StatusCode::OK, Body::from(signed));
     response.headers_mut().insert(CONTENT_TYPE, JWT);
     Ok(Ok(response))
