@@ -138,6 +138,7 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord,
         when_stale: staleness.when_exceeded,
         revoke_issued_before: revoke_issued_before.map(|moment| moment.0),
         storage: storage.type_,
+        has_unproven_database: volume::is_unproven(storage),
         has_passwords: login.password == Availability::Enabled,
         sessions: login::sessions(&mut faults, &login.sessions),
         interactive_clients: faults.namespaces(

@@ -106,6 +106,8 @@ pub struct IdentityRecord {
     pub revoke_issued_before: Option<Timestamp>,
     /// Where data about people is stored.
     pub storage: StorageType,
+    /// Whether that is a database whose certificate is not verified.
+    pub has_unproven_database: bool,
     /// Whether people sign in with a password.
     pub has_passwords: bool,
     /// How long people stay signed in.

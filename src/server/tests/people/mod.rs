@@ -3,6 +3,7 @@
 mod browser;
 mod confidential;
 mod consents;
+mod database;
 mod main_path;
 mod rules;
 mod sign_out;
