@@ -157,6 +157,7 @@ pub(super) fn rights() -> Vec<PolicyRule> {
                 "scopes",
                 "oauthclients",
                 "serviceaccesstokens",
+                "users",
                 "credentials",
             ],
         ),
