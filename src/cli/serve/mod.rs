@@ -253,6 +253,9 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let app = service.app().await?;
     info!(listen = %listener.local_addr()?, health = %health.local_addr()?, identity = %service.identity, "serving");
     let shutdown = CancellationToken::new();
+    if let Some(location) = &location {
+        store::expect(location, &app);
+    }
     // Closes the store after the last response.
     let closing = CancellationToken::new();
     let mut storing = tokio::spawn(keep(

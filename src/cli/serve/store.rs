@@ -127,6 +127,15 @@ fn sqlite_path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// Tells the server that it will have a store. With a file it is not ready before the store is open; a database may be
+/// away for long.
+pub(super) fn expect(location: &Location, app: &App) {
+    match location {
+        Location::Postgres(_) => app.status().store_works(false),
+        Location::Memory | Location::Sqlite { .. } => app.status().store_awaited(),
+    }
+}
+
 /// Opens the store and monitors it until `stop` is cancelled.
 ///
 /// # Errors
@@ -140,11 +149,6 @@ pub(super) async fn keep(
     stop: CancellationToken,
 ) -> Result<(), StoreError> {
     let is_database = matches!(location, Location::Postgres(_));
-    if is_database {
-        app.status().store_works(false);
-    } else {
-        app.status().store_awaited();
-    }
     let opening = async {
         if is_database {
             Ok(connect(&location, &identity, &app, metrics, pace).await)

@@ -384,6 +384,46 @@ async fn an_abandoned_transaction_is_rolled_back_and_its_connection_is_not_used_
     patient.drop_schema().await;
 }
 
+/// Requests that wait take places that machine clients need.
+#[tokio::test]
+async fn what_waits_for_a_connection_is_bounded_and_the_rest_refused_at_once() {
+    let (store, patient) = limited(few(1)).await;
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (release, is_released) = tokio::sync::oneshot::channel::<()>();
+    let own = store.clone();
+    let holding = tokio::spawn(async move {
+        let held = own.write(move |tx| {
+            Box::pin(async move {
+                tx.run(Statement::STORE_PROBE, ["held".into()]).await?;
+                begun.send(()).unwrap();
+                is_released.await.unwrap();
+                Ok(Outcome::Save(()))
+            })
+        });
+        held.await
+    });
+    has_begun.await.unwrap();
+    let ask = || {
+        let store = store.clone();
+        tokio::spawn(async move { store.ask("SELECT CAST(1 AS BIGINT)").await })
+    };
+    let waiting: Vec<_> = (0..WAITING + 10).map(|_| ask()).collect();
+    let last = ask().await.unwrap();
+    assert!(matches!(last, Err(StoreError::Busy)), "{:?}", last.err());
+    release.send(()).unwrap();
+    holding.await.unwrap().unwrap();
+    let mut refused = 0;
+    for one in waiting {
+        match one.await.unwrap() {
+            Ok(_) => {}
+            Err(StoreError::Busy) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(refused, 10);
+    patient.drop_schema().await;
+}
+
 /// PostgreSQL answers such a COMMIT with a rollback, and no error.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_that_ignores_a_failed_statement_is_not_said_to_be_saved() {

@@ -105,7 +105,7 @@ struct Served {
     url: PathBuf,
     /// The credentials of a machine client.
     machine: String,
-    /// An enrolment link, whose page needs the store.
+    /// An enrolment link, whose page reads the store.
     link: String,
     stop: CancellationToken,
     kept: JoinHandle<Result<(), StoreError>>,
@@ -149,7 +149,9 @@ impl Served {
         let url = folder.path().join("url");
         let settings = Settings::from_file(&url, schema, few(2)).unwrap();
         let stop = CancellationToken::new();
-        let (location, until, served) = (Location::Postgres(settings), stop.clone(), app.clone());
+        let location = Location::Postgres(settings);
+        expect(&location, &app);
+        let (until, served) = (stop.clone(), app.clone());
         let kept =
             tokio::spawn(
                 async move { keep(location, identity, served, &metrics, PACE, until).await },
@@ -207,6 +209,9 @@ impl Served {
             }
         });
         reached.await.unwrap_or_else(|_| panic!("never {status}"));
+        let page = Request::get("/id/signin").body(Body::empty());
+        let (shown, _) = self.send(page.unwrap()).await;
+        assert_eq!(shown, status, "no one is asked for a password in vain");
         let (_, wait) = self.page().await;
         assert_eq!(
             wait.is_none(),
