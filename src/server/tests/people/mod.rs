@@ -4,6 +4,7 @@ mod browser;
 mod confidential;
 mod consents;
 mod main_path;
+mod resources;
 mod rules;
 mod sign_out;
 mod told;
