@@ -2,6 +2,7 @@
 
 mod browser;
 mod confidential;
+mod conformance;
 mod consents;
 mod main_path;
 mod resources;
