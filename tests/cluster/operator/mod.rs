@@ -13,6 +13,7 @@ mod keys;
 mod lifecycle;
 mod metrics;
 mod pains;
+mod people;
 pub(crate) mod process;
 mod proxy;
 mod refused;
