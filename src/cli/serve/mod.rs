@@ -200,8 +200,8 @@ impl Service {
         }
     }
 
-    /// Returns the watches of all objects that the rules read. Credentials are watched in the Identity's namespace
-    /// only.
+    /// Returns the watches of all objects that the rules read. Users and Credentials are watched in the Identity's
+    /// namespace only, where all of an Identity's are.
     fn watched_kinds(&self) -> Vec<(WatchedKind, Reach)> {
         let own = self.identity.namespace.to_string();
         let mut reach = cluster::reach(&self.namespaces);
@@ -210,17 +210,17 @@ impl Service {
         {
             names.push(own.clone());
         }
-        let kinds = Kind::ALL
+        let mut watched_kinds: Vec<_> = Kind::ALL
             .into_iter()
-            .filter(|kind| *kind != Kind::Credential);
-        let mut watched_kinds: Vec<_> = kinds
-            .map(|kind| (WatchedKind::Kind(kind), reach.clone()))
+            .map(|kind| {
+                let reach = match kind {
+                    Kind::User | Kind::Credential => Reach::Namespaces(vec![own.clone()]),
+                    _ => reach.clone(),
+                };
+                (WatchedKind::Kind(kind), reach)
+            })
             .collect();
         watched_kinds.push((WatchedKind::Namespaces, reach));
-        watched_kinds.push((
-            WatchedKind::Kind(Kind::Credential),
-            Reach::Namespaces(vec![own]),
-        ));
         watched_kinds
     }
 }

@@ -31,7 +31,7 @@ use crate::tokens::Prefix;
     reason = "the record has a line for each field"
 )]
 pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord, Vec<Problem>> {
-    let identity: Identity = decode(Kind::Identity, raw, settings.extent)?;
+    let identity: Identity = decode(Kind::Identity, raw)?;
     let mut faults = Faults::default();
     let IdentitySpec {
         issuer,

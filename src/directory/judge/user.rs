@@ -185,7 +185,10 @@ impl<'a> AcceptedUser<'a> {
                 .iter()
                 .map(|(name, value)| (name.as_ref(), value.as_ref()))
                 .collect(),
-            revoke_issued_before: record.revoke_issued_before,
+            // The later one of both.
+            revoke_issued_before: record
+                .revoke_issued_before
+                .max(self.identity.record.revoke_issued_before),
             allowed_claims: None,
         })
     }

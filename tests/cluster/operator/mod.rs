@@ -10,6 +10,7 @@ mod grants;
 mod inherited;
 mod interference;
 mod keys;
+mod kubectl;
 mod lifecycle;
 mod metrics;
 mod pains;

@@ -25,6 +25,7 @@ pub(super) fn rights() -> Vec<PolicyRule> {
                 "scopes",
                 "oauthclients",
                 "serviceaccesstokens",
+                "users",
             ],
         ),
         rule(
@@ -35,6 +36,7 @@ pub(super) fn rights() -> Vec<PolicyRule> {
                 "scopes/status",
                 "oauthclients/status",
                 "serviceaccesstokens/status",
+                "users/status",
             ],
         ),
         rule(

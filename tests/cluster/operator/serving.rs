@@ -152,6 +152,7 @@ pub(super) fn rights() -> Vec<PolicyRule> {
                 "scopes",
                 "oauthclients",
                 "serviceaccesstokens",
+                "users",
                 "credentials",
             ],
         ),
