@@ -9,6 +9,9 @@
     reason = "what goes wrong here fails a test, helpers included"
 )]
 
+#[path = "../support/browser.rs"]
+#[allow(dead_code, reason = "other test programs use the rest")]
+mod browser;
 #[path = "../support/claims.rs"]
 mod claims;
 mod crds;

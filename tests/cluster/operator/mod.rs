@@ -11,6 +11,7 @@ mod grants;
 mod inherited;
 mod interference;
 mod keys;
+mod kubectl;
 mod lifecycle;
 mod metrics;
 mod pains;
