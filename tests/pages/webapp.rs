@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::browser::{ask, target};
-use crate::support::install::{FOR_NODE, npm};
+use crate::support::install::{FOR_NODE, npm, printed_by};
 use crate::support::{Dev, Folder, Ports, eventually, free_port};
 
 /// A password that the rules for passwords allow.
@@ -76,7 +76,6 @@ impl Drop for App {
 /// The quickstart and the application.
 struct Town {
     folder: Folder,
-    ports: Ports,
     dev: Dev,
     app: App,
 }
@@ -84,15 +83,13 @@ struct Town {
 impl Town {
     fn start() -> Self {
         let folder = Folder::copy_of("examples/quickstart");
-        let ports = Ports::free();
-        let dev = Dev::start_on(&folder, ports);
+        let dev = Dev::start(&folder);
+        Self::of(folder, dev)
+    }
+
+    fn of(folder: Folder, dev: Dev) -> Self {
         let app = App::start(&dev.issuer);
-        Self {
-            folder,
-            ports,
-            dev,
-            app,
-        }
+        Self { folder, dev, app }
     }
 
     /// Alice's link, as it is printed.
@@ -107,10 +104,15 @@ impl Town {
     }
 
     fn act_with(&self, act: &str, options: &Value) -> Value {
-        let seen = ask(&task(act, &self.app, &self.link(), options));
-        assert_eq!(seen["faults"], json!([]), "{seen}");
-        seen
+        judged(&task(act, &self.app, &self.link(), options))
     }
+}
+
+/// Lets the browser do a task, and returns what it has seen.
+fn judged(task: &Value) -> Value {
+    let seen = ask(task);
+    assert_eq!(seen["faults"], json!([]), "{seen}");
+    seen
 }
 
 fn task(act: &str, app: &App, link: &str, options: &Value) -> Value {
@@ -168,16 +170,16 @@ fn a_newcomer_may_have_a_small_screen_in_dark_mode() {
 
 #[test]
 fn the_link_of_a_person_is_printed_and_in_a_private_file_until_it_is_used() {
-    let town = Town::start();
+    let (folder, ports) = (Folder::copy_of("examples/quickstart"), Ports::free());
+    let dev = Dev::start_on(&folder, ports);
+    let town = Town::of(folder, dev);
     let file = town.folder.file(".symbolon/enrollment/alice.url");
     assert_eq!(fs::read_to_string(&file).unwrap().trim(), town.link());
     let mode = fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     town.act("linkTwice");
     eventually("the file is gone", || (!file.exists()).then_some(()));
-    let Town {
-        folder, ports, dev, ..
-    } = town;
+    let Town { folder, dev, .. } = town;
     dev.kill();
     let again = Dev::start_on(&folder, ports);
     again.line_with(&["has a password"]);
@@ -224,8 +226,38 @@ fn blocked_cookies_are_named_and_there_is_a_way_on() {
 }
 
 #[test]
-fn a_sign_in_that_took_too_long_begins_again_by_a_button() {
-    Town::start().act("tooLate");
+fn a_sign_in_that_the_application_forgot_begins_again_by_a_button() {
+    Town::start().act("forgotten");
+}
+
+/// Lets alice act while libfaketime lets time pass for dev mode.
+fn act_in_time(act: &str) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pages/faketime.sh");
+    let clock = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&clock, "+0").unwrap();
+    let folder = Folder::copy_of("examples/quickstart");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
+    command.arg("dev").arg(folder.path());
+    command
+        .env("LD_PRELOAD", printed_by(&script).trim())
+        .env("FAKETIME_TIMESTAMP_FILE", clock.path())
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let dev = Dev::start_command(command);
+    let town = Town::of(folder, dev);
+    let mut task = task(act, &town.app, &town.link(), &json!({}));
+    task["clock"] = clock.path().to_str().into();
+    judged(&task);
+}
+
+#[test]
+fn a_page_that_was_open_for_too_long_says_so_and_leads_on() {
+    act_in_time("tooLate");
+}
+
+#[test]
+fn a_link_that_was_opened_too_late_says_so_and_leads_on() {
+    act_in_time("tooLateToEnrol");
 }
 
 #[test]
@@ -239,6 +271,5 @@ fn the_sign_in_page_weighs_at_most_50_kib_with_all_that_it_loads() {
 #[test]
 fn without_its_issuer_the_application_says_so() {
     let app = App::start(&format!("http://127.0.0.1:{}/id", free_port()));
-    let seen = ask(&task("withoutIssuer", &app, "", &json!({})));
-    assert_eq!(seen["faults"], json!([]), "{seen}");
+    judged(&task("withoutIssuer", &app, "", &json!({})));
 }

@@ -1,6 +1,6 @@
 // Uses examples/webapp as people do, and tells what they see. Each act has a browser context of its own.
 
-import { mkdir } from "node:fs/promises";
+import { mkdir, rename, writeFile } from "node:fs/promises";
 
 // More than any page has.
 const MAX_TABS = 40;
@@ -124,6 +124,13 @@ class Person {
     await this.context.close();
     return { ...facts, seen, faults, url };
   }
+}
+
+/** Lets this much time pass for the issuer since the act began. */
+async function passes(task, time) {
+  // The issuer never reads half a file.
+  await writeFile(`${task.clock}.new`, time);
+  await rename(`${task.clock}.new`, task.clock);
 }
 
 /** The acts. `tools` has `newContext`, `withoutCookies` and the text of axe. */
@@ -273,6 +280,38 @@ export function acts(tools) {
     },
 
     async tooLate(task) {
+      const person = await Person.open(tools, task);
+      await person.go(task.link);
+      await person.sees("Set a password");
+      await person.setsPassword();
+      await person.begins();
+      await passes(task, "+11m");
+      await person.givesPassword();
+      await person.sees("This sign-in has expired");
+      await person.presses("Start again");
+      await person.sees("Sign in");
+      await person.givesPassword();
+      await person.sees("Allow Demo app to use your account?");
+      await passes(task, "+22m");
+      await person.presses("Allow");
+      await person.sees("This sign-in has expired");
+      await person.presses("Start again");
+      await person.allows();
+      await person.sees("Hello, Alice Adams");
+      return person.told();
+    },
+
+    async tooLateToEnrol(task) {
+      const person = await Person.open(tools, task);
+      await passes(task, "+80h");
+      await person.go(task.link);
+      await person.sees("This link has expired");
+      await person.presses("Sign in");
+      await person.sees("Sign in");
+      return person.told();
+    },
+
+    async forgotten(task) {
       const person = await Person.open(tools, task);
       await person.begins();
       // The application keeps a sign-in for ten minutes.

@@ -123,7 +123,7 @@ impl Town {
     }
 
     /// Alice's link, as if it was issued at this time.
-    fn link_of(issued_at: Timestamp) -> String {
+    fn link_of(issued_at: jiff::Timestamp) -> String {
         let person = Enrolled {
             namespace: "platform",
             identity: "main",
