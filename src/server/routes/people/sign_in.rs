@@ -63,7 +63,10 @@ async fn shown(guest: &mut Guest) -> Result<Response, Stop> {
 /// Shows the page without a client: the person signs in to the Identity alone.
 async fn alone(guest: &mut Guest, wants_other: bool) -> Result<Response, Stop> {
     if !wants_other && let Some(username) = present(guest).await? {
-        return Ok(signed_in_already(guest, &username, None));
+        let path = guest.path(Endpoint::EndSession, &[]);
+        let way = LocalPath::new(&path).map(|path| Way::Local(path, Label::SignOut));
+        let person = &*username;
+        return Ok(guest.notice(Kind::SignedIn { person }, way));
     }
     Ok(page(
         guest,
