@@ -96,6 +96,8 @@ pub struct IdentityRecord {
     pub gateways: BTreeMap<Arc<str>, GatewayRecord>,
     /// Proxies whose report of the caller's address is trusted.
     pub trusted_proxies: Vec<Cidr>,
+    /// Networks in which clients may be called, besides public addresses.
+    pub callable_networks: Vec<Cidr>,
     /// How long a connection may be quiet between requests; `None` for the server's default.
     pub idle_timeout: Option<SignedDuration>,
     /// Largest age of the oldest watch.
