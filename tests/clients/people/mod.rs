@@ -15,7 +15,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::script;
-use crate::support::{Browser, Client, Dev, End, Folder, Person, Ports, Way, eventually};
+use crate::support::{Browser, Client, Dev, End, Folder, Person, Way, eventually};
 
 const PASSWORD: &str = "correct horse battery staple 7";
 const API: &str = "https://api.example.com";
@@ -38,7 +38,7 @@ impl Town {
     fn with(change: impl FnOnce(&Folder)) -> Self {
         let folder = Folder::copy_of("tests/clients/manifests/people");
         change(&folder);
-        let dev = Dev::start_on(&folder, Ports::free());
+        let dev = Dev::start(&folder);
         let town = Self {
             folder,
             dev,
