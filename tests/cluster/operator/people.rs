@@ -209,7 +209,10 @@ async fn a_disabled_person_has_nothing_left_and_gets_nothing_of_it_back() {
     .await;
 
     set_disabled(&world, false).await;
-    eventually("alice can sign in again", async || apart(|| web.sign_in(&alice))).await;
+    eventually("alice can sign in again", async || {
+        apart(|| web.sign_in(&alice))
+    })
+    .await;
     assert_eq!(web.refresh(&refresh).await.1["error"], "invalid_grant");
     assert_eq!(web.userinfo(&access).await.0, StatusCode::UNAUTHORIZED);
 }
