@@ -232,7 +232,9 @@ mod tests {
     fn an_identity_opens_networks_but_never_the_machine_itself() {
         let opened = Opened {
             is_dev: false,
-            networks: ["10.0.0.0/8", "fd00::/8", "0.0.0.0/5"].map(|it| it.parse().unwrap()).into(),
+            networks: ["10.0.0.0/8", "fd00::/8", "0.0.0.0/5"]
+                .map(|it| it.parse().unwrap())
+                .into(),
         };
         let all = Opened {
             is_dev: false,
