@@ -36,7 +36,12 @@ const routes = {
   "GET /callback": async ({ url, cookies, session }) => {
     const flows = flowsOf(cookies);
     const flow = flows.find(({ state }) => state === url.searchParams.get("state"));
-    if (!flow) return unknownFlow(session);
+    if (!flow) {
+      // After the back button, or if a form was sent twice.
+      if (session) return redirect(APP);
+      const text = "It took too long, or was begun in another browser. If this happens again, allow cookies.";
+      return page(400, pages.notice("This sign-in is not known", text, "Sign in", "/sign-in"));
+    }
     const others = flowsCookie(flows.filter((other) => other !== flow));
     try {
       const signedIn = await oidc.completeSignIn(url, flow);
@@ -75,12 +80,6 @@ const routes = {
 
   "GET /signed-out": () => page(200, pages.signedOut()),
 };
-
-function unknownFlow(session) {
-  const [label, href] = session ? ["Continue", "/"] : ["Sign in", "/sign-in"];
-  const text = "It was completed already, took too long, or was begun in another browser. If this happens again, allow cookies.";
-  return page(400, pages.notice("This sign-in is not known", text, label, href));
-}
 
 function begin(signedIn) {
   if (sessions.size >= MAX_SESSIONS) sessions.delete(sessions.keys().next().value);

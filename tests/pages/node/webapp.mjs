@@ -199,8 +199,6 @@ export function acts(tools) {
       await person.page.goBack();
       await person.sees("You are signed in already");
       await person.presses("Continue");
-      await person.sees("This sign-in is not known");
-      await person.presses("Continue");
       await person.sees("Hello, Alice Adams");
       return person.told();
     },
@@ -230,10 +228,8 @@ export function acts(tools) {
       await person.sees("Hello, Alice Adams");
       await person.page.goBack();
       await person.sees("You are signed in already");
-      // The issuer gives a second code for the same request; the application knows that it has been answered.
+      // The issuer gives a second code for the same request. The application knows that it has been answered.
       await consent.send(person.page);
-      await person.sees("This sign-in is not known");
-      await person.presses("Continue");
       await person.sees("Hello, Alice Adams");
       return person.told();
     },
