@@ -5,7 +5,7 @@
 //! the very session of the browser. The browser returns to the client only by a registered URI of a known client.
 
 use super::id_token::Hint;
-use super::redirect_uri::with_query;
+use super::redirect_uri::{is_registered, with_query};
 use super::{Form, OAuthError};
 use crate::tokens::TokenId;
 
@@ -135,7 +135,7 @@ fn next(request: &Request, case: &Case<'_>) -> Result<Next, Fault> {
     };
     match &request.post_logout_redirect_uri {
         None => Ok(Next::Page),
-        Some(uri) if registered.contains(&uri.as_str()) => {
+        Some(uri) if is_registered(registered.iter().copied(), uri) => {
             Ok(Next::Redirect(match &request.state {
                 None => uri.clone(),
                 Some(state) => with_query(uri, [("state", state.as_str())]),
@@ -251,6 +251,28 @@ mod tests {
         #[case] fault: Fault,
     ) {
         assert_eq!(decided(query, hint.as_ref()), Decision::Refuse(fault));
+    }
+
+    #[test]
+    fn an_application_on_a_port_of_its_own_is_left_as_it_was_entered() {
+        let request = request("post_logout_redirect_uri=http://127.0.0.1:3000/signed-out");
+        let decided = |registered: &str| {
+            let case = Case {
+                hint: Some(&hint()),
+                registered: Some(&[registered]),
+                session: None,
+            };
+            decide(&request, &case)
+        };
+        let back = "http://127.0.0.1:3000/signed-out".to_owned();
+        assert_eq!(
+            decided("http://127.0.0.1/signed-out"),
+            Decision::Nothing(Next::Redirect(back))
+        );
+        assert_eq!(
+            decided("http://127.0.0.1/other"),
+            Decision::Refuse(Fault::UnknownUri)
+        );
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub enum Label {
     AnotherAccount,
     /// Goes on.
     Continue,
+    /// Leads to the page that asks whether to sign out.
+    SignOut,
 }
 
 /// What happened.
@@ -107,6 +109,11 @@ pub enum Kind<'a> {
     TooLarge,
     /// The server failed.
     Internal,
+    /// The person has signed in, and no application waits.
+    SignedIn {
+        /// The username.
+        person: &'a str,
+    },
     /// The person is signed in already: after the back button, or a form that was sent twice.
     SignedInAlready {
         /// The username.
@@ -128,7 +135,8 @@ impl Kind<'_> {
     /// Returns the status code of the page.
     pub const fn status(self) -> u16 {
         match self {
-            Self::SignedInAlready { .. }
+            Self::SignedIn { .. }
+            | Self::SignedInAlready { .. }
             | Self::PasswordSet { .. }
             | Self::StaysSignedIn { .. } => 200,
             Self::InvalidRequest { .. }
@@ -191,7 +199,8 @@ impl Kind<'_> {
             Self::NoSignIn => ["no-sign-in-title", "no-sign-in-text", "no-sign-in-do"],
             Self::TooLarge => ["too-large-title", "too-large-text", "too-large-do"],
             Self::Internal => ["internal-title", "internal-text", "internal-do"],
-            Self::SignedInAlready { .. } => ["signed-in-title", "signed-in-text", "signed-in-do"],
+            Self::SignedIn { .. } => ["signed-in-title", "signed-in-text", "signed-in-do"],
+            Self::SignedInAlready { .. } => ["already-title", "already-text", "already-do"],
             Self::PasswordSet { .. } => {
                 ["password-set-title", "password-set-text", "password-set-do"]
             }
@@ -207,7 +216,8 @@ impl Kind<'_> {
                 texts.say_of(key, "client", &Shown::new(client, MAX_CLIENT))
             }
             Self::TooMany { retry_after } => texts.count(key, "minutes", minutes(retry_after)),
-            Self::SignedInAlready { person }
+            Self::SignedIn { person }
+            | Self::SignedInAlready { person }
             | Self::PasswordSet { person }
             | Self::StaysSignedIn { person } => {
                 texts.say_of(key, "person", &Shown::new(person, MAX_USERNAME))
@@ -225,6 +235,7 @@ impl Label {
             Self::SignIn => "go-to-sign-in",
             Self::AnotherAccount => "another-account",
             Self::Continue => "continue",
+            Self::SignOut => "sign-out-accept",
         }
     }
 }

@@ -73,7 +73,7 @@ pub struct Unverified<'a> {
 /// A genuine link that works now, unless it was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// A hash of the link, by which the store knows that it was used.
+    /// [`Unverified::hash`].
     pub hash: [u8; 32],
     /// When it was issued.
     pub issued_at: Timestamp,
@@ -157,6 +157,13 @@ impl<'a> Unverified<'a> {
         self.uid
     }
 
+    /// Returns the hash by which the store knows that the link was used.
+    pub fn hash(&self) -> [u8; 32] {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, self.text.as_bytes()).as_ref());
+        hash
+    }
+
     /// Verifies the link with the Identity's live keys.
     ///
     /// # Errors
@@ -190,10 +197,8 @@ impl<'a> Unverified<'a> {
         {
             return Err(Refused::Superseded);
         }
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest(&SHA256, self.text.as_bytes()).as_ref());
         Ok(Verified {
-            hash,
+            hash: self.hash(),
             issued_at: self.issued_at,
             expires_at: end,
         })

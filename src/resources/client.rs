@@ -158,7 +158,8 @@ pub struct OAuthClientSpec {
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub redirect_uris: Option<Vec<RedirectUri>>,
-    /// URIs to which people may return after they signed out. Default: none. Example: `[https://shop.example.com/]`.
+    /// URIs to which people may return after they signed out, compared as those in `redirectUris`. Default: none.
+    /// Example: `[https://shop.example.com/]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Set)]

@@ -24,6 +24,8 @@ mod operator;
 #[path = "../support/page.rs"]
 #[allow(dead_code, reason = "another test program checks the list of recipes")]
 mod page;
+#[path = "../../src/store/testing/server.rs"]
+mod postgres;
 mod quickstart;
 mod runbooks;
 #[path = "../gitops/verdict.rs"]

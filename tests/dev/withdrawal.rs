@@ -68,8 +68,8 @@ const WITHDRAWN: &[(&str, Edit)] = &[
         "the Identity does not admit the namespace",
         edit(
             PLATFORM,
-            "names: [shop]\n  gateways:",
-            "names: [other]\n  gateways:",
+            "    clients:\n      from: List\n      names: [shop]\n",
+            "    clients:\n      from: List\n      names: [other]\n",
         ),
     ),
 ];

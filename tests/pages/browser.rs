@@ -16,7 +16,7 @@ use crate::support::post_json;
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pages");
 
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     target.join("pages")
 }
@@ -46,7 +46,8 @@ struct Browser {
 fn browser() -> &'static Browser {
     static BROWSER: OnceLock<Browser> = OnceLock::new();
     BROWSER.get_or_init(|| {
-        let node = npm("pages", &Path::new(SOURCES).join("node"), &["browser.mjs"]);
+        let scripts = ["browser.mjs", "webapp.mjs"];
+        let node = npm("pages", &Path::new(SOURCES).join("node"), &scripts);
         let mut script = Command::new("node")
             .arg(node.join("browser.mjs"))
             .arg(chromium().to_string())
@@ -79,13 +80,17 @@ fn browse(act: &str, viewports: &str, screenshots: &str, pages: &[Sample]) -> Va
             json!({ "name": name, "status": page.status, "headers": headers, "body": body })
         })
         .collect();
-    let task = json!({
+    ask(&json!({
         "act": act,
         "pages": pages,
         "screenshots": target().join("screenshots").join(screenshots),
         "viewports": viewports,
-    });
-    let (status, seen) = post_json(&browser().url, &task);
+    }))
+}
+
+/// Gives the script a task, and returns what it tells.
+pub(crate) fn ask(task: &Value) -> Value {
+    let (status, seen) = post_json(&browser().url, task);
     assert_eq!(status, 200, "browser.mjs: {seen}");
     seen
 }

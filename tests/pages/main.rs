@@ -1,4 +1,5 @@
-//! The pages that people see: each page in each language, with hostile texts, and in a real browser.
+//! The pages that people see: each page in each language, with hostile texts, and in a real browser. People also use
+//! `examples/webapp` with the quickstart.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +17,7 @@ mod samples;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "other test programs use the rest")]
 mod support;
+mod webapp;
 
 use std::collections::BTreeMap;
 

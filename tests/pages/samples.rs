@@ -377,6 +377,7 @@ fn notices(context: &Context<'_>, words: &Words, add: Add<'_>) {
         local("/id/connect/sign-in"),
         Label::AnotherAccount,
     ));
+    let sign_out = Some(Way::Local(local("/id/connect/endsession"), Label::SignOut));
     let on = Some(Way::Local(local("/id/account"), Label::Continue));
     let back = Some(Way::Client(WayBack {
         uri: client_uri(REDIRECT_URI),
@@ -408,6 +409,7 @@ fn notices(context: &Context<'_>, words: &Words, add: Add<'_>) {
         ("no-sign-in", Kind::NoSignIn, None),
         ("too-large", Kind::TooLarge, None),
         ("internal", Kind::Internal, retry),
+        ("signed-in", Kind::SignedIn { person }, sign_out),
         ("signed-in-already", Kind::SignedInAlready { person }, back),
         ("password-set", Kind::PasswordSet { person }, sign_in),
         ("stays-signed-in", Kind::StaysSignedIn { person }, on),

@@ -722,10 +722,10 @@ const MISTAKES: [Mistake; 131] = [
         "51:33 `$(tokne)` is not a placeholder: did you mean `$(token)`? The placeholders are $(token), $(client-id), $(issuer), $(token-url), each with |base64 before the closing bracket if you need it; $$( stands for $(",
     ),
     (
-        "storage later",
+        "storage without its database",
         "  gateways:",
         "  storage: {type: PostgreSQL}\n  gateways:",
-        "10:19 `PostgreSQL` is not available yet, a later release will have it: write one of None, SQLite",
+        "10:19 type: PostgreSQL needs postgresql.urlSecretRef, the Secret with the URL of the database",
     ),
     (
         "replicas string",

@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::people::{Access, Link, Person};
 use super::world::World;
 use crate::characters::shell_word;
 use crate::directory::problem::suggest::one_line;
 use crate::directory::tables::record::IdentityRecord;
 use crate::directory::{Directory, Object, ObjectKey, Served};
 use crate::oauth::Endpoint;
-use crate::resources::{GrantType, LABEL_CLIENT};
+use crate::resources::{ANNOTATION_ENROLL, GrantType, LABEL_CLIENT};
 
 /// Returns the whole text. It contains no secret of a client: the commands read the state files. The links of people
 /// work once, and only until they are used.
@@ -115,12 +116,20 @@ fn clients(
         if accepted.identity.object.key != identity.object.key {
             continue;
         }
-        let named = record
-            .display_name
-            .as_deref()
-            .map(|name| format!("  ({})", one_line(name)))
-            .unwrap_or_default();
+        let named = named(record.display_name.as_deref());
         let _ = writeln!(out, "  {}{named}", record.client_id);
+        if record.may_use(GrantType::AuthorizationCode) && !record.disabled {
+            let uris = record
+                .interactive
+                .as_ref()
+                .map(|it| it.redirect_uris.join(", "));
+            let uris = uris.unwrap_or_default();
+            let _ = writeln!(
+                out,
+                "    signs people in, who return to {}",
+                one_line(&uris)
+            );
+        }
         let secret = ObjectKey::new(&object.key.namespace, &record.secret.name);
         if let Some(path) = world
             .files()
@@ -182,22 +191,58 @@ fn service_tokens(
     }
 }
 
-/// Writes where people sign in, and the links with which they set their passwords.
+/// The maximum number of people that are named.
+const MAX_PEOPLE: usize = 20;
+
+/// Writes where people sign in, and what each of them needs for that.
 fn people(out: &mut String, world: &World, identity: Served<'_, IdentityRecord>) {
     if !world.has_people() {
         return;
     }
     let sign_in = Endpoint::SignIn.url(&identity.record.issuer);
-    let _ = writeln!(out, "\nPeople\n  sign in    {sign_in}");
-    for link in world.links() {
-        let (username, file) = (one_line(&link.username), link.file.display().to_string());
+    let _ = writeln!(out, "\nPeople, who sign in at {sign_in}");
+    let persons = world.persons();
+    for Person {
+        username,
+        display_name,
+        access,
+    } in persons.iter().take(MAX_PEOPLE)
+    {
         let _ = writeln!(
             out,
-            "  {username} sets a password once, also in {}:",
-            one_line(&file)
+            "  {}{}",
+            one_line(username),
+            named(display_name.as_deref())
         );
-        let _ = writeln!(out, "    {}", link.url);
+        let _ = match access {
+            Access::Link(Link { url, file }) => writeln!(
+                out,
+                "    opens this link, which works once, to set a password:\n    {url}\n    (also in {})",
+                one_line(&file.display().to_string())
+            ),
+            Access::Password => writeln!(
+                out,
+                "    has a password; another value of the annotation {ANNOTATION_ENROLL} makes a link that sets a new one"
+            ),
+            Access::Nothing => writeln!(
+                out,
+                "    has no password: a new value of the annotation {ANNOTATION_ENROLL} makes a link that sets one"
+            ),
+        };
     }
+    if let Some(more) = persons
+        .len()
+        .checked_sub(MAX_PEOPLE)
+        .filter(|more| *more > 0)
+    {
+        let _ = writeln!(out, "  and {more} more");
+    }
+}
+
+/// Returns a display name as an addition to another name.
+fn named(display_name: Option<&str>) -> String {
+    let name = display_name.map(|name| format!("  ({})", one_line(name)));
+    name.unwrap_or_default()
 }
 
 /// Writes a command to paste, if there is one.

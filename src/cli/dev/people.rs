@@ -1,5 +1,7 @@
-//! People in dev mode: their store in the state folder, and the enrolment links, which in a cluster the operator issues.
+//! People in dev mode: their store in the state folder, and what each of them needs for a sign-in. The controller issues
+//! their enrolment links, as in a cluster.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,9 @@ use tokio::task::JoinHandle;
 use crate::directory::tables::record::{IdentityRecord, Object, UserRecord};
 use crate::directory::{Directory, ObjectKey, Served};
 use crate::oauth::Endpoint;
-use crate::people::enrolment::{self, Enrolled, EnrolmentState, MAX_LENGTH, MAX_LIFETIME, Refused};
+use crate::people::enrolment::{EnrolmentState, MAX_LENGTH, Unverified};
+use crate::reconcile::cluster::Cluster as _;
+use crate::reconcile::enrolment::{self, secret_of};
 use crate::reconcile::files::Files;
 use crate::resources::StorageType;
 use crate::server::{self, App};
@@ -22,7 +26,7 @@ use crate::tokens::{Hex, MacKey};
 
 /// The folder of the stores in the state folder.
 const STORES: &str = "people";
-/// The folder of the enrolment links in the state folder.
+/// The folder of the enrolment links in the state folder, as plain text beside the Secrets.
 const LINKS: &str = "enrollment";
 /// How long to wait until another process releases the store. The state folder is locked, so none should have it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,11 +39,31 @@ pub(super) struct People {
     identity: ObjectKey,
 }
 
+/// A person who may sign in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Person {
+    /// The username.
+    pub(super) username: String,
+    /// The full name, if the User has one.
+    pub(super) display_name: Option<String>,
+    /// What the person needs for the next sign-in.
+    pub(super) access: Access,
+}
+
+/// What a person needs for the next sign-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// A link that was not used yet.
+    Link(Link),
+    /// The person's password.
+    Password,
+    /// A link, but there is none.
+    Nothing,
+}
+
 /// A link for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Link {
-    /// The username.
-    pub(super) username: String,
     /// The URL that sets the password, once.
     pub(super) url: String,
     /// The file with the URL.
@@ -49,6 +73,15 @@ pub(super) struct Link {
 /// Returns whether an Identity has people.
 fn has_people(record: &IdentityRecord) -> bool {
     record.storage != StorageType::None && record.has_passwords
+}
+
+/// Returns whether the links of people may change when these files do: the Secret of a link is written or deleted, or a
+/// link is used.
+pub(super) fn may_change(files: &Files, persons: &[Person], paths: &BTreeSet<PathBuf>) -> bool {
+    let are_in = |folder: &Path| paths.iter().any(|path| path.starts_with(folder));
+    let has_link = |person: &Person| matches!(person.access, Access::Link(_));
+    are_in(&files.secrets_folder())
+        || (persons.iter().any(has_link) && are_in(&files.root().join(STORES)))
 }
 
 /// Opens the store of an Identity with people, and serves them; `None` if it has none.
@@ -108,97 +141,85 @@ impl People {
         }
     }
 
-    /// Returns the links that people may still use, and writes each to a file that only its owner can read. A person
-    /// whose annotation asks for a link gets one until it is used.
+    /// Returns the people who may sign in, and writes the links that they may still use to files that only their owner can
+    /// read.
     ///
     /// # Errors
     /// The store or the state folder cannot be used.
-    pub(super) async fn links(
+    pub(super) async fn persons(
         &self,
         directory: &Directory,
         files: &Files,
         now: Timestamp,
-    ) -> anyhow::Result<Vec<Link>> {
+    ) -> anyhow::Result<Vec<Person>> {
         let Ok(served) = directory.served_identity(&self.identity) else {
             return Ok(Vec::new());
         };
         let page = Endpoint::Enrolment.url(&served.record.issuer);
-        let mut links = Vec::new();
-        for user in directory.users() {
-            let Some(record) = user.record() else {
+        let dir = files.dir();
+        let mut persons = Vec::new();
+        for user in directory.users_of(&self.identity) {
+            let Some(record) = user.record().filter(|record| !record.disabled) else {
                 continue;
             };
-            let is_own = record.identity.as_ref() == Some(&self.identity);
-            if !is_own || record.disabled {
-                continue;
-            }
+            let found = self.store.credentials(&user.uid).await?;
+            let valid_after = found.as_ref().map(|(account, _)| account.valid_after);
+            let has_password = found.is_some_and(|(_, password)| password.is_some());
+            let state = EnrolmentState {
+                namespace: &self.identity.namespace,
+                identity: &self.identity.name,
+                nonce: record.enroll.as_deref(),
+                valid_after,
+            };
             let file = Path::new(LINKS).join(format!("{}.url", user.key.name));
-            if let Some(link) = self.link(user, record, files, &file, now).await? {
+            let access = if let Some(link) = self.link(user, state, files, now).await? {
                 let url = format!("{page}?link={link}");
-                let dir = files.dir();
-                dir.write(&file, format!("{url}\n").as_bytes(), FileMode::Private)?;
-                links.push(Link {
-                    username: record.username.to_string(),
-                    url,
-                    file: files.root().join(&file),
-                });
+                let text = format!("{url}\n");
+                let written = dir.read(&file, 4096)?;
+                if written.is_none_or(|written| written.bytes != text.as_bytes()) {
+                    dir.write(&file, text.as_bytes(), FileMode::Private)?;
+                }
+                let file = files.root().join(&file);
+                Access::Link(Link { url, file })
             } else {
-                // It was used, or the annotation is gone.
-                let _ = files.dir().remove(&file);
-            }
+                dir.remove(&file)?;
+                if has_password {
+                    Access::Password
+                } else {
+                    Access::Nothing
+                }
+            };
+            persons.push(Person {
+                username: record.username.to_string(),
+                display_name: record.display_name.as_deref().map(str::to_owned),
+                access,
+            });
         }
-        Ok(links)
+        persons.sort_by(|one, other| one.username.cmp(&other.username));
+        Ok(persons)
     }
 
-    /// Returns the link of a person: the one in the file while it works, else a new one unless it was used.
+    /// Returns the link in a User's enrolment Secret, if it still works.
     async fn link(
         &self,
         user: &Object<UserRecord>,
-        record: &UserRecord,
+        state: EnrolmentState<'_>,
         files: &Files,
-        file: &Path,
         now: Timestamp,
     ) -> anyhow::Result<Option<String>> {
-        let Some(nonce) = record.enroll.as_deref() else {
+        let secret = files.secret(&secret_of(&user.key)).await?;
+        let url = secret.and_then(|secret| secret.bytes(enrolment::URL));
+        let url = url.as_deref().map(|url| String::from_utf8_lossy(url));
+        let link = url.as_deref().and_then(|url| url.split_once("?link="));
+        let Some((_, link)) = link.filter(|(_, link)| link.len() <= MAX_LENGTH) else {
             return Ok(None);
         };
-        let found = self.store.credentials(&user.uid).await?;
-        let state = EnrolmentState {
-            namespace: &self.identity.namespace,
-            identity: &self.identity.name,
-            nonce: Some(nonce),
-            valid_after: found.as_ref().map(|(account, _)| account.valid_after),
-        };
-        let has_password = found.is_some_and(|(_, password)| password.is_some());
-        let written = files.dir().read(file, 4096)?;
-        let written = written.and_then(|content| String::from_utf8(content.bytes).ok());
-        let written = written.as_deref().and_then(|text| {
-            let (_, link) = text.trim().split_once("?link=")?;
-            (link.len() <= MAX_LENGTH).then_some(link)
-        });
-        if let Some(link) = written
-            && let Some(unverified) = enrolment::Unverified::parse(link)
-        {
-            match unverified.verify([&*self.mac], state, now) {
-                Ok(verified) if self.store.is_enrolment_used(verified.hash).await? => {
-                    return Ok(None);
-                }
-                Ok(_) => return Ok(Some(link.to_owned())),
-                // A person who was disabled before the first password needs another link.
-                Err(Refused::Superseded) if has_password => return Ok(None),
-                Err(_) => {}
-            }
-        } else if has_password {
+        let verified = Unverified::parse(link).map(|it| it.verify([&*self.mac], state, now));
+        let Some(Ok(verified)) = verified else {
             return Ok(None);
-        }
-        let person = Enrolled {
-            namespace: &self.identity.namespace,
-            identity: &self.identity.name,
-            uid: &user.uid,
-            nonce,
         };
-        let link = enrolment::issue(&self.mac, person, MAX_LIFETIME, now)?;
-        Ok(Some(link.expose().to_owned()))
+        let is_used = self.store.is_enrolment_used(verified.hash).await?;
+        Ok((!is_used).then(|| link.to_owned()))
     }
 }
 
@@ -206,11 +227,12 @@ impl People {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use base64::Engine as _;
     use futures::future::BoxFuture;
 
     use super::*;
     use crate::directory::testing::{PEOPLE, QUICKSTART, World};
-    use crate::people::enrolment::Unverified;
+    use crate::people::enrolment::{Enrolled, MAX_LIFETIME, issue};
     use crate::server::{Config, Recorded, RevokeError, Revoker};
     use crate::state_file::Chosen;
     use crate::store::area::enrolment::Enrolment;
@@ -271,61 +293,30 @@ spec: {identityRef: {name: main}, username: alice}
         }
     }
 
-    #[tokio::test]
-    async fn a_person_who_was_disabled_before_the_first_password_gets_another_link() {
-        let Opened {
-            _folder,
-            files,
-            app,
-            directory,
-            people,
-            now,
-            ..
-        } = opened().await;
-        let before = people.links(&directory, &files, now).await.unwrap();
-        let id = crate::people::account::AccountId(uuid::Uuid::nil());
-        let owner = "User-platform-alice".to_owned();
-        let later = |seconds| now + jiff::SignedDuration::from_secs(seconds);
-        let store = &people.store;
-        store.ensure_account(id, owner, later(5)).await.unwrap();
-        store.sign_out_everywhere(id, later(5)).await.unwrap();
-        let after = people.links(&directory, &files, later(10)).await.unwrap();
-        assert_eq!(after.len(), 1);
-        assert_ne!(after, before);
-        people.close(&app).await;
+    fn access<'p>(persons: &'p [Person], username: &str) -> &'p Access {
+        let person = persons.iter().find(|person| person.username == username);
+        &person.unwrap().access
     }
 
-    #[tokio::test]
-    async fn a_person_gets_one_link_until_it_is_used() {
-        let Opened {
-            _folder,
-            files,
-            app,
-            directory,
-            mac,
-            people,
-            now,
-        } = opened().await;
-        let links = people.links(&directory, &files, now).await.unwrap();
-        let [link] = links.as_slice() else {
-            panic!("{links:?}")
-        };
-        assert_eq!(link.username, "alice");
-        let written = std::fs::read_to_string(&link.file).unwrap();
-        assert_eq!(written, format!("{}\n", link.url));
-        let mode = std::fs::metadata(&link.file).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(people.links(&directory, &files, now).await.unwrap(), links);
+    fn link(persons: &[Person]) -> Link {
+        match access(persons, "alice") {
+            Access::Link(link) => link.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
 
+    /// Sets alice's password with her link.
+    async fn enrol(opened: &Opened, link: &Link, nonce: &str, at: Timestamp) {
         let (_, text) = link.url.split_once("?link=").unwrap();
+        let found = opened.people.store.credentials("User-platform-alice").await;
         let state = EnrolmentState {
             namespace: "platform",
             identity: "main",
-            nonce: Some("1"),
-            valid_after: None,
+            nonce: Some(nonce),
+            valid_after: found.unwrap().map(|(account, _)| account.valid_after),
         };
         let verified = Unverified::parse(text).unwrap();
-        let verified = verified.verify([&*mac], state, now).unwrap();
+        let verified = verified.verify([&*opened.mac], state, at).unwrap();
         let enrolment = Enrolment {
             link: verified.hash,
             issued_at: verified.issued_at,
@@ -334,11 +325,89 @@ spec: {identityRef: {name: main}, username: alice}
             account: crate::people::account::AccountId(uuid::Uuid::nil()),
             password: "$argon2id$".to_owned(),
         };
-        let later = now + jiff::SignedDuration::from_secs(5);
-        let account = people.store.enrol(enrolment, later).await.unwrap();
+        let account = opened.people.store.enrol(enrolment, at).await.unwrap();
         assert!(account.is_some());
-        assert_eq!(people.links(&directory, &files, later).await.unwrap(), []);
-        assert!(!link.file.exists());
-        people.close(&app).await;
+    }
+
+    impl Opened {
+        async fn persons(&self, at: Timestamp) -> Vec<Person> {
+            let (directory, files) = (&self.directory, &self.files);
+            self.people.persons(directory, files, at).await.unwrap()
+        }
+
+        /// Writes the Secret with alice's link, as the controller does.
+        fn issue(&self, nonce: &str, at: Timestamp) -> String {
+            let person = Enrolled {
+                namespace: "platform",
+                identity: "main",
+                uid: "User-platform-alice",
+                nonce,
+            };
+            let link = issue(&self.mac, person, MAX_LIFETIME, at).unwrap();
+            let link = link.expose().to_owned();
+            let url = format!("https://elsewhere.example.com/enroll?link={link}");
+            let url = base64::engine::general_purpose::STANDARD.encode(url);
+            let secret = serde_json::json!({
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": { "name": "alice-enrollment", "namespace": "platform" },
+                "data": { "url": url },
+            });
+            let key = ObjectKey::new("platform", "alice-enrollment");
+            let path = self.files.secret_path(&key).unwrap();
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, secret.to_string()).unwrap();
+            link
+        }
+    }
+
+    fn later(now: Timestamp, seconds: i64) -> Timestamp {
+        now + jiff::SignedDuration::from_secs(seconds)
+    }
+
+    #[tokio::test]
+    async fn the_link_of_a_secret_is_in_a_private_file_until_it_is_used() {
+        let opened = opened().await;
+        let now = opened.now;
+        let issued = opened.issue("1", now);
+        let persons = opened.persons(now).await;
+        let found = link(&persons);
+        // On the page of the address that is served now.
+        assert_eq!(
+            found.url,
+            format!("https://id.example.com/id/enroll?link={issued}")
+        );
+        let written = std::fs::read_to_string(&found.file).unwrap();
+        assert_eq!(written, format!("{}\n", found.url));
+        let mode = std::fs::metadata(&found.file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(opened.persons(now).await, persons);
+
+        enrol(&opened, &found, "1", later(now, 5)).await;
+        let persons = opened.persons(later(now, 5)).await;
+        assert_eq!(access(&persons, "alice"), &Access::Password);
+        assert!(!found.file.exists());
+        opened.people.close(&opened.app).await;
+    }
+
+    #[tokio::test]
+    async fn a_link_that_no_longer_works_is_not_shown() {
+        let opened = opened().await;
+        let now = opened.now;
+        opened.issue("another value of the annotation", now);
+        let persons = opened.persons(now).await;
+        assert_eq!(access(&persons, "alice"), &Access::Nothing);
+        opened.issue("1", now);
+        let after = opened.persons(later(now, 400_000)).await;
+        assert_eq!(access(&after, "alice"), &Access::Nothing);
+        opened.people.close(&opened.app).await;
+    }
+
+    #[tokio::test]
+    async fn a_person_without_a_link_needs_one() {
+        let opened = opened().await;
+        let persons = opened.persons(opened.now).await;
+        assert_eq!(access(&persons, "bob"), &Access::Nothing);
+        opened.people.close(&opened.app).await;
     }
 }

@@ -22,7 +22,7 @@ use super::super::terminal::MessageLines;
 use super::args::Args;
 use super::credentials::{CredentialPublisher, Versioned};
 use super::origin::PublicUrl;
-use super::people::{self, Link, People};
+use super::people::{self, Access, People, Person};
 use super::problems::{Failing, Told};
 use super::recorders::{FileRevoker, FileUses};
 use crate::directory::{Change, Directory, ObjectKey, Problem, Settings};
@@ -68,8 +68,8 @@ pub(super) struct World {
     mac: Option<Arc<MacKey>>,
     /// The people of the Identity, if it has any.
     people: Option<People>,
-    /// The links with which people set their passwords.
-    links: Vec<Link>,
+    /// Those who may sign in.
+    persons: Vec<Person>,
     /// The version of the Secret that the mac key was read from.
     mac_version: String,
     /// The version of the Secret that the signing keys were read from.
@@ -159,7 +159,7 @@ impl World {
             serving,
             mac: None,
             people: None,
-            links: Vec::new(),
+            persons: Vec::new(),
             mac_version: String::new(),
             signing_version: String::new(),
             files,
@@ -184,29 +184,44 @@ impl World {
         self.controller.lead();
         tokio::spawn(Arc::clone(&self.controller).run(self.stop.clone()));
         self.first_secrets().await;
-        let (files, identity) = (&self.files, &self.identity);
-        self.people = people::open(&self.app, files, identity, self.mac.clone(), now()).await?;
-        self.renew_links().await;
+        self.serve_people().await
+    }
+
+    /// Serves people from the time when the Identity has any, and reads the links that they may use.
+    async fn serve_people(&mut self) -> anyhow::Result<()> {
+        if self.people.is_none() {
+            let (files, identity) = (&self.files, &self.identity);
+            self.people = people::open(&self.app, files, identity, self.mac.clone(), now()).await?;
+        }
+        let Some(people) = &self.people else {
+            return Ok(());
+        };
+        let persons = people.persons(&self.directory(), &self.files, now()).await;
+        self.persons = persons.context("cannot read the enrollment links")?;
         Ok(())
     }
 
-    /// Issues the links that people wait for.
-    async fn renew_links(&mut self) {
-        let Some(people) = &self.people else {
-            return;
-        };
-        match people.links(&self.directory(), &self.files, now()).await {
-            Ok(links) => self.links = links,
-            Err(error) => tracing::warn!(
-                error = format!("{error:#}"),
-                "cannot issue enrollment links"
-            ),
+    /// Serves people after a change, and tells which links are new.
+    async fn follow_people(&mut self) {
+        let known = self.persons.clone();
+        if let Err(error) = self.serve_people().await {
+            let error = format!("{error:#}");
+            tracing::warn!(error, "cannot serve people");
+        }
+        for person in &self.persons {
+            let is_known = known.iter().any(|known| known.access == person.access);
+            if let Access::Link(link) = &person.access
+                && !is_known
+            {
+                let (username, file) = (&person.username, link.file.display());
+                tracing::info!(username, %file, "wrote an enrollment link, which sets a password once");
+            }
         }
     }
 
-    /// Returns the links with which people set their passwords.
-    pub(super) fn links(&self) -> &[Link] {
-        &self.links
+    /// Returns the people who may sign in.
+    pub(super) fn persons(&self) -> &[Person] {
+        &self.persons
     }
 
     /// Returns whether people sign in.
@@ -231,6 +246,7 @@ impl World {
                     Ok(update) => {
                         failing = Failing::default();
                         self.take(&update).await;
+                        self.follow_people().await;
                     }
                     Err(error) => {
                         let error = error.to_string();
@@ -256,6 +272,9 @@ impl World {
                         paths.extend(more);
                     }
                     self.state_touched(&paths).await;
+                    if people::may_change(&self.files, &self.persons, &paths) {
+                        self.follow_people().await;
+                    }
                 }
             }
         }
@@ -299,7 +318,6 @@ impl World {
         let source = &self.source;
         let places = |kind, key: &ObjectKey, problem: &Problem| source.place(kind, key, problem);
         self.told.tell(update, &directory, &places, now());
-        self.renew_links().await;
     }
 
     /// Returns the change of an event, after updating the files that the controller reads.

@@ -39,7 +39,7 @@ impl Directory {
             problems.push(Problem::error(
                 Reason::StorageRequired,
                 "",
-                format!("Identity {key} stores nothing, so that no one can sign in: set its spec.storage.type to SQLite"),
+                format!("Identity {key} stores nothing, so that no one can sign in: set its spec.storage.type to SQLite or PostgreSQL"),
             ));
         }
         problems.extend(self.taken_names(object, record, key));

@@ -41,6 +41,7 @@ pub enum Reason {
     Ready,
     Disabled,
     Revoked,
+    DatabaseUnavailable,
     /// People need a store, and the Identity has none.
     StorageRequired,
 }
@@ -62,7 +63,7 @@ pub enum Class {
 
 impl Reason {
     /// All reasons of conditions. [`Self::WeakChoice`] occurs in warnings only.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Pending,
         Self::IdentityNotFound,
         Self::IdentityNotReady,
@@ -91,6 +92,7 @@ impl Reason {
         Self::Issuing,
         Self::Rotating,
         Self::RollingOut,
+        Self::DatabaseUnavailable,
         Self::Ready,
         Self::Disabled,
         Self::Revoked,
@@ -126,6 +128,7 @@ impl Reason {
             Self::Issuing => "Issuing",
             Self::Rotating => "Rotating",
             Self::RollingOut => "RollingOut",
+            Self::DatabaseUnavailable => "DatabaseUnavailable",
             Self::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
             Self::StorageRequired => "StorageRequired",
             Self::Ready => "Ready",
@@ -163,7 +166,7 @@ impl Reason {
             | Self::SecretAccessDenied
             | Self::ProgressDeadlineExceeded
             | Self::WeakChoice => Class::NeedsEdit,
-            Self::Issuing | Self::RollingOut => Class::Working,
+            Self::Issuing | Self::RollingOut | Self::DatabaseUnavailable => Class::Working,
             Self::Rotating => Class::Replacing,
             Self::Ready | Self::Disabled | Self::Revoked => Class::Good,
         }

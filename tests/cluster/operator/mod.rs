@@ -1,6 +1,7 @@
 //! The operator on a real API server: actions of users, and faults between any two writes.
 
 mod counts;
+mod database;
 mod embedded;
 mod fat;
 mod faults;

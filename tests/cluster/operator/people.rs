@@ -1,17 +1,20 @@
-//! People on a real API server: from the User that an administrator applies to the tokens of an application.
+//! People on a real API server, with the least rights of a server: a disabled person has nothing left, and gets nothing
+//! of it back.
 
-use std::collections::BTreeMap;
+use std::net::TcpListener;
 
-use reqwest::StatusCode;
+use k8s_openapi::api::core::v1::Secret;
+use reqwest::{StatusCode, Url};
 use serde_json::{Value, json};
 use symbolon::resources::Kind;
 
-use super::serving::{Server, rights};
+use super::process::Process;
+use super::serving::rights;
 use super::world::{Running, World, condition};
+use crate::browser::{Browser, End, Person};
 use crate::harness::{Cluster, eventually};
 
-const PASSWORD: &str = "correct horse battery staple";
-const REDIRECT: &str = "https://web.example.com/callback";
+const CALLBACK: &str = "https://web.example.com/callback";
 /// The example of RFC 7636 appendix B.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
@@ -21,7 +24,7 @@ apiVersion: symbolon.dev/v1alpha1
 kind: Identity
 metadata: {name: main, namespace: PLATFORM}
 spec:
-  issuer: https://PLATFORM.example.com/id
+  issuer: ISSUER
   access: {clients: {from: List, names: [TEAM]}, interactiveClients: {from: List, names: [TEAM]}}
   signing: {algorithms: [ES256]}
   storage: {type: SQLite}
@@ -43,227 +46,173 @@ spec:
   redirectUris: ['https://web.example.com/callback']
 ";
 
-/// A person's browser: keeps cookies, and follows redirects to the server itself.
-struct Browser<'s> {
-    server: &'s Server,
+/// The issuer and a client of people.
+struct Web {
+    issuer: String,
+    client: String,
     http: reqwest::Client,
-    cookies: BTreeMap<String, String>,
 }
 
-/// A page, or a redirect to somewhere else.
-#[derive(Debug)]
-struct Page {
-    status: StatusCode,
-    location: String,
-    body: String,
-}
-
-impl<'s> Browser<'s> {
-    fn new(server: &'s Server) -> Self {
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-        Self {
-            server,
-            http: http.build().unwrap(),
-            cookies: BTreeMap::new(),
-        }
-    }
-
-    async fn send(&mut self, request: reqwest::RequestBuilder) -> Page {
-        let pairs = self.cookies.iter();
-        let pairs: Vec<_> = pairs
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let reply = request.header("cookie", pairs.join("; ")).send().await;
-        let reply = reply.unwrap();
-        let header = |value: &reqwest::header::HeaderValue| value.to_str().unwrap().to_owned();
-        for cookie in reply.headers().get_all("set-cookie") {
-            let cookie = header(cookie);
-            let (name, rest) = cookie.split_once('=').unwrap();
-            let value = rest.split(';').next().unwrap().to_owned();
-            self.cookies.insert(name.to_owned(), value);
-        }
-        Page {
-            status: reply.status(),
-            location: reply
-                .headers()
-                .get("location")
-                .map(header)
-                .unwrap_or_default(),
-            body: reply.text().await.unwrap(),
-        }
-    }
-
-    /// Opens a path below the issuer's path, such as `signin`.
-    async fn get(&mut self, path: &str) -> Page {
-        let page = self.send(self.http.get(self.server.url(path))).await;
-        self.follow(page).await
-    }
-
-    async fn follow(&mut self, mut page: Page) -> Page {
-        for _ in 0..8 {
-            let Some(path) = page.location.strip_prefix("/id/") else {
-                return page;
-            };
-            page = self.send(self.http.get(self.server.url(path))).await;
-        }
-        panic!("redirects in a circle: {page:?}")
-    }
-
-    /// Sends the form of a page, with its hidden fields and these.
-    async fn submit(&mut self, page: &Page, fields: &[(&str, &str)]) -> Page {
-        let (_, form) = page.body.split_once("<form ").expect("the page has a form");
-        let attribute = |tag: &str, name: &str| {
-            let (_, rest) = tag.split_once(&format!(" {name}=\"")).unwrap();
-            rest.split('"').next().unwrap().replace("&#38;", "&")
-        };
-        let action = attribute(&format!(" {}", form.split('>').next().unwrap()), "action");
-        let hidden = form.match_indices("<input type=\"hidden\"").map(|(at, _)| {
-            let tag = form[at..].split('>').next().unwrap();
-            (attribute(tag, "name"), attribute(tag, "value"))
-        });
-        let given = fields
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let accepts = ("decision".to_owned(), "accept".to_owned());
-        let all: Vec<_> = hidden.chain(given).chain([accepts]).collect();
-        let url = self.server.url(action.strip_prefix("/id/").unwrap());
-        let page = self.send(self.http.post(url).form(&all)).await;
-        self.follow(page).await
-    }
-}
-
-impl Server {
-    async fn exchange(&self, form: &[(&str, &str)]) -> (StatusCode, Value) {
-        let reply = self.http.post(self.url("connect/token")).form(form).send();
-        let reply = reply.await.unwrap();
+impl Web {
+    async fn token(&self, form: &[(&str, &str)]) -> (StatusCode, Value) {
+        let form = [form, &[("client_id", &*self.client)]].concat();
+        let request = self.http.post(format!("{}/connect/token", self.issuer));
+        let reply = request.form(&form).send().await.unwrap();
         (reply.status(), reply.json().await.unwrap())
     }
 
+    async fn refresh(&self, token: &str) -> (StatusCode, Value) {
+        self.token(&[("grant_type", "refresh_token"), ("refresh_token", token)])
+            .await
+    }
+
     async fn userinfo(&self, token: &str) -> (StatusCode, Value) {
-        let request = self.http.get(self.url("connect/userinfo"));
+        let request = self.http.get(format!("{}/connect/userinfo", self.issuer));
         let reply = request.bearer_auth(token).send().await.unwrap();
         (reply.status(), reply.json().await.unwrap_or_default())
     }
+
+    /// Sets alice's password with her link; returns the status of the page that follows.
+    fn enrol(&self, link: &str, alice: &Person) -> u16 {
+        let mut browser = Browser::new(&[&self.issuer]);
+        let page = browser.open(link).page();
+        let Some(form) = page.form else {
+            return page.status;
+        };
+        let password = alice.password.as_str();
+        let fields = [("password", password), ("repeated", password)];
+        browser.submit(&form, &fields).page().status
+    }
+
+    /// Signs alice in with a new browser; returns the code, `None` if she stays at a page.
+    fn sign_in(&self, alice: &Person) -> Option<String> {
+        let parameters = [
+            ("client_id", self.client.as_str()),
+            ("response_type", "code"),
+            ("redirect_uri", CALLBACK),
+            ("scope", "openid profile groups offline_access"),
+            ("code_challenge", CHALLENGE),
+            ("code_challenge_method", "S256"),
+        ];
+        let url = format!("{}/connect/authorize", self.issuer);
+        let url = Url::parse_with_params(&url, parameters).unwrap();
+        let mut browser = Browser::new(&[&self.issuer]);
+        let mut end = browser.open(url.as_str());
+        // The sign-in, then the consent.
+        for _ in 0..2 {
+            let End::Page(page) = &end else { break };
+            let fields = [
+                ("username", &*alice.username),
+                ("password", &*alice.password),
+                ("decision", "accept"),
+            ];
+            end = browser.submit(page.form.as_ref()?, &fields);
+        }
+        let End::Left(left) = end else { return None };
+        let mut answer = left.url.query_pairs();
+        let code = answer.find(|(name, _)| name == "code");
+        code.map(|(_, code)| code.into_owned())
+    }
 }
 
-impl World<'_> {
-    async fn user(&self) -> Value {
-        self.get_of_platform(Kind::User, "alice").await
-    }
+/// Runs what a browser does, which has a runtime of its own.
+fn apart<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(act).join().unwrap())
+}
 
-    /// The enrolment link in alice's Secret, as a path below the issuer's path.
-    async fn link(&self) -> Option<String> {
-        let secrets = self.platform.api::<k8s_openapi::api::core::v1::Secret>();
-        let secret = secrets.get_opt("alice-enrollment").await.unwrap()?;
-        let url = String::from_utf8(secret.data?["url"].0.clone()).unwrap();
-        let (_, path) = url.split_once(".example.com/id/").unwrap();
-        Some(path.to_owned())
-    }
+async fn link(world: &World<'_>) -> Option<String> {
+    let secrets = world.platform.api::<Secret>();
+    let secret = secrets.get_opt("alice-enrollment").await.unwrap()?;
+    let url = secret.data?.remove("url")?;
+    Some(String::from_utf8(url.0).unwrap())
+}
+
+async fn set_disabled(world: &World<'_>, disabled: bool) {
+    let patch = json!({"spec": {"disabled": disabled}});
+    world.patch_of_platform(Kind::User, "alice", patch).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_declared_person_enrols_signs_in_and_loses_everything_when_disabled() {
+async fn a_disabled_person_has_nothing_left_and_gets_nothing_of_it_back() {
     let cluster = Cluster::shared();
     let world = World::empty(cluster).await;
-    world.apply(PEOPLE).await;
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let web = Web {
+        issuer: format!("http://{address}/id"),
+        client: format!("{}.web", world.team.name()),
+        http: reqwest::Client::new(),
+    };
+    world.apply(&PEOPLE.replace("ISSUER", &web.issuer)).await;
     let _running = Running::start(&world).await;
-    let client_id = format!("{}:web", world.team.name());
-    eventually("alice's link is issued", async || {
-        (condition(&world.user().await, "Issued")["status"] == "True").then_some(())
+    let user = eventually("alice's link is issued", async || {
+        let user = world.get_of_platform(Kind::User, "alice").await;
+        (condition(&user, "Issued")["status"] == "True").then_some(user)
     })
     .await;
-    let link = world.link().await.expect("an issued link is in the Secret");
-    assert!(
-        !world
-            .user()
-            .await
-            .to_string()
-            .contains(link.split('=').next_back().unwrap()),
-        "a link is never in a status"
-    );
+    let url = link(&world).await.expect("the Secret holds an issued link");
+    let (_, secret) = url.split_once("?link=").unwrap();
+    assert!(!user.to_string().contains(secret), "no status holds a link");
 
     let account = world.team.cluster_account("server", rights()).await;
     let folder = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}", folder.path().join("people.db").display());
-    let kubeconfig = account.kubeconfig_path();
-    let server = Server::start(&world, kubeconfig, &["--store", &store]).await;
-
-    let mut browser = Browser::new(&server);
-    let page = browser.get(&link).await;
-    let chosen = [
-        ("username", "alice"),
-        ("password", PASSWORD),
-        ("repeated", PASSWORD),
+    let (identity, namespaces) = (world.identity().to_string(), world.namespaces().join(","));
+    let arguments = [
+        &["serve", "--identity", &identity, "--namespace", &namespaces][..],
+        &["--listen", &address, "--health-listen", "127.0.0.1:0"],
+        &["--store", &store],
     ];
-    let done = browser.submit(&page, &chosen).await;
-    assert!(done.status.is_success(), "{done:?}");
-    let again = Browser::new(&server).get(&link).await;
-    assert!(
-        again.status.is_client_error(),
-        "a link works once: {again:?}"
-    );
+    let server = Process::start(&arguments.concat(), account.kubeconfig_path());
+    eventually("the server is ready", async || {
+        let url = format!("{}/readyz", server.address("health"));
+        let answer = web.http.get(url).send().await.ok()?;
+        (answer.status() == StatusCode::OK).then_some(())
+    })
+    .await;
 
-    let request = format!(
-        "connect/authorize?client_id={client_id}&response_type=code&redirect_uri={REDIRECT}&scope=openid%20profile%20groups%20offline_access&state=s&nonce=n&code_challenge={CHALLENGE}&code_challenge_method=S256"
-    );
-    let mut page = browser.get(&request).await;
-    if page.body.contains("type=\"password\"") {
-        let name = [("username", "alice"), ("password", PASSWORD)];
-        page = browser.submit(&page, &name).await;
-    }
-    if page.status == StatusCode::OK {
-        page = browser.submit(&page, &[]).await;
-    }
-    assert!(page.location.starts_with(REDIRECT), "{page:?}");
-    let (_, rest) = page.location.split_once("code=").unwrap();
-    let code = rest.split('&').next().unwrap();
-    let (status, tokens) = server
-        .exchange(&[
+    let alice = Person {
+        username: "alice".to_owned(),
+        password: "correct horse battery staple 7".to_owned(),
+    };
+    assert_eq!(apart(|| web.enrol(&url, &alice)), 200);
+    let again = apart(|| web.enrol(&url, &alice));
+    assert!(again >= 400, "a link works once: {again}");
+    let code = apart(|| web.sign_in(&alice)).expect("alice reaches the client");
+    let (status, tokens) = web
+        .token(&[
             ("grant_type", "authorization_code"),
-            ("client_id", &client_id),
-            ("code", code),
-            ("redirect_uri", REDIRECT),
+            ("code", &code),
+            ("redirect_uri", CALLBACK),
             ("code_verifier", VERIFIER),
         ])
         .await;
     assert_eq!(status, StatusCode::OK, "{tokens}");
-    let access = tokens["access_token"].as_str().unwrap();
-    let (_, claims) = server.userinfo(access).await;
-    assert_eq!(claims["sub"], world.user().await["status"]["subject"]);
+    let text = |name: &str| tokens[name].as_str().unwrap().to_owned();
+    let (access, refresh) = (text("access_token"), text("refresh_token"));
+    let (_, claims) = web.userinfo(&access).await;
+    assert_eq!(claims["sub"], user["status"]["subject"]);
     assert_eq!(claims["name"], "Alice Adams");
     assert_eq!(claims["groups"], json!(["buyers"]));
 
-    world
-        .patch_of_platform(Kind::User, "alice", json!({"spec": {"disabled": true}}))
-        .await;
+    set_disabled(&world, true).await;
     eventually("the access token is refused", async || {
-        (server.userinfo(access).await.0 == StatusCode::UNAUTHORIZED).then_some(())
+        (web.userinfo(&access).await.0 == StatusCode::UNAUTHORIZED).then_some(())
     })
     .await;
-    let refresh = tokens["refresh_token"].as_str().unwrap();
-    let form = [
-        ("grant_type", "refresh_token"),
-        ("client_id", &client_id),
-        ("refresh_token", refresh),
-    ];
-    assert_eq!(server.exchange(&form).await.1["error"], "invalid_grant");
-    eventually("the link of a disabled person is deleted", async || {
-        world.link().await.is_none().then_some(())
+    assert_eq!(web.refresh(&refresh).await.1["error"], "invalid_grant");
+    assert_eq!(apart(|| web.sign_in(&alice)), None);
+    eventually("the link is deleted", async || {
+        link(&world).await.is_none().then_some(())
     })
     .await;
-    // Enabling the person revives nothing that was there before.
-    world
-        .patch_of_platform(Kind::User, "alice", json!({"spec": {"disabled": false}}))
-        .await;
+
+    set_disabled(&world, false).await;
     eventually("alice can sign in again", async || {
-        let mut browser = Browser::new(&server);
-        let page = browser.get(&request).await;
-        let name = [("username", "alice"), ("password", PASSWORD)];
-        let page = browser.submit(&page, &name).await;
-        let is_in = page.location.starts_with(REDIRECT) || page.body.contains("name=\"decision\"");
-        (is_in && !page.body.contains("type=\"password\"")).then_some(())
+        apart(|| web.sign_in(&alice))
     })
     .await;
-    assert_eq!(server.exchange(&form).await.1["error"], "invalid_grant");
-    assert_eq!(server.userinfo(access).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(web.refresh(&refresh).await.1["error"], "invalid_grant");
+    assert_eq!(web.userinfo(&access).await.0, StatusCode::UNAUTHORIZED);
 }

@@ -141,7 +141,7 @@ impl Process {
     }
 
     /// The log lines since the last call.
-    fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         self.lines.try_iter().collect()
     }
 }

@@ -3,11 +3,12 @@
 // Ends with its standard input.
 
 import { once } from "node:events";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { availableParallelism } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { json } from "node:stream/consumers";
 import { chromium } from "playwright-core";
+import { acts as webapp } from "./webapp.mjs";
 
 const AXE = await readFile(new URL(import.meta.resolve("axe-core/axe.min.js")), "utf8");
 // Longer than a busy machine ever needs.
@@ -47,22 +48,41 @@ const port = await listen(async (request, reply) => {
 });
 
 const { program, environment } = JSON.parse(process.argv[2]);
-const browser = await chromium.launch({
+const launched = {
   executablePath: program,
   timeout: PATIENCE,
   // Chromium's own sandbox needs rights that a test may not have. It sees only the pages of this test.
   args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", `--host-resolver-rules=MAP *.example 127.0.0.1:${port}`],
   env: { ...process.env, ...environment },
-});
+};
+const browser = await chromium.launch(launched);
+
+function patient(context) {
+  context.setDefaultTimeout(PATIENCE);
+  context.setDefaultNavigationTimeout(PATIENCE);
+  return context;
+}
+
+/** A browser whose user blocks all cookies. Only a profile can say so. */
+async function withoutCookies() {
+  const profile = await mkdtemp(`${tmpdir()}/without-cookies-`);
+  await mkdir(`${profile}/Default`);
+  const blocked = { profile: { default_content_setting_values: { cookies: 2 } } };
+  await writeFile(`${profile}/Default/Preferences`, JSON.stringify(blocked));
+  const context = patient(await chromium.launchPersistentContext(profile, { ...launched, viewport: LARGE }));
+  // The processes of the browser may still write for a moment.
+  context.on("close", () => rm(profile, { recursive: true, force: true, maxRetries: 20 }));
+  return context;
+}
+
+const newContext = async (options) => patient(await browser.newContext({ viewport: LARGE, ...options }));
 
 /** Opens a context. Pages that must not leave by themselves stay, to be looked at. */
 async function open(options, leaves = false) {
   const id = String(contexts.size);
   const served = { pages: new Map(), leaves, framesAnswer: true, received: [] };
   contexts.set(id, served);
-  const context = await browser.newContext({ viewport: LARGE, extraHTTPHeaders: { [CONTEXT]: id }, ...options });
-  context.setDefaultTimeout(PATIENCE);
-  context.setDefaultNavigationTimeout(PATIENCE);
+  const context = await newContext({ extraHTTPHeaders: { [CONTEXT]: id }, ...options });
   return { context, served };
 }
 
@@ -254,7 +274,7 @@ async function use(task) {
   return { scripted, plain, pasted };
 }
 
-const acts = { look, load, use };
+const acts = { look, load, use, ...webapp({ newContext, withoutCookies, axe: AXE }) };
 const tasks = await listen(async (request, reply) => {
   try {
     const task = await json(request);

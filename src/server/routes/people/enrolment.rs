@@ -120,7 +120,11 @@ async fn works(guest: &Guest, link: &str) -> Result<Works, Stop> {
         Ok(verified) => verified,
         Err(Refused::Foreign | Refused::Withdrawn) => return Err(unknown()),
         Err(Refused::Expired | Refused::Superseded) => {
-            // Only a genuine link gets here.
+            // Only a genuine link gets here. Its own use supersedes it.
+            let hash = unverified.hash();
+            if guest.people.store.is_enrolment_used(hash).await? {
+                return Err(used(guest));
+            }
             return Err(refused(guest, Kind::LinkExpired, EnrolmentOutcome::Expired));
         }
     };

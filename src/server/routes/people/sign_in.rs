@@ -44,8 +44,11 @@ async fn answer(guest: &mut Guest) -> Result<Response, Stop> {
     }
 }
 
-/// Shows the page.
+/// Shows the page, unless the store is known to fail: no one is asked for a password that cannot be checked.
 async fn shown(guest: &mut Guest) -> Result<Response, Stop> {
+    if guest.call.app.status().store_fails() {
+        return Err(Refusal::Unavailable.into());
+    }
     let wants_other = guest.parameter(OTHER).is_some();
     let Some(text) = guest.parameter(FLOW) else {
         return alone(guest, wants_other).await;
@@ -60,7 +63,10 @@ async fn shown(guest: &mut Guest) -> Result<Response, Stop> {
 /// Shows the page without a client: the person signs in to the Identity alone.
 async fn alone(guest: &mut Guest, wants_other: bool) -> Result<Response, Stop> {
     if !wants_other && let Some(username) = present(guest).await? {
-        return Ok(signed_in_already(guest, &username, None));
+        let path = guest.path(Endpoint::EndSession, &[]);
+        let way = LocalPath::new(&path).map(|path| Way::Local(path, Label::SignOut));
+        let person = &*username;
+        return Ok(guest.notice(Kind::SignedIn { person }, way));
     }
     Ok(page(
         guest,

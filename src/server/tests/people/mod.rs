@@ -4,6 +4,7 @@ mod browser;
 mod confidential;
 mod conformance;
 mod consents;
+mod database;
 mod main_path;
 mod resources;
 mod rules;
@@ -121,13 +122,19 @@ impl Town {
     }
 
     fn link() -> String {
+        Self::link_of(now())
+    }
+
+    /// Alice's link, as if it was issued at this time.
+    fn link_of(issued_at: jiff::Timestamp) -> String {
         let person = Enrolled {
             namespace: "platform",
             identity: "main",
             uid: ALICE,
             nonce: "first",
         };
-        let link = enrolment::issue(&mac(), person, Duration::from_hours(1), now()).unwrap();
+        let lasts = Duration::from_hours(1);
+        let link = enrolment::issue(&mac(), person, lasts, issued_at).unwrap();
         format!("/id/enroll?link={}", link.expose())
     }
 

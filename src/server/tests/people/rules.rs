@@ -420,7 +420,7 @@ async fn a_person_who_is_disabled_has_nothing_any_more() {
 #[tokio::test]
 async fn an_enrolment_link_works_once_and_opening_it_changes_nothing() {
     let town = Town::new().await;
-    let link = Town::link();
+    let link = Town::link_of(crate::server::now() - jiff::SignedDuration::from_mins(10));
     let mut browser = town.browser();
     for _ in 0..2 {
         let page = browser.get(&link).await;
@@ -440,8 +440,14 @@ async fn an_enrolment_link_works_once_and_opening_it_changes_nothing() {
     let fields = [("password", PASSWORD), ("repeated", PASSWORD)];
     let done = browser.submit(&page, &fields).await;
     assert_eq!(done.status, StatusCode::OK, "{done}");
-    let used = browser.submit(&page, &fields).await;
-    assert_eq!(used.status, StatusCode::GONE, "{used}");
+    // The password has revoked whatever was before it, the link too, but the person is told what happened.
+    for used in [
+        browser.submit(&page, &fields).await,
+        browser.get(&link).await,
+    ] {
+        assert_eq!(used.status, StatusCode::GONE, "{used}");
+        assert!(used.body.contains("This link was used"), "{used}");
+    }
     let forged = browser.get("/id/enroll?link=enr1.x.1.2.AAAA").await;
     assert_eq!(forged.status, StatusCode::NOT_FOUND, "{forged}");
 }
