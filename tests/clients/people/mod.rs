@@ -4,7 +4,6 @@
 //! and gets the answer (see [`Town::browse`]).
 
 mod authlib;
-
 mod oauth2_proxy;
 mod oauth4webapi;
 mod openid_client;
