@@ -40,7 +40,7 @@ pub(super) fn record(
     if !spec.grant_types.contains(&GrantType::AuthorizationCode) {
         return None;
     }
-    let redirect_uris = texts(spec.redirect_uris.as_deref(), |uri| &uri.0);
+    let redirect_uris = own(spec.redirect_uris.as_deref(), |uri| &uri.0);
     frontchannel(faults, spec.frontchannel_logout.as_ref(), &redirect_uris);
     let types = spec.response_types.as_deref();
     let users = spec.users.as_deref().unwrap_or(&[UserType::Internal]);
@@ -48,8 +48,8 @@ pub(super) fn record(
     Some(Box::new(InteractiveRecord {
         response_types: types.unwrap_or(&[ResponseType::Code]).into(),
         redirect_uris,
-        post_logout_redirect_uris: texts(spec.post_logout_redirect_uris.as_deref(), |uri| &uri.0),
-        allowed_origins: texts(spec.allowed_origins.as_deref(), |origin| &origin.0),
+        post_logout_redirect_uris: own(spec.post_logout_redirect_uris.as_deref(), |uri| &uri.0),
+        allowed_origins: own(spec.allowed_origins.as_deref(), |origin| &origin.0),
         backchannel_logout: spec.backchannel_logout.as_ref().map(logout),
         frontchannel_logout: spec.frontchannel_logout.as_ref().map(logout),
         refresh_tokens_end: refresh_tokens.and_then(|options| options.ends_with),
@@ -135,7 +135,7 @@ fn grants(faults: &mut Faults, spec: &OAuthClientSpec) {
 }
 
 /// Checks that the page in the frame is the client's: OpenID Connect Front-Channel Logout section 2.
-fn frontchannel(faults: &mut Faults, logout: Option<&Logout>, redirect_uris: &[Arc<str>]) {
+fn frontchannel(faults: &mut Faults, logout: Option<&Logout>, redirect_uris: &[Box<str>]) {
     let Some(logout) = logout else { return };
     let own = origin(&logout.uri.0);
     faults.require(
@@ -166,6 +166,13 @@ pub(super) fn groups(groups: Option<&[Group]>) -> Box<[Arc<str>]> {
     texts(groups, |group| &group.0)
 }
 
+/// Returns copies of texts that no other object has. They are not shared.
+fn own<T, U: for<'t> From<&'t str>>(items: Option<&[T]>, text: impl Fn(&T) -> &str) -> Box<[U]> {
+    let items = items.into_iter().flatten();
+    items.map(|item| text(item).into()).collect()
+}
+
+/// Returns shared copies of texts.
 fn texts<T>(items: Option<&[T]>, text: impl Fn(&T) -> &str) -> Box<[Arc<str>]> {
     let items = items.into_iter().flatten();
     items.map(|item| intern::text(text(item))).collect()
