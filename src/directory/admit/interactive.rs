@@ -9,9 +9,10 @@ use super::login;
 use crate::directory::tables::intern;
 use crate::directory::tables::record::{AccessRecord, InteractiveRecord, LogoutRecord};
 use crate::resources::{
-    ClientType, Demand, END_NEEDS_REFRESH, GrantType, Group, Logout, OAuthClientSpec,
-    PEOPLE_NEED_CODES, PUBLIC_HAS_NO_SECRET, PUBLIC_IS_NO_API, PUBLIC_IS_NO_MACHINE,
-    PUBLIC_NEEDS_PKCE, REDIRECT_URIS_WITH_CODES, REFRESH_NEEDS_CODES, ResponseType, UserType,
+    ClientType, Demand, END_NEEDS_REFRESH, GrantType, Group, Logout, MOST_BYTES_ABOUT_PEOPLE,
+    OAuthClientSpec, PEOPLE_NEED_CODES, PUBLIC_HAS_NO_SECRET, PUBLIC_IS_NO_API,
+    PUBLIC_IS_NO_MACHINE, PUBLIC_NEEDS_PKCE, REDIRECT_URIS_WITH_CODES, REFRESH_NEEDS_CODES,
+    ResponseType, TOO_MUCH_ABOUT_PEOPLE, UserType,
 };
 
 /// Admits the part of a client that is about people; `None` without the grant of authorization codes.
@@ -21,6 +22,11 @@ pub(super) fn record(
 ) -> Option<Box<InteractiveRecord>> {
     public(faults, spec);
     grants(faults, spec);
+    faults.require(
+        bytes_about_people(spec) <= MOST_BYTES_ABOUT_PEOPLE,
+        "/spec/redirectUris",
+        TOO_MUCH_ABOUT_PEOPLE,
+    );
     let max_auth_age = faults.optional_duration("/spec/maxAuthAge", spec.max_auth_age.as_ref());
     faults.require(
         max_auth_age.is_none_or(|age| age >= SignedDuration::from_mins(1)),
@@ -66,6 +72,25 @@ pub(super) fn record(
         id_token_lifetime,
         id_token_claims: spec.tokens.id_token_claims,
     }))
+}
+
+/// Returns the size of all texts of a client that only people need.
+fn bytes_about_people(spec: &OAuthClientSpec) -> usize {
+    let uris = [&spec.redirect_uris, &spec.post_logout_redirect_uris];
+    let uris = uris.into_iter().flatten().flatten().map(|uri| &uri.0);
+    let origins = spec
+        .allowed_origins
+        .iter()
+        .flatten()
+        .map(|origin| &origin.0);
+    let logouts = [&spec.backchannel_logout, &spec.frontchannel_logout];
+    let logouts = logouts.into_iter().flatten().map(|logout| &logout.uri.0);
+    let access = spec.access.iter();
+    let groups = access.clone().flat_map(|access| &access.groups).flatten();
+    let users = access.flat_map(|access| &access.users).flatten();
+    let all = uris.chain(origins).chain(logouts);
+    let all = all.chain(groups.map(|group| &group.0)).chain(users);
+    all.map(String::len).sum()
 }
 
 /// Checks what a client that can keep no secret may ask for.
