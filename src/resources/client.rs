@@ -37,6 +37,11 @@ pub const REFRESH_NEEDS_CODES: &str =
 pub const PEOPLE_NEED_CODES: &str = "responseTypes, postLogoutRedirectUris, allowedOrigins, backchannelLogout, frontchannelLogout, users, access, minimumAcr and maxAuthAge are about people, who need AuthorizationCode in grantTypes";
 /// Message of the rule on the options of refresh tokens.
 pub const END_NEEDS_REFRESH: &str = "refreshTokens needs RefreshToken in grantTypes";
+/// The maximum size of all texts of an OAuthClient that only people need, in bytes. The operator and every server keep
+/// them for each client, also for those beyond the quota: the quota may rise.
+pub const MOST_BYTES_ABOUT_PEOPLE: usize = 16 << 10;
+/// Message of the rule on the size of these texts.
+pub const TOO_MUCH_ABOUT_PEOPLE: &str = "redirectUris, postLogoutRedirectUris, allowedOrigins, backchannelLogout, frontchannelLogout and access must have at most 16384 bytes in total: remove some of their items, or shorten them";
 /// The rule with the message [`PEOPLE_NEED_CODES`].
 const PEOPLE_RULE: &str = "'AuthorizationCode' in self.grantTypes || !(has(self.responseTypes) || has(self.postLogoutRedirectUris) || has(self.allowedOrigins) || has(self.backchannelLogout) || has(self.frontchannelLogout) || has(self.users) || has(self.access) || has(self.minimumAcr) || has(self.maxAuthAge))";
 
@@ -86,6 +91,7 @@ const PEOPLE_RULE: &str = "'AuthorizationCode' in self.grantTypes || !(has(self.
 #[x_kube(validation = Rule::new(PEOPLE_RULE).message(PEOPLE_NEED_CODES).field_path(".grantTypes"))]
 #[x_kube(validation = Rule::new("!has(self.refreshTokens) || 'RefreshToken' in self.grantTypes").message(END_NEEDS_REFRESH).field_path(".refreshTokens"))]
 #[x_kube(validation = Rule::new(durations(&["self.maxAuthAge"], "duration(self.maxAuthAge) >= duration('1m')")).message("maxAuthAge must be at least 1m").field_path(".maxAuthAge"))]
+#[x_kube(validation = Rule::new(size_about_people()).message(TOO_MUCH_ABOUT_PEOPLE).field_path(".redirectUris"))]
 pub struct OAuthClientSpec {
     /// Identity that serves the client. Immutable. Default: the installation's default Identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -153,7 +159,8 @@ pub struct OAuthClientSpec {
     pub response_types: Option<Vec<ResponseType>>,
     /// URIs to which people return with a code: exactly these, except that a loopback URI (`http://127.0.0.1`,
     /// `http://[::1]`, `http://localhost`) allows every port. Required with `AuthorizationCode` in `grantTypes`, and
-    /// forbidden otherwise. Example: `[https://shop.example.com/callback]`.
+    /// forbidden otherwise. All URIs and origins of the client and its `access` have at most 16384 bytes in total.
+    /// Example: `[https://shop.example.com/callback]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -208,6 +215,30 @@ pub struct OAuthClientSpec {
     /// `8h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_auth_age: Option<DurationString>,
+}
+
+/// Returns the rule with the message [`TOO_MUCH_ABOUT_PEOPLE`]. The `size()` of a text counts characters, and a group
+/// may have characters of several bytes.
+fn size_about_people() -> String {
+    let list = |exists: &str, field: &str| {
+        format!("({exists} ? {field}.map(text, bytes(text).size()).sum() : 0)")
+    };
+    let of_client = |field: &str| list(&format!("has(self.{field})"), &format!("self.{field}"));
+    let of_access = |field: &str| {
+        let exists = format!("has(self.access) && has(self.access.{field})");
+        list(&exists, &format!("self.access.{field}"))
+    };
+    let logout = |field: &str| format!("(has(self.{field}) ? bytes(self.{field}.uri).size() : 0)");
+    let sizes = [
+        of_client("redirectUris"),
+        of_client("postLogoutRedirectUris"),
+        of_client("allowedOrigins"),
+        logout("backchannelLogout"),
+        logout("frontchannelLogout"),
+        of_access("groups"),
+        of_access("users"),
+    ];
+    format!("{} <= {MOST_BYTES_ABOUT_PEOPLE}", sizes.join(" + "))
 }
 
 /// An OAuth grant, RFC 6749.

@@ -9,9 +9,10 @@ use super::login;
 use crate::directory::tables::intern;
 use crate::directory::tables::record::{AccessRecord, InteractiveRecord, LogoutRecord};
 use crate::resources::{
-    ClientType, Demand, END_NEEDS_REFRESH, GrantType, Group, Logout, OAuthClientSpec,
-    PEOPLE_NEED_CODES, PUBLIC_HAS_NO_SECRET, PUBLIC_IS_NO_API, PUBLIC_IS_NO_MACHINE,
-    PUBLIC_NEEDS_PKCE, REDIRECT_URIS_WITH_CODES, REFRESH_NEEDS_CODES, ResponseType, UserType,
+    ClientType, Demand, END_NEEDS_REFRESH, GrantType, Group, Logout, MOST_BYTES_ABOUT_PEOPLE,
+    OAuthClientSpec, PEOPLE_NEED_CODES, PUBLIC_HAS_NO_SECRET, PUBLIC_IS_NO_API,
+    PUBLIC_IS_NO_MACHINE, PUBLIC_NEEDS_PKCE, REDIRECT_URIS_WITH_CODES, REFRESH_NEEDS_CODES,
+    ResponseType, TOO_MUCH_ABOUT_PEOPLE, UserType,
 };
 
 /// Admits the part of a client that is about people; `None` without the grant of authorization codes.
@@ -21,6 +22,11 @@ pub(super) fn record(
 ) -> Option<Box<InteractiveRecord>> {
     public(faults, spec);
     grants(faults, spec);
+    faults.require(
+        bytes_about_people(spec) <= MOST_BYTES_ABOUT_PEOPLE,
+        "/spec/redirectUris",
+        TOO_MUCH_ABOUT_PEOPLE,
+    );
     let max_auth_age = faults.optional_duration("/spec/maxAuthAge", spec.max_auth_age.as_ref());
     faults.require(
         max_auth_age.is_none_or(|age| age >= SignedDuration::from_mins(1)),
@@ -40,7 +46,7 @@ pub(super) fn record(
     if !spec.grant_types.contains(&GrantType::AuthorizationCode) {
         return None;
     }
-    let redirect_uris = texts(spec.redirect_uris.as_deref(), |uri| &uri.0);
+    let redirect_uris = own(spec.redirect_uris.as_deref(), |uri| &uri.0);
     frontchannel(faults, spec.frontchannel_logout.as_ref(), &redirect_uris);
     let types = spec.response_types.as_deref();
     let users = spec.users.as_deref().unwrap_or(&[UserType::Internal]);
@@ -48,8 +54,8 @@ pub(super) fn record(
     Some(Box::new(InteractiveRecord {
         response_types: types.unwrap_or(&[ResponseType::Code]).into(),
         redirect_uris,
-        post_logout_redirect_uris: texts(spec.post_logout_redirect_uris.as_deref(), |uri| &uri.0),
-        allowed_origins: texts(spec.allowed_origins.as_deref(), |origin| &origin.0),
+        post_logout_redirect_uris: own(spec.post_logout_redirect_uris.as_deref(), |uri| &uri.0),
+        allowed_origins: own(spec.allowed_origins.as_deref(), |origin| &origin.0),
         backchannel_logout: spec.backchannel_logout.as_ref().map(logout),
         frontchannel_logout: spec.frontchannel_logout.as_ref().map(logout),
         refresh_tokens_end: refresh_tokens.and_then(|options| options.ends_with),
@@ -66,6 +72,25 @@ pub(super) fn record(
         id_token_lifetime,
         id_token_claims: spec.tokens.id_token_claims,
     }))
+}
+
+/// Returns the size of all texts of a client that only people need.
+fn bytes_about_people(spec: &OAuthClientSpec) -> usize {
+    let uris = [&spec.redirect_uris, &spec.post_logout_redirect_uris];
+    let uris = uris.into_iter().flatten().flatten().map(|uri| &uri.0);
+    let origins = spec
+        .allowed_origins
+        .iter()
+        .flatten()
+        .map(|origin| &origin.0);
+    let logouts = [&spec.backchannel_logout, &spec.frontchannel_logout];
+    let logouts = logouts.into_iter().flatten().map(|logout| &logout.uri.0);
+    let access = spec.access.iter();
+    let groups = access.clone().flat_map(|access| &access.groups).flatten();
+    let users = access.flat_map(|access| &access.users).flatten();
+    let all = uris.chain(origins).chain(logouts);
+    let all = all.chain(groups.map(|group| &group.0)).chain(users);
+    all.map(String::len).sum()
 }
 
 /// Checks what a client that can keep no secret may ask for.
@@ -135,7 +160,7 @@ fn grants(faults: &mut Faults, spec: &OAuthClientSpec) {
 }
 
 /// Checks that the page in the frame is the client's: OpenID Connect Front-Channel Logout section 2.
-fn frontchannel(faults: &mut Faults, logout: Option<&Logout>, redirect_uris: &[Arc<str>]) {
+fn frontchannel(faults: &mut Faults, logout: Option<&Logout>, redirect_uris: &[Box<str>]) {
     let Some(logout) = logout else { return };
     let own = origin(&logout.uri.0);
     faults.require(
@@ -166,6 +191,13 @@ pub(super) fn groups(groups: Option<&[Group]>) -> Box<[Arc<str>]> {
     texts(groups, |group| &group.0)
 }
 
+/// Returns copies of texts that no other object has. They are not shared.
+fn own<T, U: for<'t> From<&'t str>>(items: Option<&[T]>, text: impl Fn(&T) -> &str) -> Box<[U]> {
+    let items = items.into_iter().flatten();
+    items.map(|item| text(item).into()).collect()
+}
+
+/// Returns shared copies of texts.
 fn texts<T>(items: Option<&[T]>, text: impl Fn(&T) -> &str) -> Box<[Arc<str>]> {
     let items = items.into_iter().flatten();
     items.map(|item| intern::text(text(item))).collect()

@@ -1,5 +1,6 @@
 //! The rules about people that need nothing but the object and that no CEL states, and what a record has by default.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rstest::rstest;
@@ -7,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{client, identity, problems, scope, user};
 use crate::directory::tables::record::{RefreshSettings, SessionSettings};
-use crate::directory::{ObjectKey, Settings};
-use crate::resources::{Kind, ResponseType, Role, UserType};
+use crate::directory::{Change, Directory, ObjectKey, Settings};
+use crate::resources::{Kind, MOST_BYTES_ABOUT_PEOPLE, ResponseType, Role, UserType};
 
 fn settings() -> Settings {
     Settings {
@@ -119,4 +120,56 @@ fn a_user_has_the_defaults_of_the_definition() {
     assert_eq!(record.identity, settings().default_identity);
     let scope = scope(&object(Kind::Scope, "{}"), &settings()).unwrap();
     assert_eq!(scope.record().unwrap().groups, None);
+}
+
+/// An OAuthClient whose texts are as long as an object's may be, and different from those of other clients.
+fn largest_client(number: usize) -> Value {
+    let text = |index: usize, start: &str, length: usize| {
+        let start = format!("{start}{number}.{index}.");
+        format!("{start:a<length$}")
+    };
+    let texts = |count: usize, start: &str, length: usize| -> Vec<_> {
+        (0..count).map(|index| text(index, start, length)).collect()
+    };
+    let uri = 2048;
+    let data: BTreeMap<_, _> = (0..7)
+        .map(|index| (text(index, "", 250), "a".repeat(4096)))
+        .collect();
+    let spec = json!({
+        "grantTypes": ["AuthorizationCode"],
+        "scopes": texts(128, "team:", 128),
+        "resourceServer": {"audiences": texts(8, "https://id.example.com/team/", 512)},
+        "authentication": {"secret": {"template": {"data": data}}},
+        "redirectUris": texts(MOST_BYTES_ABOUT_PEOPLE / uri, "https://a.example.com/", uri),
+    });
+    let metadata = json!({
+        "name": format!("client-{number}"), "namespace": "team", "uid": format!("uid-{number}"),
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    });
+    json!({"apiVersion": "symbolon.dev/v1alpha1", "kind": "OAuthClient", "metadata": metadata, "spec": spec})
+}
+
+/// The memory of this process, in MiB.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+    kib.parse::<usize>().unwrap() >> 10
+}
+
+/// The operator keeps every client, also those beyond the quota, and its pod has 256 MiB.
+#[test]
+#[ignore = "measures the memory of the whole process: cargo test --lib largest_clients -- --ignored"]
+fn two_thousand_of_the_largest_clients_fit_into_the_operator() {
+    let mut directory = Directory::new(settings());
+    let before = resident();
+    for number in 0..2000 {
+        let raw = largest_client(number);
+        let change = Change::object(Kind::OAuthClient, &raw, directory.settings()).unwrap();
+        directory.apply(change);
+    }
+    let key = ObjectKey::new("team", "client-1999");
+    assert_eq!(directory.client(&key).unwrap().state.as_ref().err(), None);
+    let grown = resident() - before;
+    assert!(grown < 200, "{grown} MiB");
 }

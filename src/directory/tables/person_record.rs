@@ -87,10 +87,10 @@ pub struct ThemeRecord {
 pub struct InteractiveRecord {
     /// What an authorization response may contain.
     pub response_types: Box<[ResponseType]>,
-    /// The redirect URIs.
-    pub redirect_uris: Box<[Arc<str>]>,
+    /// The redirect URIs. No other record shares them.
+    pub redirect_uris: Box<[Box<str>]>,
     /// The URIs to which people may return after they signed out.
-    pub post_logout_redirect_uris: Box<[Arc<str>]>,
+    pub post_logout_redirect_uris: Box<[Box<str>]>,
     /// The origins of the client's pages.
     pub allowed_origins: Box<[Arc<str>]>,
     /// Where the servers tell the client that a session has ended.

@@ -39,7 +39,7 @@ pub struct Registered<'a> {
 impl<'a> Registered<'a> {
     fn of(client: PersonClient<'a>) -> Option<Self> {
         let record = client.accepted.client.record.interactive.as_deref()?;
-        let texts = |texts: &'a [std::sync::Arc<str>]| texts.iter().map(AsRef::as_ref).collect();
+        let texts = |texts: &'a [Box<str>]| texts.iter().map(AsRef::as_ref).collect();
         let types = record.response_types.iter();
         client.may_use_codes.then(|| Self {
             redirect_uris: texts(&record.redirect_uris),
