@@ -155,13 +155,19 @@ metadata: {name: main, namespace: shop}
 spec:
   issuer: https://id.example.com
   storage: {type: SQLite, sqlite: {storageClassName: fast}}
+  login: {password: Enabled}
   network: {tls: {secretRef: {name: cert}}, ingress: {className: web, tlsSecretName: cert}}
   pod: {imagePullSecrets: [{name: pull}], priorityClassName: high}
 ---
 apiVersion: symbolon.dev/v1alpha1
 kind: Identity
 metadata: {name: other, namespace: shop}
-spec: {issuer: 'https://other.example.com', network: {httpRoute: {parentRefs: [{name: gate}]}}}
+spec:
+  issuer: https://other.example.com
+  network: {httpRoute: {parentRefs: [{name: gate}]}}
+  storage:
+    type: PostgreSQL
+    postgresql: {urlSecretRef: {name: database, key: url}, caSecretRef: {name: database, key: ca}}
 ---
 apiVersion: symbolon.dev/v1alpha1
 kind: Scope
@@ -173,7 +179,9 @@ kind: OAuthClient
 metadata: {name: till, namespace: shop}
 spec:
   identityRef: {name: main}
-  grantTypes: [ClientCredentials]
+  grantTypes: [ClientCredentials, AuthorizationCode]
+  redirectUris: [https://till.example.com/callback]
+  access: {users: [alice]}
   scopes: [read]
   systemUser: {name: till}
   referenceTokens: AdministratorsOnly
@@ -183,6 +191,10 @@ apiVersion: symbolon.dev/v1alpha1
 kind: ServiceAccessToken
 metadata: {name: nightly, namespace: shop}
 spec: {clientRef: {name: till}, scopes: [read]}
+---
+{apiVersion: symbolon.dev/v1alpha1, kind: User, metadata: {name: alice, namespace: shop}, spec: {identityRef: {name: main}}}
+---
+{apiVersion: v1, kind: Secret, metadata: {name: database, namespace: shop}}
 ---
 {apiVersion: v1, kind: Secret, metadata: {name: own, namespace: shop, labels: {symbolon.dev/client: till}}}
 ---
