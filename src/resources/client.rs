@@ -42,6 +42,11 @@ pub const END_NEEDS_REFRESH: &str = "refreshTokens needs RefreshToken in grantTy
 pub const MOST_BYTES_ABOUT_PEOPLE: usize = 16 << 10;
 /// Message of the rule on the size of these texts.
 pub const TOO_MUCH_ABOUT_PEOPLE: &str = "redirectUris, postLogoutRedirectUris, allowedOrigins, backchannelLogout, frontchannelLogout and access must have at most 16384 bytes in total: remove some of their items, or shorten them";
+/// Message of the rule on the page of the front-channel logout.
+pub const FRONTCHANNEL_IS_OWN: &str =
+    "the URI must have the scheme, host and port of a redirect URI of the client";
+/// The rule with the message [`FRONTCHANNEL_IS_OWN`].
+const FRONTCHANNEL_RULE: &str = "!has(self.frontchannelLogout) || !has(self.redirectUris) || self.redirectUris.exists(uri, uri.find('^[^:]*://[^/?]*') == self.frontchannelLogout.uri.find('^[^:]*://[^/?]*'))";
 /// The rule with the message [`PEOPLE_NEED_CODES`].
 const PEOPLE_RULE: &str = "'AuthorizationCode' in self.grantTypes || !(has(self.responseTypes) || has(self.postLogoutRedirectUris) || has(self.allowedOrigins) || has(self.backchannelLogout) || has(self.frontchannelLogout) || has(self.users) || has(self.access) || has(self.minimumAcr) || has(self.maxAuthAge))";
 
@@ -91,6 +96,7 @@ const PEOPLE_RULE: &str = "'AuthorizationCode' in self.grantTypes || !(has(self.
 #[x_kube(validation = Rule::new(PEOPLE_RULE).message(PEOPLE_NEED_CODES).field_path(".grantTypes"))]
 #[x_kube(validation = Rule::new("!has(self.refreshTokens) || 'RefreshToken' in self.grantTypes").message(END_NEEDS_REFRESH).field_path(".refreshTokens"))]
 #[x_kube(validation = Rule::new(durations(&["self.maxAuthAge"], "duration(self.maxAuthAge) >= duration('1m')")).message("maxAuthAge must be at least 1m").field_path(".maxAuthAge"))]
+#[x_kube(validation = Rule::new(FRONTCHANNEL_RULE).message(FRONTCHANNEL_IS_OWN).field_path(".frontchannelLogout.uri"))]
 #[x_kube(validation = Rule::new(size_about_people()).message(TOO_MUCH_ABOUT_PEOPLE).field_path(".redirectUris"))]
 pub struct OAuthClientSpec {
     /// Identity that serves the client. Immutable. Default: the installation's default Identity.

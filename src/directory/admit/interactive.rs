@@ -9,10 +9,10 @@ use super::login;
 use crate::directory::tables::intern;
 use crate::directory::tables::record::{AccessRecord, InteractiveRecord, LogoutRecord};
 use crate::resources::{
-    ClientType, Demand, END_NEEDS_REFRESH, GrantType, Group, Logout, MOST_BYTES_ABOUT_PEOPLE,
-    OAuthClientSpec, PEOPLE_NEED_CODES, PUBLIC_HAS_NO_SECRET, PUBLIC_IS_NO_API,
-    PUBLIC_IS_NO_MACHINE, PUBLIC_NEEDS_PKCE, REDIRECT_URIS_WITH_CODES, REFRESH_NEEDS_CODES,
-    ResponseType, TOO_MUCH_ABOUT_PEOPLE, UserType,
+    ClientType, Demand, END_NEEDS_REFRESH, FRONTCHANNEL_IS_OWN, GrantType, Group, Logout,
+    MOST_BYTES_ABOUT_PEOPLE, OAuthClientSpec, PEOPLE_NEED_CODES, PUBLIC_HAS_NO_SECRET,
+    PUBLIC_IS_NO_API, PUBLIC_IS_NO_MACHINE, PUBLIC_NEEDS_PKCE, REDIRECT_URIS_WITH_CODES,
+    REFRESH_NEEDS_CODES, ResponseType, TOO_MUCH_ABOUT_PEOPLE, UserType,
 };
 
 /// Admits the part of a client that is about people; `None` without the grant of authorization codes.
@@ -166,7 +166,7 @@ fn frontchannel(faults: &mut Faults, logout: Option<&Logout>, redirect_uris: &[B
     faults.require(
         redirect_uris.iter().any(|uri| origin(uri) == own),
         "/spec/frontchannelLogout/uri",
-        "the URI must have the scheme, host and port of a redirect URI of the client",
+        FRONTCHANNEL_IS_OWN,
     );
 }
 
