@@ -20,6 +20,7 @@ use deadpool_postgres::{
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::Client;
 use tracing::warn;
 
@@ -49,6 +50,9 @@ pub(super) struct Postgres {
 struct Current {
     url: String,
     pool: Pool,
+    /// A place for each connection of the pool. Work waits here and not in the pool: what waits in the pool may be
+    /// opening a connection, which must not end with its caller.
+    places: Arc<Semaphore>,
 }
 
 impl Current {
@@ -89,7 +93,13 @@ impl Current {
             .post_create(hook)
             .build()
             .map_err(|error| StoreError::Tls(error.to_string()))?;
-        Ok(Self { url, pool })
+        let places = Arc::new(Semaphore::new(limits.connections));
+        Ok(Self { url, pool, places })
+    }
+
+    fn close(&self) {
+        self.places.close();
+        self.pool.close();
     }
 }
 
@@ -145,7 +155,7 @@ impl Postgres {
         }
         let next = Current::new(&self.settings, url, self.issuer.get()).await?;
         // Transactions that run keep their connections until they end.
-        self.current.swap(Arc::new(next)).pool.close();
+        self.current.swap(Arc::new(next)).close();
         Ok(true)
     }
 
@@ -157,11 +167,14 @@ impl Postgres {
             + 'static,
     {
         let patience = self.settings.limits.transaction;
+        // Work that waits ends with its caller. So abandoned work takes no more than the connections.
+        let place = self.place().await?;
         let own = self.clone();
-        // In a task of its own: a caller that stops waiting, since its client went away, does not cancel the work, as in
-        // SQLite. Otherwise clients could close connections to the database by closing theirs.
+        // In a task of its own: a caller that stops waiting, since its client went away, does not cancel work that has
+        // begun, as in SQLite. Otherwise clients could close connections to the database by closing theirs.
         let done = tokio::spawn(async move {
             let done = tokio::time::timeout(patience, own.run_now(mode, work)).await;
+            drop(place);
             done.unwrap_or(Err(StoreError::Slow(patience)))
         });
         done.await.unwrap_or(Err(StoreError::Closed))
@@ -218,6 +231,21 @@ impl Postgres {
         Ok(value)
     }
 
+    /// Waits for a place among the connections.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        let taken = async {
+            let places = Arc::clone(&self.current.load().places);
+            if let Ok(place) = places.acquire_owned().await {
+                return Ok(place);
+            }
+            // A reload has just closed them, and others follow.
+            let places = Arc::clone(&self.current.load().places);
+            places.acquire_owned().await.map_err(|_| StoreError::Closed)
+        };
+        let taken = tokio::time::timeout(self.settings.limits.acquire, taken).await;
+        taken.unwrap_or(Err(StoreError::NoConnection))
+    }
+
     /// Takes a connection. A pool that a reload just closed is followed by another.
     async fn acquire(&self) -> Result<Object, StoreError> {
         let current = self.current.load_full();
@@ -228,7 +256,7 @@ impl Postgres {
     }
 
     pub(super) fn close(&self) {
-        self.current.load().pool.close();
+        self.current.load().close();
     }
 
     #[cfg(test)]

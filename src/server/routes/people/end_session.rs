@@ -221,7 +221,7 @@ async fn end(
         account,
         subject,
     } = session;
-    let ended = carry_out(async move {
+    let ended = carry_out(guest.call.admitted(), async move {
         let participants = people.end_session(id, account.id, now).await?;
         origin.record(&Event {
             event: "signed_out",

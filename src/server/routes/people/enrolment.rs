@@ -237,7 +237,7 @@ async fn enrol(guest: &Guest, works: Works, password: String) -> Result<Response
     let now = crate::server::now();
     let (people, app) = (Arc::clone(&guest.people), guest.call.app.clone());
     let origin = guest.lasting_origin();
-    let enrolled = carry_out(async move {
+    let enrolled = carry_out(guest.call.admitted(), async move {
         let Some(account) = people.store.enrol(enrolment, now).await? else {
             return Ok(false);
         };

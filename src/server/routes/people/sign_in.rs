@@ -365,7 +365,7 @@ async fn begin(
     let (people, app) = (Arc::clone(&guest.people), guest.call.app.clone());
     let (origin, now) = (guest.lasting_origin(), guest.now);
     let client = client.map(str::to_owned);
-    let begun = carry_out(async move {
+    let begun = carry_out(guest.call.admitted(), async move {
         let begun = people.begin(proved, now).await?;
         if let Ok(done) = &begun {
             let subject = done.account.id.0.to_string();

@@ -3,6 +3,7 @@
 mod browser;
 mod confidential;
 mod consents;
+mod leaving;
 mod main_path;
 mod rules;
 mod sign_out;
@@ -86,8 +87,12 @@ impl Town {
     }
 
     async fn with(store: Store) -> Self {
+        Self::configured(store, |_| {}).await
+    }
+
+    async fn configured(store: Store, configure: impl FnOnce(&mut Config)) -> Self {
         let yaml = format!("{QUICKSTART}---\n{MORE}---\n{YAML}");
-        let fixture = Fixture::of(&yaml, |_| {});
+        let fixture = Fixture::of(&yaml, configure);
         let holder = Holder {
             issuer: ISSUER.to_owned(),
             namespace: "platform".to_owned(),
