@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use crate::directory::tables::record::{IdentityRecord, Object, UserRecord};
-use crate::directory::{Directory, ObjectKey, Served};
+use crate::directory::{Directory, ObjectKey, Served, revoked_before};
 use crate::oauth::Endpoint;
 use crate::people::enrolment::{self, Enrolled, EnrolmentState, MAX_LENGTH, MAX_LIFETIME, Refused};
 use crate::reconcile::files::Files;
@@ -133,7 +133,9 @@ impl People {
                 continue;
             }
             let file = Path::new(LINKS).join(format!("{}.url", user.key.name));
-            if let Some(link) = self.link(user, record, files, &file, now).await? {
+            let revoked = revoked_before(served.record, record);
+            let person = (&**user, record, revoked);
+            if let Some(link) = self.link(person, files, &file, now).await? {
                 let url = format!("{page}?link={link}");
                 let dir = files.dir();
                 dir.write(&file, format!("{url}\n").as_bytes(), FileMode::Private)?;
@@ -150,11 +152,11 @@ impl People {
         Ok(links)
     }
 
-    /// Returns the link of a person: the one in the file while it works, else a new one unless it was used.
+    /// Returns the link of a person: the one in the file while it works, else a new one unless it was used. Nothing
+    /// counts that was issued before the person was `revoked`.
     async fn link(
         &self,
-        user: &Object<UserRecord>,
-        record: &UserRecord,
+        (user, record, revoked): (&Object<UserRecord>, &UserRecord, Option<Timestamp>),
         files: &Files,
         file: &Path,
         now: Timestamp,
@@ -162,12 +164,19 @@ impl People {
         let Some(nonce) = record.enroll.as_deref() else {
             return Ok(None);
         };
+        // No link would work before this time.
+        if revoked.is_some_and(|moment| now < moment) {
+            return Ok(None);
+        }
         let found = self.store.credentials(&user.uid).await?;
         let state = EnrolmentState {
             namespace: &self.identity.namespace,
             identity: &self.identity.name,
             nonce: Some(nonce),
-            valid_after: found.as_ref().map(|(account, _)| account.valid_after),
+            valid_after: found
+                .as_ref()
+                .map(|(account, _)| account.valid_after)
+                .max(revoked),
         };
         let has_password = found.is_some_and(|(_, password)| password.is_some());
         let written = files.dir().read(file, 4096)?;
@@ -184,7 +193,7 @@ impl People {
                     return Ok(None);
                 }
                 Ok(_) => return Ok(Some(link.to_owned())),
-                // A person who was disabled before the first password needs another link.
+                // A person who was disabled or revoked before the first password needs another link.
                 Err(Refused::Superseded) if has_password => return Ok(None),
                 Err(_) => {}
             }
@@ -292,6 +301,31 @@ spec: {identityRef: {name: main}, username: alice}
         let after = people.links(&directory, &files, later(10)).await.unwrap();
         assert_eq!(after.len(), 1);
         assert_ne!(after, before);
+        people.close(&app).await;
+    }
+
+    #[tokio::test]
+    async fn a_link_from_before_revoke_issued_before_is_replaced_and_none_is_issued_until_then() {
+        let Opened {
+            _folder,
+            files,
+            app,
+            directory,
+            people,
+            now,
+            ..
+        } = opened().await;
+        let later = |seconds| now + jiff::SignedDuration::from_secs(seconds);
+        let before = people.links(&directory, &files, now).await.unwrap();
+        let revoke = format!(", revokeIssuedBefore: \"{}\", username: alice", later(60));
+        let revoked = ALICE.replace(", username: alice", &revoke);
+        let world = World::new(&format!("{QUICKSTART}---\n{PEOPLE}---\n{revoked}"));
+        let links = |at| people.links(&world.directory, &files, at);
+        assert_eq!(links(later(10)).await.unwrap(), []);
+        let after = links(later(62)).await.unwrap();
+        assert_eq!(after.len(), 1);
+        assert_ne!(after, before);
+        assert_eq!(links(later(70)).await.unwrap(), after);
         people.close(&app).await;
     }
 

@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::carry_out;
 use super::guest::{self, Guest, PROOF, Stop};
-use crate::directory::AcceptedUser;
+use crate::directory::{AcceptedUser, revoked_before};
 use crate::oauth::{Endpoint, Form, Refusal};
 use crate::pages::{
     self, Field, Kind, Label, LocalPath, PasswordProblem, PasswordRules, Way, field,
@@ -109,11 +109,13 @@ async fn works(guest: &Guest, link: &str) -> Result<Works, Stop> {
     let identity = snapshot.identity();
     let known = snapshot.registry().owning(unverified.uid());
     let account = account_of(guest, unverified.uid()).await?;
+    let revoked = known.and_then(|known| revoked_before(known.identity.record, known.user.record));
+    let revoked = revoked.map(|moment| moment.min(guest.now));
     let standing = EnrolmentState {
         namespace: &identity.namespace,
         identity: &identity.name,
         nonce: known.and_then(|known| known.user.record.enroll.as_deref()),
-        valid_after: account.map(|account| account.valid_after),
+        valid_after: account.map(|account| account.valid_after).max(revoked),
     };
     let keys = guest.people.keys.enrolment.iter().map(AsRef::as_ref);
     let verified = match unverified.verify(keys, standing, guest.now) {

@@ -5,6 +5,7 @@ mod confidential;
 mod consents;
 mod leaving;
 mod main_path;
+mod revoked;
 mod rules;
 mod sign_out;
 mod told;
