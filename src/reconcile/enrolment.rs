@@ -85,8 +85,7 @@ pub fn valid_after(directory: &Directory, user: &Object<UserRecord>) -> Option<T
 pub fn wanted(directory: &Directory, user: &Object<UserRecord>, now: Timestamp) -> Option<Wanted> {
     let record = user.record()?;
     let nonce = record.enroll.as_ref().filter(|nonce| !nonce.is_empty())?;
-    let has_ended = record.not_after.is_some_and(|end| end <= now);
-    if record.disabled || has_ended || !directory.user_problems(user).is_empty() {
+    if record.has_ended(now) || !directory.user_problems(user).is_empty() {
         return None;
     }
     let identity = directory.served_identity(record.identity.as_ref()?).ok()?;

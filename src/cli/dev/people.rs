@@ -129,7 +129,7 @@ impl People {
                 continue;
             };
             let is_own = record.identity.as_ref() == Some(&self.identity);
-            if !is_own || record.disabled {
+            if !is_own || record.has_ended(now) {
                 continue;
             }
             let file = Path::new(LINKS).join(format!("{}.url", user.key.name));
