@@ -142,8 +142,8 @@ pub async fn code(guest: &Guest, snapshot: &Snapshot, case: Case<'_>) -> Result<
         grant,
         code,
     };
-    let issued = guest.people.store.issue_code(authorized, guest.now).await?;
-    let Some(surplus) = issued else {
+    let issued = guest.people.store.issue_code(authorized, guest.now);
+    let Some(surplus) = guest.wait_for(issued).await? else {
         return Ok(Issued::Again);
     };
     let subject = account.id.0.to_string();

@@ -474,6 +474,28 @@ async fn an_enrolment_link_works_once_and_opening_it_changes_nothing() {
     assert_eq!(forged.status, StatusCode::NOT_FOUND, "{forged}");
 }
 
+/// A link works until it is used, and each password that may be chosen costs a hash.
+#[tokio::test]
+async fn one_person_tries_only_so_many_passwords_with_an_enrolment_link() {
+    let town = Town::new().await;
+    let mut browser = town.browser();
+    let page = browser.get(&Town::link()).await;
+    let name = "aliceaaaaaaaaaaaaaaa";
+    let fields = [("password", name), ("repeated", name)];
+    let mut tried = 0;
+    let refused = loop {
+        let reply = browser.submit(&page, &fields).await;
+        if reply.status != StatusCode::BAD_REQUEST {
+            break reply;
+        }
+        tried += 1;
+        assert!(tried < 1000, "no limit");
+    };
+    assert!(tried >= 20, "{tried}");
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{refused}");
+    assert_ne!(refused.header("retry-after"), "(none)");
+}
+
 #[tokio::test]
 async fn revocation_and_introspection_know_the_tokens_of_people() {
     let mut town = town().await;
