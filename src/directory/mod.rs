@@ -30,7 +30,7 @@ pub use explain::{RuleVerdict, Verdict};
 pub use issued::end::{ends, entry_ends, is_entry_live};
 pub use issued::revoked::{Revocation, is_token_revoked, revocation};
 pub use issued::seal::{is_sealed, sealed};
-pub use issued::verify::{ActiveToken, AuthenticatedClient, Invalid, is_revoked};
+pub use issued::verify::{ActiveToken, AuthenticatedClient, Invalid, is_revoked, revoked_before};
 pub use judge::desired::{
     Desired, IssuedClient, RotationRequests, RotationRules, SecretKind, Standing,
 };

@@ -30,7 +30,9 @@ pub struct Attempt<'a> {
 /// Who tries to sign in.
 #[derive(Clone, Copy, Debug)]
 pub enum Person<'a> {
-    /// The account that the name belongs to, whether the person gave a username or an address.
+    /// The account that the name belongs to, whether the person gave a username or an address. So a pause after failures
+    /// at one of them holds at the other, which tells that both are of one person. To count them apart would double the
+    /// guesses at an account, and to hide the pause would mean to call a right password wrong.
     Account(AccountId),
     /// A name, in its canonical form, that belongs to no account.
     Unknown(&'a str),

@@ -54,7 +54,7 @@ pub struct EnrolmentState<'a> {
     pub identity: &'a str,
     /// The value of the User's annotation, if it has one.
     pub nonce: Option<&'a str>,
-    /// When the account was last revoked, if there is an account.
+    /// When the account, or everything that the person was issued, was last revoked, if ever.
     pub valid_after: Option<Timestamp>,
 }
 
@@ -93,8 +93,8 @@ pub enum Refused {
     /// Its time is over.
     #[error("the link has expired")]
     Expired,
-    /// It was issued before the account was last revoked.
-    #[error("the account was revoked after the link was issued")]
+    /// It was issued before the last revocation.
+    #[error("the person was revoked after the link was issued")]
     Superseded,
 }
 

@@ -6,6 +6,10 @@ use jiff::Timestamp;
 use super::account::{Account, AccountId};
 use crate::tokens::TokenId;
 
+/// The largest number of grants that a person has with one client. One more ends the oldest: codes cost nothing once the
+/// person has consented, and what each leaves in the store lasts.
+pub const MOST_OF_CLIENT: u32 = 100;
+
 /// A client as its resource is now: the authenticated one, or the one that a token names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client<'a> {

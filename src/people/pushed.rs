@@ -30,11 +30,6 @@ pub struct Pushed {
     pub used_at: Option<Timestamp>,
 }
 
-/// Returns the time after which a request that was first presented is open at `now`.
-pub fn open_since(now: Timestamp) -> Timestamp {
-    now.checked_sub(SHOWN_FOR).unwrap_or(Timestamp::MIN)
-}
-
 /// What a presented reference means for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushedVerdict {

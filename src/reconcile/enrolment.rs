@@ -6,6 +6,7 @@
 //! the link expires or nothing asks for it any more. Not here: whether the link was used, which only the store knows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -17,7 +18,7 @@ use super::cluster::forms::write_secret;
 use super::cluster::inherited::{self, Keeps};
 use super::cluster::secret::{Ownership, SecretObject, SecretOwner};
 use crate::directory::tables::record::{Object, UserRecord};
-use crate::directory::{Directory, ObjectKey, Problem, Reason};
+use crate::directory::{Directory, ObjectKey, Problem, Reason, revoked_before};
 use crate::oauth::Endpoint;
 use crate::people::enrolment::{Enrolled, MAX_LIFETIME, issue};
 use crate::people::later;
@@ -59,19 +60,40 @@ pub struct Wanted {
     /// The address of the page, without the link.
     page: String,
     nonce: Arc<str>,
+    /// A link from before this time does not work.
+    valid_after: Option<Timestamp>,
     inherited: Arc<InheritedMetadata>,
 }
 
-/// Returns the link that a User should have now. One who could not sign in with a password gets none.
+/// Returns the time from which on links of a User work, if there is one. It is in whole seconds, as the times of links
+/// are.
+pub fn valid_after(directory: &Directory, user: &Object<UserRecord>) -> Option<Timestamp> {
+    let record = user.record()?;
+    let identity = directory.served_identity(record.identity.as_ref()?).ok()?;
+    let moment = revoked_before(identity.record, record)?;
+    let second = Timestamp::from_second(moment.as_second()).unwrap_or(moment);
+    let is_whole = second == moment;
+    Some(if is_whole {
+        moment
+    } else {
+        later(second, Duration::from_secs(1))
+    })
+}
+
+/// Returns the link that a User should have now. One who could not sign in with a password, or whose link would not
+/// work yet, gets none.
 pub fn wanted(directory: &Directory, user: &Object<UserRecord>, now: Timestamp) -> Option<Wanted> {
     let record = user.record()?;
     let nonce = record.enroll.as_ref().filter(|nonce| !nonce.is_empty())?;
-    let has_ended = record.not_after.is_some_and(|end| end <= now);
-    if record.disabled || has_ended || !directory.user_problems(user).is_empty() {
+    if record.has_ended(now) || !directory.user_problems(user).is_empty() {
         return None;
     }
     let identity = directory.served_identity(record.identity.as_ref()?).ok()?;
-    identity.record.has_passwords.then(|| Wanted {
+    let valid_after = valid_after(directory, user);
+    let is_early = valid_after.is_some_and(|moment| now < moment);
+    let is_wanted = identity.record.has_passwords && !is_early;
+    is_wanted.then(|| Wanted {
+        valid_after,
         identity: identity.object.key.clone(),
         page: Endpoint::Enrolment.url(&identity.record.issuer),
         nonce: nonce.clone(),
@@ -121,6 +143,8 @@ pub enum LinkState {
     Held,
     /// It has expired, and the annotation still asks for it.
     Expired,
+    /// `revokeIssuedBefore` has ended it, and the annotation still asks for it.
+    Revoked,
     /// The Secret cannot hold it.
     Blocked(Problem),
 }
@@ -143,6 +167,12 @@ pub fn plan(view: View<'_>, now: Timestamp) -> Step {
     };
     if now >= end(known) {
         return without(user, secret, LinkState::Expired);
+    }
+    if wanted
+        .valid_after
+        .is_some_and(|after| known.issued_at.0 < after)
+    {
+        return without(user, secret, LinkState::Revoked);
     }
     let Some(url) = url(user, wanted, mac, known.issued_at.0) else {
         let message = "no enrolment link can be made for the uid of this object";

@@ -109,7 +109,7 @@ impl Admission {
     }
 }
 
-/// A request that is counted until this is dropped.
+/// A request that is counted until this is dropped. What goes on for the request after its caller has left holds it too.
 pub(super) struct Admitted {
     admission: Arc<Admission>,
     share: Option<Share>,

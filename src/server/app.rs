@@ -90,7 +90,7 @@ impl App {
         &self,
         peer: Option<IpAddr>,
         mut request: Request<Body>,
-    ) -> Result<(Admitted, RouteFuture<Infallible>), Refusal> {
+    ) -> Result<(Arc<Admitted>, RouteFuture<Infallible>), Refusal> {
         let shed = |cause| {
             self.metrics().shed(cause);
             Refusal::Overloaded
@@ -117,7 +117,9 @@ impl App {
         let accountable = origin.filter(|origin| !origin.is_trusted);
         let caller = accountable.map(|origin| origin.address);
         admitted.count_for(caller).map_err(shed)?;
+        let admitted = Arc::new(admitted);
         let arrival = Arrival {
+            admitted: Arc::clone(&admitted),
             app: self.state.clone(),
             peer: origin.map(|origin| origin.address),
             caller: origin.map(|origin| Caller::new(origin.address, origin.is_trusted)),

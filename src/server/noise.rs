@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::metrics::Metrics;
 use super::networks::network;
 use super::suppressed::{Suppressed, Who};
-use super::throttle::{LineDecision, Throttle};
+use super::throttle::{LineDecision, PerClient, Throttle};
 use crate::lock::lock;
 use crate::telemetry::audit;
 
@@ -23,6 +23,7 @@ pub(super) struct Noise {
     refusals: Throttle,
     sign_ins: Throttle,
     pushed: Throttle,
+    pushed_by: PerClient,
     suppressed: Mutex<Suppressed>,
     started: Instant,
     metrics: Arc<Metrics>,
@@ -36,6 +37,7 @@ impl Noise {
             refusals: Throttle::default(),
             sign_ins: Throttle::default(),
             pushed: Throttle::default(),
+            pushed_by: PerClient::default(),
             suppressed: Mutex::default(),
             started: Instant::now(),
             metrics,
@@ -61,6 +63,14 @@ impl Noise {
     pub fn pushed(&self, peer: Option<IpAddr>, client: &str) -> Result<(), Duration> {
         let counted = self.pushed.failed(peer, client, self.started.elapsed());
         counted.map(|_| ())
+    }
+
+    /// Counts an authorization request that a confidential client pushed.
+    ///
+    /// # Errors
+    /// How long the client must wait, if it has pushed too many.
+    pub fn pushed_by(&self, client: &str) -> Result<(), Duration> {
+        self.pushed_by.take(client, self.started.elapsed())
     }
 
     /// Counts the denial of a token at a gateway. Returns whether to write it. `token_id` is its ID if the

@@ -1,7 +1,7 @@
 //! A request on its way through the server, and the checks that all endpoints share.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use arc_swap::Guard;
 use axum::body::Body;
@@ -15,13 +15,15 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use jiff::Timestamp;
 
+use super::activity::Held;
+use super::admission::Admitted;
 use super::metrics::Shed;
 use super::origin::origin;
 use super::places;
 use super::snapshot::{Site, Snapshot};
 use super::state::State;
 use super::token::{ParsedToken, is_jwt};
-use super::turns::Taken;
+use super::turns::{self, Taken};
 use crate::directory::{AcceptedClient, AuthenticatedClient};
 use crate::lock::lock;
 use crate::oauth::access_token::Inactive;
@@ -35,6 +37,7 @@ use crate::telemetry::audit::{self, Event, Origin};
 #[derive(Clone)]
 pub(super) struct Arrival {
     pub app: State,
+    pub admitted: Arc<Admitted>,
     pub peer: Option<IpAddr>,
     /// The caller whose share of the server the request takes.
     pub caller: Option<places::Caller>,
@@ -47,6 +50,8 @@ pub(super) struct Call {
     pub app: State,
     pub endpoint: Endpoint,
     pub peer: Option<IpAddr>,
+    /// Weak: work that goes on if the caller leaves holds it only if nothing else counts this work.
+    admitted: Weak<Admitted>,
     caller: Option<places::Caller>,
     /// Over HTTP/2.
     turn: Option<Arc<Taken>>,
@@ -136,6 +141,7 @@ impl Call {
             turn: head.extensions.remove(),
             app: arrival.app,
             peer: arrival.peer,
+            admitted: Arc::downgrade(&arrival.admitted),
             caller: arrival.caller,
             endpoint,
             head,
@@ -231,6 +237,19 @@ impl Call {
             turn.give_back();
         }
         GivenBack(self.turn.clone())
+    }
+
+    /// Returns what counts the request among its caller's. Work that goes on if the caller leaves holds it, so that a
+    /// caller cannot exceed its share by leaving.
+    pub fn admitted(&self) -> Option<Arc<Admitted>> {
+        self.admitted.upgrade()
+    }
+
+    /// Charges the head and `body` bytes to the connection, for work that keeps them if the caller leaves.
+    pub fn hold(&self, body: usize) -> Option<Held> {
+        let head = turns::length(&self.head.method, &self.head.uri, &self.head.headers);
+        let turn = self.turn.as_ref();
+        turn.map(|turn| turn.hold(head + body))
     }
 
     /// Returns all values of `Authorization`.

@@ -101,7 +101,7 @@ async fn end_barred(state: &State) {
             continue;
         };
         let now = super::now();
-        let barred = barred(state);
+        let barred = barred(state, now);
         ended.retain(|uid, _| barred.contains_key(uid));
         for (uid, subject) in barred {
             if ended.get(&uid) == Some(&subject) {
@@ -111,7 +111,7 @@ async fn end_barred(state: &State) {
                 Ok(()) => drop(ended.insert(uid, subject)),
                 Err(error) => {
                     state.metrics().store_failed(error.fault());
-                    tracing::warn!(%error, "cannot end the sessions of a disabled person, will retry: they are refused in any case");
+                    tracing::warn!(%error, "cannot end the sessions of a person who may not act any more, will retry: they are refused in any case");
                     break;
                 }
             }
@@ -119,13 +119,13 @@ async fn end_barred(state: &State) {
     }
 }
 
-/// Returns the uids of the disabled Users, each with the subject if the User is accepted.
-fn barred(state: &State) -> HashMap<Arc<str>, Option<Arc<str>>> {
+/// Returns the uids of the Users that are disabled or have expired, each with the subject if the User is accepted.
+fn barred(state: &State, now: jiff::Timestamp) -> HashMap<Arc<str>, Option<Arc<str>>> {
     let snapshot = state.publisher().current();
     let (directory, identity) = (snapshot.directory(), snapshot.identity());
     let users = directory.users_of(identity);
     users
-        .filter(|user| user.record().is_some_and(|record| record.disabled))
+        .filter(|user| user.record().is_some_and(|record| record.has_ended(now)))
         .map(|user| {
             let accepted = snapshot.registry().owning(&user.uid);
             let subject = accepted.map(|it| Arc::clone(&it.user.record.subject));

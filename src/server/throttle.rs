@@ -43,6 +43,42 @@ const OF_ALL: Rate = Rate {
     period: 10,
 };
 
+/// The allowance of a client that proves who it is: 1,000 at once, then 50 a second.
+const OF_A_CLIENT: Rate = Rate {
+    burst: 1000,
+    period: 20,
+};
+
+/// The allowances of clients that prove who they are, from wherever they ask.
+#[derive(Debug)]
+pub(super) struct PerClient {
+    buckets: Box<[AtomicU64]>,
+    hasher: Keyed,
+}
+
+impl Default for PerClient {
+    fn default() -> Self {
+        Self {
+            buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+            hasher: Keyed::default(),
+        }
+    }
+}
+
+impl PerClient {
+    /// Counts a request of a client. `now` is the time since any fixed moment.
+    ///
+    /// # Errors
+    /// How long the client must wait, if it has sent too many.
+    pub fn take(&self, client: &str, now: Duration) -> Result<(), Duration> {
+        let hash = self.hasher.hash_one(client);
+        let index = usize::try_from(hash).unwrap_or(usize::MAX) % BUCKETS;
+        // The bucket always exists.
+        let bucket = self.buckets.get(index);
+        bucket.map_or(Ok(()), |bucket| OF_A_CLIENT.take(bucket, now))
+    }
+}
+
 /// The allowances of callers, of addresses, of the lines of sites, and of all lines.
 #[derive(Debug)]
 pub(super) struct Throttle {
@@ -131,6 +167,22 @@ mod tests {
         assert_eq!(throttle.failed(Some(peer(1)), "a", start), Err(PERIOD));
         assert_eq!(failures(&throttle, 1, "a", start + PERIOD), 1);
         assert_eq!(failures(&throttle, 1, "a", start + PERIOD * 1000), 60);
+    }
+
+    #[test]
+    fn a_client_that_proves_who_it_is_may_send_many_requests_and_no_other_pays_for_them() {
+        let clients = PerClient::default();
+        let start = Duration::from_secs(100);
+        let sent = |client: &str, now: Duration| {
+            (0..5000)
+                .take_while(|_| clients.take(client, now).is_ok())
+                .count()
+        };
+        assert_eq!(sent("a", start), 1000);
+        let wait = Duration::from_millis(20);
+        assert_eq!(clients.take("a", start), Err(wait));
+        assert_eq!(sent("b", start), 1000);
+        assert_eq!(sent("a", start + PERIOD), 50);
     }
 
     #[test]

@@ -49,6 +49,11 @@ impl Taken {
         *lock(&self.turn) = turn;
     }
 
+    /// Charges `bytes` that the request keeps.
+    pub fn hold(&self, bytes: usize) -> Held {
+        self.activity.hold(bytes)
+    }
+
     /// Returns the turn, if the request has it.
     pub fn end(&self) -> Option<Turn> {
         lock(&self.turn).take()

@@ -127,6 +127,8 @@ CREATE TABLE ~par (
     id           TEXT PRIMARY KEY,
     hash         BYTEA NOT NULL,
     client       TEXT NOT NULL,
+    -- The namespace of the client: what it can store is bounded.
+    namespace    TEXT NOT NULL,
     request      TEXT NOT NULL,
     expires_at   BIGINT NOT NULL,
     presented_at BIGINT,
@@ -134,6 +136,7 @@ CREATE TABLE ~par (
     delete_after BIGINT NOT NULL
 );
 CREATE INDEX par_client ON ~par (client);
+CREATE INDEX par_namespace ON ~par (namespace);
 CREATE INDEX par_expiry ON ~par (delete_after);
 
 -- Enrolment links that were used.

@@ -112,6 +112,8 @@ CREATE TABLE par (
     id           TEXT PRIMARY KEY,
     hash         BLOB NOT NULL,
     client       TEXT NOT NULL,
+    -- The namespace of the client: what it can store is bounded.
+    namespace    TEXT NOT NULL,
     request      TEXT NOT NULL,
     expires_at   INTEGER NOT NULL,
     presented_at INTEGER,
@@ -119,6 +121,7 @@ CREATE TABLE par (
     delete_after INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX par_client ON par (client);
+CREATE INDEX par_namespace ON par (namespace);
 CREATE INDEX par_expiry ON par (delete_after);
 
 -- Enrolment links that were used.

@@ -54,6 +54,9 @@ pub enum Location {
 }
 
 /// An open store. Clones share it.
+///
+/// A caller that stops waiting for an operation cancels it before it has begun, and not afterwards. So callers that
+/// leave occupy no more of the store than what it does at once.
 #[derive(Clone)]
 pub struct Store(Backend);
 

@@ -132,6 +132,13 @@ statements! {
     GRANTS_END_OF_SESSION = "UPDATE ~grants SET ended_at = $2 WHERE session = $1 AND ends_with = 0 AND ended_at IS NULL";
     GRANTS_END_OF_CLIENT = "UPDATE ~grants SET ended_at = $3 WHERE account = $1 AND client = $2 AND ended_at IS NULL";
 
+    // The grants beyond the newest $4 of a person and client, without the grant $3, which has just begun.
+    GRANTS_SURPLUS = "SELECT id FROM ~grants WHERE account = $1 AND client = $2 AND id <> $3 \
+        ORDER BY created_at DESC, id LIMIT 1000 OFFSET $4";
+    GRANT_CODES_DELETE = "DELETE FROM ~code WHERE grant_id = $1";
+    GRANT_REFRESHES_DELETE = "DELETE FROM ~refresh WHERE grant_id = $1";
+    GRANT_DELETE = "DELETE FROM ~grants WHERE id = $1";
+
     CODE_ADD = "INSERT INTO ~code (id, hash, grant_id, redirect_uri, challenge, nonce, expires_at, delete_after) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     // Below, what $24 says about the consent: 0, none is needed; 1, it must be recorded; 2, it is given now. The lock
@@ -142,7 +149,7 @@ statements! {
         agreed AS (SELECT 1 FROM ~consent AS c WHERE $24 = 1 AND c.account = $2 AND c.client = $5 AND c.client_uid = $6 \
         AND c.scopes = $25 FOR KEY SHARE), \
         allowed AS (SELECT account, session FROM sound WHERE $24 <> 1 OR EXISTS (SELECT 1 FROM agreed)), \
-        used AS (UPDATE ~par SET used_at = $26 WHERE id = $23 AND client = $5 AND used_at IS NULL \
+        used AS (UPDATE ~par SET used_at = $26, delete_after = $26, request = '' WHERE id = $23 AND client = $5 AND used_at IS NULL \
         AND EXISTS (SELECT 1 FROM allowed) RETURNING id), \
         granted AS (INSERT INTO ~grants (id, account, session, ends_with, client, client_uid, scopes, resources, \
         created_at, expires_at, epoch, authenticated_at, acr, methods, claims) \
@@ -154,7 +161,8 @@ statements! {
         SELECT account, $5, $6, $25, $26 FROM granted WHERE $24 = 2 ON CONFLICT (account, client) \
         DO UPDATE SET client_uid = excluded.client_uid, scopes = excluded.scopes, given_at = excluded.given_at) \
         INSERT INTO ~code (id, hash, grant_id, redirect_uri, challenge, nonce, expires_at, delete_after) \
-        SELECT $16, $17, id, $18, $19, $20, $21, $22 FROM granted RETURNING id";
+        SELECT $16, $17, id, $18, $19, $20, $21, $22 FROM granted \
+        RETURNING (SELECT count(*) FROM (SELECT 1 FROM ~grants WHERE account = $2 AND client = $5 LIMIT $27) AS known)";
     CODE_READ = concat!("SELECT ", standing!(), ", c.id, c.hash, c.redirect_uri, c.challenge, c.nonce, c.expires_at, c.used_at \
         FROM ~code AS c JOIN ~grants AS g ON g.id = c.grant_id ", join_standing!(), " WHERE c.id = $1");
     CODE_USE = "UPDATE ~code SET used_at = $3 WHERE id = $1 AND hash = $2 AND used_at IS NULL AND expires_at > $3 \
@@ -183,14 +191,22 @@ statements! {
         given_at = excluded.given_at";
     CONSENT_WITHDRAW = "DELETE FROM ~consent WHERE account = $1 AND client = $2";
 
-    PAR_ADD = "INSERT INTO ~par (id, hash, client, request, expires_at, delete_after) SELECT $1, $2, $3, $4, $5, $6 \
-        WHERE (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE client = $3 AND used_at IS NULL \
-        AND (presented_at IS NULL AND expires_at > $7 OR presented_at > $9) LIMIT $8) AS open) < $8 RETURNING id";
-    PAR_MAKE_ROOM = "DELETE FROM ~par WHERE id = (SELECT id FROM ~par WHERE client = $1 AND used_at IS NULL \
-        AND (presented_at IS NULL AND expires_at > $2 OR presented_at > $3) ORDER BY expires_at, id LIMIT 1)";
+    // Every row counts that exists, whether it is still of use or not: the bound is one of bytes.
+    PAR_ADD = "INSERT INTO ~par (id, hash, client, namespace, request, expires_at, delete_after) \
+        SELECT $1, $2, $3, $4, $5, $6, $6 \
+        WHERE (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE client = $3 LIMIT $7) AS open) < $7 \
+        AND (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE namespace = $4 LIMIT $8) AS open) < $8 RETURNING id";
+    PAR_MAKE_ROOM_OF_CLIENT = "DELETE FROM ~par WHERE id = (SELECT id FROM ~par WHERE client = $1 \
+        AND (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE client = $1 LIMIT $2) AS open) >= $2 \
+        ORDER BY used_at IS NULL, expires_at, id LIMIT 1)";
+    PAR_MAKE_ROOM_OF_NAMESPACE = "DELETE FROM ~par WHERE id = (SELECT id FROM ~par WHERE namespace = $1 \
+        AND (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE namespace = $1 LIMIT $2) AS open) >= $2 \
+        ORDER BY used_at IS NULL, expires_at, id LIMIT 1)";
     PAR_READ = "SELECT id, hash, client, request, expires_at, presented_at, used_at FROM ~par WHERE id = $1";
-    PAR_PRESENT = "UPDATE ~par SET presented_at = $2 WHERE id = $1 AND presented_at IS NULL AND used_at IS NULL";
-    PAR_USE = "UPDATE ~par SET used_at = $2 WHERE id = $1 AND client = $3 AND used_at IS NULL RETURNING id";
+    PAR_PRESENT = "UPDATE ~par SET presented_at = $2, delete_after = $3 WHERE id = $1 AND presented_at IS NULL AND used_at IS NULL";
+    // A used request is of no use to anyone.
+    PAR_USE = "UPDATE ~par SET used_at = $2, delete_after = $2, request = '' \
+        WHERE id = $1 AND client = $3 AND used_at IS NULL RETURNING id";
 
     ENROLMENT_USE = "INSERT INTO ~enrolment (link, account, used_at, delete_after) VALUES ($1, $2, $3, $4) \
         ON CONFLICT (link) DO NOTHING RETURNING link";

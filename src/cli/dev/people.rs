@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use crate::directory::tables::record::{IdentityRecord, Object, UserRecord};
-use crate::directory::{Directory, ObjectKey, Served};
+use crate::directory::{Directory, ObjectKey, Served, revoked_before};
 use crate::oauth::Endpoint;
 use crate::people::enrolment::{EnrolmentState, MAX_LENGTH, Unverified};
 use crate::reconcile::cluster::Cluster as _;
@@ -159,11 +159,12 @@ impl People {
         let dir = files.dir();
         let mut persons = Vec::new();
         for user in directory.users_of(&self.identity) {
-            let Some(record) = user.record().filter(|record| !record.disabled) else {
+            let Some(record) = user.record().filter(|record| !record.has_ended(now)) else {
                 continue;
             };
             let found = self.store.credentials(&user.uid).await?;
             let valid_after = found.as_ref().map(|(account, _)| account.valid_after);
+            let valid_after = valid_after.max(revoked_before(served.record, record));
             let has_password = found.is_some_and(|(_, password)| password.is_some());
             let state = EnrolmentState {
                 namespace: &self.identity.namespace,

@@ -43,6 +43,14 @@ pub struct UserRecord {
     pub enroll: Option<Arc<str>>,
 }
 
+impl UserRecord {
+    /// Returns whether the person may do nothing any more: disabled, or past `notAfter`. One whose time has not begun is
+    /// not meant.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        self.disabled || self.not_after.is_some_and(|end| end <= now)
+    }
+}
+
 /// How long people stay signed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionSettings {

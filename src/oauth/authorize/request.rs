@@ -24,6 +24,10 @@ const MAX_SCOPE: usize = 8192;
 /// The largest number of resources.
 const MAX_RESOURCES: usize = 16;
 
+/// The longest form in which the store keeps a request, in bytes. It is much longer than the parameters if they contain
+/// characters that JSON escapes.
+pub const MAX_STORED: usize = 16 << 10;
+
 /// What an authorization response contains (OAuth 2.0 Multiple Response Type Encoding Practices).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ResponseType {
@@ -139,6 +143,21 @@ impl AuthorizationRequest {
     /// Whether this is an OpenID Connect request.
     pub fn is_openid(&self) -> bool {
         self.scopes.iter().any(|scope| scope == OPENID)
+    }
+
+    /// Returns the form in which the store keeps a pushed request.
+    ///
+    /// # Errors
+    /// `invalid_request` if it is too long.
+    pub fn to_stored(&self) -> Result<String, OAuthError> {
+        let text = serde_json::to_string(self)
+            .map_err(|_| OAuthError::new(ErrorCode::ServerError, "the request cannot be kept"))?;
+        if text.len() > MAX_STORED {
+            return Err(OAuthError::invalid_request(
+                "the parameters are too long: together they may have 16 KiB, and escaped characters count as escaped",
+            ));
+        }
+        Ok(text)
     }
 }
 

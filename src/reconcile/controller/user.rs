@@ -179,7 +179,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         } = pass;
         let now = now();
         let wanted = status::user(live, directory, object, link, state, now);
-        let until = next(object, link, state, now);
+        let revoked = enrolment::valid_after(directory, object);
+        let until = next(object, (link, revoked), state, now);
         self.report(Kind::User, live, &wanted, until).await
     }
 }
@@ -192,11 +193,11 @@ struct UserPass<'a> {
     object: &'a Object<UserRecord>,
 }
 
-/// Returns when time alone changes something: the end of the link, and the limits of the User's validity. A Secret that
-/// is being deleted is looked at again, in case the event about it is lost.
+/// Returns when time alone changes something: the end of the link, the time from which on links work, and the limits of
+/// the User's validity. A Secret that is being deleted is looked at again, in case the event about it is lost.
 fn next(
     object: &Object<UserRecord>,
-    link: Option<&EnrollmentStatus>,
+    (link, valid_after): (Option<&EnrollmentStatus>, Option<Timestamp>),
     state: &LinkState,
     now: Timestamp,
 ) -> Option<Timestamp> {
@@ -205,7 +206,8 @@ fn next(
     let limits = record.map(|record| [record.not_before, record.not_after]);
     let limits = limits.into_iter().flatten().flatten();
     let retry = (*state == LinkState::Issuing).then(|| later(now, LOOK_AGAIN));
-    let moments = limits.chain(expiry.map(enrolment::end)).chain(retry);
+    let link = expiry.map(enrolment::end);
+    let moments = limits.chain(link).chain(valid_after).chain(retry);
     moments.filter(|moment| *moment > now).min()
 }
 

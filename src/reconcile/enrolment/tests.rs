@@ -1,6 +1,7 @@
 //! Tests of the enrolment Secret, on a folder in place of a cluster.
 
 use jiff::SignedDuration;
+use rstest::rstest;
 use tempfile::TempDir;
 
 use super::*;
@@ -202,6 +203,46 @@ async fn a_link_ends_after_72_hours_and_the_same_nonce_gets_no_other() {
     assert_eq!(state.pass().await, (LinkState::Held, vec![Done::Written]));
     assert_ne!(state.url().await, first);
     assert!(state.accepted_until("second").await.is_some());
+}
+
+/// Anyone who found the link before could otherwise still set the password.
+#[rstest]
+#[case::of_the_user(true)]
+#[case::of_the_identity(false)]
+#[tokio::test]
+async fn revoke_issued_before_ends_the_link(#[case] is_of_user: bool) {
+    let mut state = State::new();
+    let revoke = |state: &mut State, nonce: &str, moment: &str| {
+        let (of_user, of_identity) = if is_of_user {
+            (format!(", revokeIssuedBefore: \"{moment}\""), String::new())
+        } else {
+            (
+                String::new(),
+                format!("spec:\n  revokeIssuedBefore: \"{moment}\""),
+            )
+        };
+        state.world.apply(&manifest(nonce, &of_user));
+        if !is_of_user {
+            let identity = PEOPLE.split("---").next().unwrap();
+            state.world.apply(&identity.replace("spec:", &of_identity));
+        }
+    };
+    state.pass().await;
+    let first = state.url().await;
+    revoke(&mut state, "first", "2026-02-01T00:00:00Z");
+    let kept = (LinkState::Held, vec![]);
+    assert_eq!(state.pass().await, kept, "it was issued at this second");
+    // No link would work before this time.
+    let moment = "2026-02-01T00:30:00.5Z";
+    revoke(&mut state, "first", moment);
+    let ended = (LinkState::None, vec![Done::Deleted]);
+    assert_eq!(state.pass().await, ended);
+    state.wait(1);
+    assert_eq!(state.pass().await, (LinkState::Revoked, vec![]));
+    assert_eq!(state.secret().await, None);
+    revoke(&mut state, "second", moment);
+    assert_eq!(state.pass().await, (LinkState::Held, vec![Done::Written]));
+    assert_ne!(state.url().await, first);
 }
 
 #[tokio::test]

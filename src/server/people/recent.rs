@@ -1,5 +1,6 @@
-//! How often each person has signed in lately. A sign-in with the right password costs as much CPU time as one with a
-//! wrong one, but no guess: without a limit, one person could keep all threads that hash passwords busy.
+//! How often each person has signed in or tried to set a password lately. A sign-in with the right password costs as much
+//! CPU time as one with a wrong one, but no guess, and an enrolment link works until it is used: without a limit, one
+//! person could keep all threads that hash passwords busy.
 //!
 //! In memory, for each server: it protects the server's own threads. Only accounts that exist are in the table.
 

@@ -217,6 +217,14 @@ impl People {
         }
     }
 
+    /// Reserves a hash for a person who proves no password.
+    ///
+    /// # Errors
+    /// There were too many: how long until another one is admitted.
+    pub fn may_hash(&self, account: AccountId, now: Timestamp) -> Result<(), Duration> {
+        self.recent.reserve(account, self.attempts.sign_ins, now)
+    }
+
     fn gates(
         &self,
         tried: &Tried<'_>,

@@ -61,8 +61,11 @@ impl Source {
 impl PeopleSite {
     /// How long a browser has to present a pushed request.
     pub const PUSHED: Duration = Duration::from_secs(90);
-    /// The largest number of pushed requests that one client has open.
+    /// The largest number of pushed requests that the store keeps of one client. Each has at most
+    /// [`MAX_STORED`](crate::oauth::authorize::request::MAX_STORED) bytes.
     pub const MAX_PUSHED: u32 = 1000;
+    /// The largest number that it keeps of all clients of one namespace: 32 MiB.
+    pub const MAX_PUSHED_OF_NAMESPACE: u32 = 2000;
 
     /// Creates the site of an Identity; `None` if it has no people.
     pub fn new(identity: &IdentityRecord) -> Option<Self> {

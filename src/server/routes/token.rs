@@ -36,7 +36,12 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     }
     // A caller that leaves must not suppress that a code or refresh token which was used twice has ended its grant.
     let turn = call.give_turn_back();
-    let answered = people::carry_out(async move { for_person(&call, &body, now).await });
+    let (admitted, held) = (call.admitted(), call.hold(body.len()));
+    let answered = people::carry_out(admitted, async move {
+        let answered = for_person(&call, &body, now).await;
+        drop(held);
+        answered
+    });
     let answered = answered.await;
     turn.take_again().await;
     answered?

@@ -8,7 +8,7 @@ use super::super::{Outcome, Store, StoreError, Tx};
 use super::consent::Agreement;
 use super::grant::{self, COLUMNS, standing};
 use crate::people::code::{self, Code, CodeVerdict, KEPT_FOR, Use};
-use crate::people::grant::{Grant, GrantStanding};
+use crate::people::grant::{Grant, GrantStanding, MOST_OF_CLIENT};
 use crate::people::later;
 use crate::people::refresh::Family;
 use crate::tokens::TokenId;
@@ -122,6 +122,7 @@ fn issue_values(authorized: &Authorized, now: Timestamp) -> Vec<Value> {
         needs.into(),
         scopes.into(),
         now.into(),
+        i64::from(MOST_OF_CLIENT).into(),
     ]);
     values
 }
@@ -155,9 +156,10 @@ fn take_values(code: &Code, issue: &Issue, now: Timestamp) -> Vec<Value> {
 }
 
 impl Store {
-    /// Records a grant, its code and a consent that is given now, and uses up a pushed request. Returns `false`, and
+    /// Records a grant, its code and a consent that is given now, and uses up a pushed request. Returns `None`, and
     /// records nothing, if the session has ended, the account was revoked, the consent was withdrawn or changed, or the
-    /// pushed request was used: what the caller decided no longer holds.
+    /// pushed request was used: what the caller decided no longer holds. Otherwise returns the grants that have ended
+    /// because the person has too many with the client.
     ///
     /// # Errors
     /// A fault of the database.
@@ -165,11 +167,24 @@ impl Store {
         &self,
         authorized: Authorized,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Vec<TokenId>>, StoreError> {
         if self.is_postgres() {
             let values = issue_values(&authorized, now);
             let issued = self.execute(Statement::CODE_ISSUE, values).await?;
-            return Ok(!issued.is_empty());
+            let Some(row) = issued.first() else {
+                return Ok(None);
+            };
+            // Those that were there before. Almost always there are few, and one round trip is enough.
+            if row.int(0)? < i64::from(MOST_OF_CLIENT) {
+                return Ok(Some(Vec::new()));
+            }
+            let work = self.write(move |tx| {
+                Box::pin(async move {
+                    let surplus = tx.delete_surplus(&authorized.grant).await?;
+                    Ok(Outcome::Save(Some(surplus)))
+                })
+            });
+            return work.await;
         }
         self.write(move |tx| {
             Box::pin(async move {
@@ -182,13 +197,14 @@ impl Store {
                 if let Some(pushed) = *pushed
                     && !tx.use_pushed(pushed, &grant.client, now).await?
                 {
-                    return Ok(Outcome::Cancel(false));
+                    return Ok(Outcome::Cancel(None));
                 }
                 if !tx.add_grant(grant).await? || !tx.agree(agreement, grant, now).await? {
-                    return Ok(Outcome::Cancel(false));
+                    return Ok(Outcome::Cancel(None));
                 }
                 tx.add_code(code).await?;
-                Ok(Outcome::Save(true))
+                let surplus = tx.delete_surplus(grant).await?;
+                Ok(Outcome::Save(Some(surplus)))
             })
         })
         .await

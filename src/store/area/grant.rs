@@ -6,7 +6,7 @@ use super::super::row::{Row, Value, unexpected};
 use super::super::statement::Statement;
 use super::super::{Store, StoreError, Tx};
 use super::account::account;
-use crate::people::grant::{EndsWith, Grant, GrantStanding};
+use crate::people::grant::{EndsWith, Grant, GrantStanding, MOST_OF_CLIENT};
 use crate::tokens::TokenId;
 
 /// The number of columns that [`standing`] reads.
@@ -94,6 +94,36 @@ impl Tx {
     pub async fn end_grant(&mut self, id: TokenId, now: Timestamp) -> Result<bool, StoreError> {
         let values = [id.into(), now.into()];
         Ok(self.row(Statement::GRANT_END, values).await?.is_some())
+    }
+
+    /// Deletes the oldest grants of a person and client beyond [`MOST_OF_CLIENT`], with everything that was issued from
+    /// them, so that nothing of it is valid any more. Never deletes `newest`. Returns the deleted ones.
+    pub(super) async fn delete_surplus(
+        &mut self,
+        newest: &Grant,
+    ) -> Result<Vec<TokenId>, StoreError> {
+        let others = i64::from(MOST_OF_CLIENT - 1);
+        let values = [
+            newest.account.into(),
+            (&newest.client).into(),
+            newest.id.into(),
+            others.into(),
+        ];
+        let surplus = self.rows(Statement::GRANTS_SURPLUS, values).await?;
+        let surplus: Vec<TokenId> = surplus
+            .iter()
+            .map(|row| row.id(0))
+            .collect::<Result<_, _>>()?;
+        for id in &surplus {
+            for statement in [
+                Statement::GRANT_CODES_DELETE,
+                Statement::GRANT_REFRESHES_DELETE,
+                Statement::GRANT_DELETE,
+            ] {
+                self.run(statement, [(*id).into()]).await?;
+            }
+        }
+        Ok(surplus)
     }
 }
 

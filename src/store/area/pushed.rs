@@ -6,7 +6,7 @@ use super::super::row::{Row, Value};
 use super::super::statement::Statement;
 use super::super::{Store, StoreError, Tx};
 use crate::people::later;
-use crate::people::pushed::{self, Pushed, PushedVerdict, SHOWN_FOR, open_since};
+use crate::people::pushed::{self, Pushed, PushedVerdict, SHOWN_FOR};
 use crate::tokens::{TokenHash, TokenId};
 
 /// Reads a request from seven columns.
@@ -35,37 +35,55 @@ impl Tx {
     }
 }
 
+/// Whose pushed requests share room in the store, and how many of them there may be.
+#[derive(Clone, Debug)]
+pub struct Room {
+    /// The namespace of the client.
+    pub namespace: String,
+    /// The largest number of one client.
+    pub of_client: u32,
+    /// The largest number of all clients of the namespace.
+    pub of_namespace: u32,
+}
+
 impl Store {
-    /// Records a request. If the client already has `most` open ones, which are those that were not used and that a
-    /// browser can still present, the oldest of them goes: a public client's requests can be pushed by anyone, so that
-    /// many must not keep out the next one. Returns `false`, and records nothing, if others take its place at once.
-    /// Requests that arrive on several replicas at the same time may exceed the number.
+    /// Records a request. If its client or its namespace has no room left, the oldest one goes, a used one first: a
+    /// public client's requests can be pushed by anyone, so that many must not keep out the next one. Returns `false`,
+    /// and records nothing, if others take its place at once. Requests that arrive on several replicas at the same time
+    /// may exceed the number.
     ///
     /// # Errors
     /// A fault of the database.
-    pub async fn push_request(
-        &self,
-        pushed: Pushed,
-        most: u32,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let values: [Value; 9] = [
+    pub async fn push_request(&self, pushed: Pushed, room: &Room) -> Result<bool, StoreError> {
+        let (of_client, of_namespace) = (i64::from(room.of_client), i64::from(room.of_namespace));
+        let values: [Value; 8] = [
             pushed.id.into(),
             pushed.hash.into(),
             (&pushed.client).into(),
+            (&room.namespace).into(),
             (&pushed.request).into(),
             pushed.expires_at.into(),
-            later(pushed.expires_at, SHOWN_FOR).into(),
-            now.into(),
-            i64::from(most).into(),
-            open_since(now).into(),
+            of_client.into(),
+            of_namespace.into(),
         ];
         let added = self.execute(Statement::PAR_ADD, values.clone()).await?;
         if !added.is_empty() {
             return Ok(true);
         }
-        let oldest: [Value; 3] = [(&pushed.client).into(), now.into(), open_since(now).into()];
-        self.execute(Statement::PAR_MAKE_ROOM, oldest).await?;
+        for (statement, who, most) in [
+            (
+                Statement::PAR_MAKE_ROOM_OF_CLIENT,
+                &pushed.client,
+                of_client,
+            ),
+            (
+                Statement::PAR_MAKE_ROOM_OF_NAMESPACE,
+                &room.namespace,
+                of_namespace,
+            ),
+        ] {
+            self.execute(statement, [who.into(), most.into()]).await?;
+        }
         let added = self.execute(Statement::PAR_ADD, values).await?;
         Ok(!added.is_empty())
     }
@@ -100,7 +118,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         match verdict {
             PushedVerdict::First => {
-                let values = [id.into(), now.into()];
+                let values = [id.into(), now.into(), later(now, SHOWN_FOR).into()];
                 self.execute(Statement::PAR_PRESENT, values).await?;
                 Ok(true)
             }

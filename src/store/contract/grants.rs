@@ -183,7 +183,7 @@ async fn a_grant_keeps_its_sign_in_and_the_claims_of_its_request(world: &World) 
         coded.grant.methods = "pwd otp mfa".to_owned();
         coded.grant.claims = claims;
         let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
-        assert!(issued.unwrap());
+        assert!(issued.unwrap().is_some());
         let (redeemed, token) = world.redeem(&coded.request, NOW).await.unwrap();
         assert_eq!(redeemed, Redeemed::Granted(coded.grant.clone()));
         let later = Grant {

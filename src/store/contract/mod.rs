@@ -1,5 +1,6 @@
 //! The contract of the store: the same tests on each backend.
 
+mod bounds;
 mod deletion;
 mod grants;
 mod interleavings;

@@ -11,11 +11,10 @@ use super::super::area::enrolment::Enrolment;
 use super::super::area::session::{Brought, Found};
 use super::super::{Holder, Outcome, StoreError};
 use super::contract;
-use super::world::{NOW, SHOP, World, at, consent, holder, new_id};
+use super::world::{NOW, SHOP, World, at, consent, holder, new_id, pushed_by as request, room};
 use crate::people::account::AccountId;
 use crate::people::grant::{Ended, EndsWith};
 use crate::people::guessing::Gate;
-use crate::people::pushed::Pushed;
 use crate::people::session::{MAX_SESSIONS, Session, SessionLimits};
 use crate::tokens::{TokenHash, TokenId};
 
@@ -36,7 +35,6 @@ contract!(
     a_withdrawal_that_races_codes_leaves_no_grant_alive,
     a_lapsed_session_gives_no_code,
     a_pushed_request_gives_one_code,
-    pushed_requests_are_capped,
     a_value_is_accepted_once_until_it_expires,
     attempts_are_admitted_as_the_rule_says,
     an_attempt_is_reserved_for_all_subjects_or_none,
@@ -135,7 +133,7 @@ async fn a_password_change_ends_sessions_and_grants(world: &World) {
     let coded = World::new_code(&session, EndsWith::Grant);
     let grant = coded.grant.id;
     let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
-    assert!(issued.unwrap());
+    assert!(issued.unwrap().is_some());
     let store = &world.store;
     let alive = || store.use_session(session.id, session.hash, LIMITS, at(NOW));
     assert!(alive().await.unwrap().is_some());
@@ -188,7 +186,7 @@ async fn a_session_that_is_recorded_during_a_revocation_is_dead(world: &World) {
     assert_eq!(begun.unwrap(), None);
     let coded = World::new_code(&old, EndsWith::Grant);
     let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
-    assert!(!issued.unwrap(), "a dead session gives no code");
+    assert_eq!(issued.unwrap(), None, "a dead session gives no code");
 }
 
 async fn the_oldest_of_too_many_sessions_ends_with_its_grants(world: &World) {
@@ -209,7 +207,7 @@ async fn the_oldest_of_too_many_sessions_ends_with_its_grants(world: &World) {
     let coded = World::new_code(&sessions[0], EndsWith::Session);
     let grant = coded.grant.id;
     let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
-    assert!(issued.unwrap());
+    assert!(issued.unwrap().is_some());
     let one_more = World::new_session(&account, NOW + 100);
     let begun = world
         .store
@@ -315,7 +313,7 @@ async fn a_withdrawn_consent_ends_the_grants(world: &World) {
     let coded = World::new_code(&session, EndsWith::Grant);
     let grant = coded.grant.id;
     let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
-    assert!(issued.unwrap());
+    assert!(issued.unwrap().is_some());
     let store = &world.store;
     for scopes in ["openid", "openid email"] {
         let consent = consent(scopes);
@@ -358,7 +356,7 @@ async fn issue(world: &World, session: &Session, agreement: Agreement) -> (Token
         ..coded.authorized()
     };
     let issued = world.store.issue_code(authorized, at(NOW)).await;
-    (coded.grant.id, issued.unwrap())
+    (coded.grant.id, issued.unwrap().is_some())
 }
 
 fn recorded(scopes: &str) -> Agreement {
@@ -443,32 +441,14 @@ async fn a_lapsed_session_gives_no_code(world: &World) {
         let mut authorized = World::new_code(&session, EndsWith::Grant).authorized();
         authorized.grant.created_at = at(NOW + now);
         let issued = world.store.issue_code(authorized, at(NOW + now)).await;
-        assert_eq!(issued.unwrap(), is_good, "{now}");
-    }
-}
-
-fn request(client: &str) -> Pushed {
-    let id = new_id();
-    Pushed {
-        id,
-        hash: TokenHash::of(id.as_str()),
-        client: client.to_owned(),
-        request: "response_type=code".to_owned(),
-        expires_at: at(NOW + 60),
-        presented_at: None,
-        used_at: None,
+        assert_eq!(issued.unwrap().is_some(), is_good, "{now}");
     }
 }
 
 async fn a_pushed_request_gives_one_code(world: &World) {
     let store = &world.store;
     let pushed = request("shop");
-    assert!(
-        store
-            .push_request(pushed.clone(), 10, at(NOW))
-            .await
-            .unwrap()
-    );
+    assert!(store.push_request(pushed.clone(), &room(10)).await.unwrap());
     let present = |client: &str, now| {
         let (store, client) = (store.clone(), client.to_owned());
         let (id, hash) = (pushed.id, pushed.hash);
@@ -499,7 +479,9 @@ async fn a_pushed_request_gives_one_code(world: &World) {
         store.issue_code(authorized, at(NOW))
     };
     let all = join_all((0..10).map(|_| issue())).await;
-    let issued = all.into_iter().filter(|issued| *issued.as_ref().unwrap());
+    let issued = all
+        .into_iter()
+        .filter(|issued| issued.as_ref().unwrap().is_some());
     assert_eq!(issued.count(), 1);
     let grants = world
         .dump()
@@ -512,7 +494,7 @@ async fn a_pushed_request_gives_one_code(world: &World) {
     let foreign = request("other");
     assert!(
         store
-            .push_request(foreign.clone(), 10, at(NOW))
+            .push_request(foreign.clone(), &room(10))
             .await
             .unwrap()
     );
@@ -520,70 +502,15 @@ async fn a_pushed_request_gives_one_code(world: &World) {
         pushed: Some(foreign.id),
         ..World::new_code(&session, EndsWith::Grant).authorized()
     };
-    assert!(!store.issue_code(authorized, at(NOW)).await.unwrap());
+    let issued = store.issue_code(authorized, at(NOW)).await;
+    assert_eq!(issued.unwrap(), None);
     assert!(present("shop", NOW + 300).await.is_none(), "used");
     let unused = request("shop");
-    assert!(
-        store
-            .push_request(unused.clone(), 10, at(NOW))
-            .await
-            .unwrap()
-    );
+    assert!(store.push_request(unused.clone(), &room(10)).await.unwrap());
     let late = store
         .present_request(unused.id, unused.hash, "shop", at(NOW + 60))
         .await;
     assert!(late.unwrap().is_none(), "never presented in time");
-}
-
-async fn pushed_requests_are_capped(world: &World) {
-    let store = &world.store;
-    let push = async |pushed: &Pushed, most, now| {
-        let admitted = store.push_request(pushed.clone(), most, at(now));
-        assert!(admitted.await.unwrap());
-    };
-    let is_open = async |pushed: &Pushed| {
-        let (table, id) = (store.qualifier(), pushed.id.as_str());
-        let query = format!("SELECT 1 FROM {table}par WHERE id = '{id}'");
-        !store.all(&query).await.unwrap().is_empty()
-    };
-    // One more than the cap lets the oldest go, whether a browser presented it or not.
-    let open: Vec<Pushed> = (0..3)
-        .map(|second| Pushed {
-            expires_at: at(NOW + 60 + second),
-            ..request("shop")
-        })
-        .collect();
-    for pushed in &open {
-        push(pushed, 3, NOW).await;
-    }
-    let shown = store.present_request(open[0].id, open[0].hash, "shop", at(NOW));
-    assert!(shown.await.unwrap().is_some());
-    push(&request("other"), 3, NOW).await;
-    assert!(is_open(&open[0]).await, "another client's do not count");
-    let next = Pushed {
-        expires_at: at(NOW + 70),
-        ..request("shop")
-    };
-    push(&next, 3, NOW).await;
-    assert!(!is_open(&open[0]).await, "the oldest");
-    assert!(is_open(&open[1]).await);
-    assert!(is_open(&open[2]).await);
-    assert!(is_open(&next).await);
-    // One that no browser presented in time does not count.
-    push(&request("shop"), 3, NOW + 70).await;
-    assert!(is_open(&open[1]).await);
-    // Nor does a used one.
-    let used = request("third");
-    push(&used, 1, NOW).await;
-    store
-        .all(&format!(
-            "UPDATE {}par SET used_at = 1 WHERE client = 'third'",
-            store.qualifier()
-        ))
-        .await
-        .unwrap();
-    push(&request("third"), 1, NOW).await;
-    assert!(is_open(&used).await);
 }
 
 async fn a_value_is_accepted_once_until_it_expires(world: &World) {
@@ -722,12 +649,7 @@ async fn an_authorization_request_finds_what_is_valid(world: &World) {
         .await
         .unwrap();
     let pushed = request("shop");
-    assert!(
-        store
-            .push_request(pushed.clone(), 10, at(NOW))
-            .await
-            .unwrap()
-    );
+    assert!(store.push_request(pushed.clone(), &room(10)).await.unwrap());
     let cookie = Some((session.id, session.hash));
     let reference = Some((pushed.id, pushed.hash));
     let look = |session, client: &str, pushed, now| {

@@ -9,7 +9,7 @@ use super::super::area::consent::Agreement;
 use super::super::area::enrolment::Enrolment;
 use super::super::{Store, StoreError};
 use super::contract;
-use super::world::{Coded, NOW, POLICY, World, at, consent, new_id, presented};
+use super::world::{Coded, NOW, POLICY, World, at, consent, new_id, presented, room};
 use crate::people::account::{Account, AccountId};
 use crate::people::grant::EndsWith;
 use crate::people::guessing::Gate;
@@ -161,7 +161,7 @@ const OPERATIONS: [(&str, Operation); 15] = [
             scene
                 .world
                 .store
-                .push_request(pushed, 10, at(NOW))
+                .push_request(pushed, &room(10))
                 .await
                 .map(drop)
         })

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::super::area::code::{Authorized, Issue, Redeemed};
 use super::super::area::consent::{Agreement, Consent};
+use super::super::area::pushed::Room;
 use super::super::area::refresh::Refreshed;
 use super::super::row::Row;
 pub(super) use super::super::testing::{few, new_schema_name, postgres_url};
@@ -16,6 +17,7 @@ use super::super::{Holder, Outcome, Settings, Store, StoreError, Tx};
 use crate::people::account::{Account, AccountId};
 use crate::people::code::{Code, Use};
 use crate::people::grant::{Client, EndsWith, Grant, GrantStanding};
+use crate::people::pushed::Pushed;
 use crate::people::refresh::{
     KeyMaterial, Policy, Presented, RefreshKeys, Rotation, Rules, Token, begin,
 };
@@ -72,6 +74,29 @@ pub(super) fn issue(token: &Token, standing: &GrantStanding, now: i64) -> Issue 
     Issue {
         expires_at: at(now + 10_000),
         family: Some((begin(token, standing.grant.id, at(now)), at(now + 10_000))),
+    }
+}
+
+/// Returns a request that a client pushes.
+pub(super) fn pushed_by(client: &str) -> Pushed {
+    let id = new_id();
+    Pushed {
+        id,
+        hash: TokenHash::of(id.as_str()),
+        client: client.to_owned(),
+        request: "response_type=code".to_owned(),
+        expires_at: at(NOW + 60),
+        presented_at: None,
+        used_at: None,
+    }
+}
+
+/// Returns room for `most` pushed requests of each client.
+pub(super) fn room(most: u32) -> Room {
+    Room {
+        namespace: "blue".to_owned(),
+        of_client: most,
+        of_namespace: 1000,
     }
 }
 
@@ -210,7 +235,7 @@ impl World {
         let session = self.session(&account).await;
         let coded = Self::new_code(&session, ends_with);
         let issued = self.store.issue_code(coded.authorized(), at(NOW)).await;
-        assert!(issued.unwrap());
+        assert!(issued.unwrap().is_some());
         coded
     }
 

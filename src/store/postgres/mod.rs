@@ -20,6 +20,7 @@ use deadpool_postgres::{
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::Client;
 use tracing::warn;
 use zeroize::Zeroizing;
@@ -71,6 +72,11 @@ impl Material {
 struct Current {
     material: Material,
     pool: Pool,
+    /// A place for each connection of the pool. Work waits here and not in the pool: what waits in the pool may be
+    /// opening a connection, which must not end with its caller.
+    places: Arc<Semaphore>,
+    /// What may wait for a place.
+    line: Semaphore,
 }
 
 impl Current {
@@ -110,7 +116,17 @@ impl Current {
             .post_create(hook)
             .build()
             .map_err(|error| StoreError::Tls(error.to_string()))?;
-        Ok(Self { material, pool })
+        Ok(Self {
+            material,
+            pool,
+            places: Arc::new(Semaphore::new(limits.connections)),
+            line: Semaphore::new(WAITING),
+        })
+    }
+
+    fn close(&self) {
+        self.places.close();
+        self.pool.close();
     }
 }
 
@@ -167,7 +183,7 @@ impl Postgres {
         }
         let next = Current::new(&self.settings, (material, target), self.issuer.get()).await?;
         // Transactions that run keep their connections until they end.
-        self.current.swap(Arc::new(next)).pool.close();
+        self.current.swap(Arc::new(next)).close();
         Ok(true)
     }
 
@@ -179,11 +195,14 @@ impl Postgres {
             + 'static,
     {
         let patience = self.settings.limits.transaction;
+        // Work that waits ends with its caller. So abandoned work takes no more than the connections.
+        let place = self.place().await?;
         let own = self.clone();
-        // In a task of its own: a caller that stops waiting, since its client went away, does not cancel the work, as in
-        // SQLite. Otherwise clients could close connections to the database by closing theirs.
+        // In a task of its own: a caller that stops waiting, since its client went away, does not cancel work that has
+        // begun, as in SQLite. Otherwise clients could close connections to the database by closing theirs.
         let done = tokio::spawn(async move {
             let done = tokio::time::timeout(patience, own.run_now(mode, work)).await;
+            drop(place);
             done.unwrap_or(Err(StoreError::Slow(patience)))
         });
         done.await.unwrap_or(Err(StoreError::Closed))
@@ -240,20 +259,34 @@ impl Postgres {
         Ok(value)
     }
 
+    /// Waits for a place among the connections.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        let taken = async {
+            let current = self.current.load_full();
+            let Ok(_waits) = current.line.try_acquire() else {
+                return Err(StoreError::Busy);
+            };
+            if let Ok(place) = Arc::clone(&current.places).acquire_owned().await {
+                return Ok(place);
+            }
+            // A reload has just closed them, and others follow.
+            let places = Arc::clone(&self.current.load().places);
+            places.acquire_owned().await.map_err(|_| StoreError::Closed)
+        };
+        let taken = tokio::time::timeout(self.settings.limits.acquire, taken).await;
+        taken.unwrap_or(Err(StoreError::NoConnection))
+    }
+
     /// Takes a connection. A pool that a reload just closed is followed by another.
     async fn acquire(&self) -> Result<Object, StoreError> {
-        let current = self.current.load_full();
-        if current.pool.status().waiting >= WAITING {
-            return Err(StoreError::Busy);
-        }
-        match current.pool.get().await {
+        match self.current.load_full().pool.get().await {
             Err(PoolError::Closed) => Ok(self.current.load_full().pool.get().await?),
             acquired => Ok(acquired?),
         }
     }
 
     pub(super) fn close(&self) {
-        self.current.load().pool.close();
+        self.current.load().close();
     }
 
     #[cfg(test)]

@@ -18,13 +18,13 @@ const MOST: u64 = 8192;
 pub struct ConnectionLimits {
     /// The largest number of connections.
     pub connections: usize,
-    /// How long to wait for a free or a new connection.
+    /// How long to wait for the turn among the connections, and then for a new connection.
     pub acquire: Duration,
     /// How long a statement may take or wait for a lock.
     pub statement: Duration,
     /// How long a transaction may wait for its next statement.
     pub idle: Duration,
-    /// How long one piece of work may take, with its wait for a connection.
+    /// How long one piece of work may take, once it has its turn.
     pub transaction: Duration,
 }
 

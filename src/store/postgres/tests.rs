@@ -424,6 +424,42 @@ async fn what_waits_for_a_connection_is_bounded_and_the_rest_refused_at_once() {
     patient.drop_schema().await;
 }
 
+/// Abandoned work would otherwise hold places that no share counts any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_that_waits_for_a_connection_ends_with_its_caller() {
+    let (store, patient) = limited(ConnectionLimits {
+        idle: Duration::from_secs(60),
+        transaction: Duration::from_secs(60),
+        ..few(1)
+    })
+    .await;
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (release, blocked) = tokio::sync::oneshot::channel::<()>();
+    let blocker = tokio::spawn({
+        let store = store.clone();
+        async move {
+            let work = store.write(|_| {
+                Box::pin(async move {
+                    begun.send(()).unwrap();
+                    Ok(Outcome::Cancel(blocked.await))
+                })
+            });
+            work.await
+        }
+    });
+    has_begun.await.unwrap();
+    let accept = |value: u8| store.accept_once([value; 32], NOW, NOW);
+    let mut waits = std::pin::pin!(accept(1));
+    assert!(futures::poll!(&mut waits).is_pending());
+    assert!(accept(2).now_or_never().is_none());
+    release.send(()).unwrap();
+    blocker.await.unwrap().unwrap().unwrap();
+    assert!(waits.await.unwrap());
+    let count = format!("SELECT count(*) FROM {}once", store.qualifier());
+    assert_eq!(store.ask(&count).await.unwrap().int(0).unwrap(), 1);
+    patient.drop_schema().await;
+}
+
 /// PostgreSQL answers such a COMMIT with a rollback, and no error.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_that_ignores_a_failed_statement_is_not_said_to_be_saved() {

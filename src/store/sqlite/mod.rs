@@ -23,6 +23,8 @@ use super::tx::{Link, Mode, Outcome, Tx};
 const READERS: u32 = 4;
 /// How long one transaction may take. It only executes statements, so it takes longer only if the disk is slow.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a reader waits for its connection.
+const ACQUIRE: Duration = Duration::from_secs(3);
 
 /// A SQLite store.
 #[derive(Clone)]
@@ -43,6 +45,7 @@ impl Sqlite {
         let options = file::options().filename(path).pragma("query_only", "ON");
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
+            .acquire_timeout(ACQUIRE)
             .test_before_acquire(false)
             .connect_lazy_with(options);
         Ok(Self::over(connection, Some(readers), path, lock))

@@ -2,7 +2,7 @@
 //!
 //! A commit waits for the disk, so up to [`GROUP`] transactions share one. Each has a savepoint, so one that fails or
 //! is cancelled fails or cancels no other. A caller gets its result only after the commit. A caller that stops waiting
-//! does not cancel its transaction.
+//! cancels a transaction that has not begun, but no other.
 
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -30,6 +30,8 @@ type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 trait Work: Send {
     /// Runs the work, at most for `patience`; returns whether to save it, and how to reply.
     fn run(self: Box<Self>, tx: &mut Tx, patience: Duration) -> BoxFuture<'_, (bool, Reply)>;
+    /// Whether no one waits for the result.
+    fn is_abandoned(&self) -> bool;
     /// Does not run it; returns how to reply.
     fn refuse(self: Box<Self>) -> Reply;
 }
@@ -63,6 +65,10 @@ where
             });
             (save, reply)
         })
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
     }
 
     fn refuse(self: Box<Self>) -> Reply {
@@ -169,6 +175,9 @@ async fn commit(tx: &mut Tx, works: Vec<(Mode, Box<dyn Work>)>, place: &Place) {
     let mut replies: Vec<(bool, Reply)> = Vec::with_capacity(works.len());
     let mut state = control(tx, "BEGIN IMMEDIATE").await;
     for (mode, work) in works {
+        if work.is_abandoned() {
+            continue;
+        }
         if state.is_err() {
             replies.push((true, work.refuse()));
             continue;
@@ -330,6 +339,25 @@ mod tests {
         assert!(matches!(all.1, Err(StoreError::Slow(_))), "{:?}", all.1);
         assert!(all.0.is_ok() && all.2.is_ok());
         assert_eq!(writer.count().await, 2);
+    }
+
+    /// The writer would otherwise work for callers that no share counts any more.
+    #[tokio::test]
+    async fn a_transaction_that_waits_ends_with_its_caller() {
+        let writer = writer(Duration::from_secs(60)).await;
+        let (release, blocked) = oneshot::channel::<()>();
+        let blocker = writer.run(Mode::Whole, |_| {
+            Box::pin(async move { Ok(Outcome::Cancel(blocked.await)) })
+        });
+        let mut blocker = std::pin::pin!(blocker);
+        assert!(futures::poll!(&mut blocker).is_pending());
+        let mut waits = std::pin::pin!(writer.accept(1));
+        assert!(futures::poll!(&mut waits).is_pending());
+        assert!(writer.accept(2).now_or_never().is_none());
+        release.send(()).unwrap();
+        blocker.await.unwrap().unwrap();
+        waits.await.unwrap();
+        assert_eq!(writer.count().await, 1);
     }
 
     #[tokio::test]

@@ -252,6 +252,37 @@ fn a_text_that_is_longer_than_any_sensible_one_is_refused(#[case] name: &str, #[
     ));
 }
 
+/// JSON writes a control character as six bytes, and a parameter may consist of them.
+#[rstest]
+#[case::control_characters("\u{1}", 2700)]
+#[case::quotation_marks("\"", 8000)]
+#[case::letters("x", 15_700)]
+fn a_request_is_kept_only_if_its_stored_form_is_short_enough(
+    #[case] worst: &str,
+    #[case] most: usize,
+) {
+    let kept = |length: usize| {
+        let mut rest = length;
+        let mut take = |most: usize| {
+            let taken = rest.min(most);
+            rest -= taken;
+            worst.repeat(taken)
+        };
+        let names = ["state", "nonce", "login_hint"];
+        let mut changes = names
+            .map(|name| format!("{name}={}", take(MAX_TEXT)))
+            .to_vec();
+        changes.push(format!("id_token_hint={}", take(jwt::MAX_LENGTH)));
+        changes.push(format!("scope={}", take(MAX_SCOPE)));
+        let changes: Vec<&str> = changes.iter().map(String::as_str).collect();
+        accepted(&changes).to_stored()
+    };
+    assert!(kept(most - 400).unwrap().len() <= MAX_STORED);
+    let refused = kept(most + 400).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidRequest);
+    assert!(refused.description.contains("16 KiB"), "{refused:?}");
+}
+
 #[test]
 fn a_request_names_only_so_many_resources() {
     let of = |number: usize| {

@@ -53,6 +53,10 @@ fn linked(status: &mut StatusBuilder<'_>, state: &LinkState) {
             let problem = Problem::error(Reason::Expired, "", expired());
             status.verdict("Issued", &[problem]);
         }
+        LinkState::Revoked => {
+            let problem = Problem::error(Reason::Expired, "", revoked());
+            status.verdict("Issued", &[problem]);
+        }
         LinkState::Blocked(problem) => status.verdict("Issued", std::slice::from_ref(problem)),
     }
 }
@@ -73,9 +77,16 @@ fn good(record: &UserRecord, state: &LinkState, now: Timestamp) -> Option<(Reaso
             format!("spec.notBefore is in the future: the person can do nothing until {begin}.")
         }
         (None, None) if *state == LinkState::Expired => expired(),
+        (None, None) if *state == LinkState::Revoked => revoked(),
         (None, None) => return None,
     };
     Some((Reason::Ready, words))
+}
+
+fn revoked() -> String {
+    format!(
+        "spec.revokeIssuedBefore, of the User or of its Identity, has ended the enrolment link: write another value into the annotation {ANNOTATION_ENROLL} to get a new one."
+    )
 }
 
 fn expired() -> String {

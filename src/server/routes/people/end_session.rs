@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::response::Response;
 
-use super::carry_out;
 use super::guest::{self, Guest, PROOF, Stop, redirect};
 use super::proceed::hint_of;
 use super::sign_in::present;
@@ -221,7 +220,7 @@ async fn end(
         account,
         subject,
     } = session;
-    let ended = carry_out(async move {
+    let ended = guest.carry_out(async move {
         let participants = people.end_session(id, account.id, now).await?;
         origin.record(&Event {
             event: "signed_out",

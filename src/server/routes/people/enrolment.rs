@@ -1,12 +1,12 @@
 //! The page on which a person sets a password, opened by an enrolment link. To open it changes nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::Response;
 
-use super::carry_out;
 use super::guest::{self, Guest, PROOF, Stop};
-use crate::directory::AcceptedUser;
+use crate::directory::{AcceptedUser, revoked_before};
 use crate::oauth::{Endpoint, Form, Refusal};
 use crate::pages::{
     self, Field, Kind, Label, LocalPath, PasswordProblem, PasswordRules, Way, field,
@@ -109,11 +109,13 @@ async fn works(guest: &Guest, link: &str) -> Result<Works, Stop> {
     let identity = snapshot.identity();
     let known = snapshot.registry().owning(unverified.uid());
     let account = account_of(guest, unverified.uid()).await?;
+    let revoked = known.and_then(|known| revoked_before(known.identity.record, known.user.record));
+    let revoked = revoked.map(|moment| moment.min(guest.now));
     let standing = EnrolmentState {
         namespace: &identity.namespace,
         identity: &identity.name,
         nonce: known.and_then(|known| known.user.record.enroll.as_deref()),
-        valid_after: account.map(|account| account.valid_after),
+        valid_after: account.map(|account| account.valid_after).max(revoked),
     };
     let keys = guest.people.keys.enrolment.iter().map(AsRef::as_ref);
     let verified = match unverified.verify(keys, standing, guest.now) {
@@ -132,7 +134,8 @@ async fn works(guest: &Guest, link: &str) -> Result<Works, Stop> {
     let Some(known) = known.filter(|known| known.person(guest.now).is_ok()) else {
         return Err(unknown());
     };
-    if guest.people.store.is_enrolment_used(verified.hash).await? {
+    let is_used = guest.people.store.is_enrolment_used(verified.hash);
+    if guest.wait_for(is_used).await? {
         return Err(used(guest));
     }
     Ok(Works::of(verified, known))
@@ -152,7 +155,8 @@ impl Works {
 }
 
 async fn account_of(guest: &Guest, owner: &str) -> Result<Option<Account>, Stop> {
-    let found = guest.people.store.credentials(owner).await?;
+    let found = guest.people.store.credentials(owner);
+    let found = guest.wait_for(found).await?;
     Ok(found.map(|(account, _)| account))
 }
 
@@ -190,17 +194,7 @@ async fn submitted(guest: &mut Guest) -> Result<Response, Stop> {
         host: guest.own.host.clone(),
     };
     let hash = match chosen {
-        Ok(password) => match guest
-            .people
-            .passwords
-            .choose(guest.call.peer, password, names)
-            .await
-        {
-            Ok(chosen) => chosen.map_err(problem_of),
-            Err(_) => Err(PasswordProblem::Busy {
-                retry_after: BUSY.as_secs(),
-            }),
-        },
+        Ok(password) => hashed(guest, &works, password, names).await,
         Err(problem) => Err(problem),
     };
     let hash = match hash {
@@ -211,6 +205,26 @@ async fn submitted(guest: &mut Guest) -> Result<Response, Stop> {
     guest.renew()?;
     let works = self::works(guest, link).await?;
     enrol(guest, works, hash).await
+}
+
+/// Hashes a password that may be chosen. A link works until it is used, so its person is limited as at a sign-in.
+async fn hashed(
+    guest: &Guest,
+    works: &Works,
+    password: Password,
+    names: OwnedNames,
+) -> Result<String, PasswordProblem> {
+    let people = &guest.people;
+    let busy = |wait: Duration| PasswordProblem::Busy {
+        retry_after: wait.as_secs().max(1),
+    };
+    let account = people.keys.account_for(&works.owner, Some(&works.subject));
+    people.may_hash(account, guest.now).map_err(busy)?;
+    let chosen = people.passwords.choose(guest.call.peer, password, names);
+    match guest.wait_for(chosen).await {
+        Ok(chosen) => chosen.map_err(problem_of),
+        Err(_) => Err(busy(BUSY)),
+    }
 }
 
 const fn problem_of(fault: Fault) -> PasswordProblem {
@@ -241,7 +255,7 @@ async fn enrol(guest: &Guest, works: Works, password: String) -> Result<Response
     let now = crate::server::now();
     let (people, app) = (Arc::clone(&guest.people), guest.call.app.clone());
     let origin = guest.lasting_origin();
-    let enrolled = carry_out(async move {
+    let enrolled = guest.carry_out(async move {
         let Some(account) = people.store.enrol(enrolment, now).await? else {
             return Ok(false);
         };

@@ -10,7 +10,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::store::unavailable;
+use super::store::{carry_out, unavailable};
 use crate::oauth::authorize::{Answer, ReturnTo};
 use crate::oauth::{Endpoint, Form, OAuthError, Refusal};
 use crate::pages::{
@@ -457,6 +457,26 @@ impl Guest {
         self.call.lasting_origin(Arc::clone(&self.snapshot))
     }
 
+    /// Waits for something outside this server's own work, such as the store or a hash, and gives the request's turn to
+    /// another one meanwhile.
+    pub async fn wait_for<T>(&self, outside: impl Future<Output = T>) -> T {
+        let turn = self.call.give_turn_back();
+        let done = outside.await;
+        turn.take_again().await;
+        done
+    }
+
+    /// Waits for work that is carried out although the browser leaves.
+    ///
+    /// # Errors
+    /// As [`carry_out`].
+    pub async fn carry_out<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.wait_for(carry_out(self.call.admitted(), work)).await
+    }
+
     /// Returns the session of the browser and its account, if the session is valid.
     ///
     /// # Errors
@@ -466,7 +486,8 @@ impl Guest {
             return Ok(None);
         };
         let (limits, store) = (self.own.sessions, &self.people.store);
-        store.use_session(id, hash, limits, self.now).await
+        let used = store.use_session(id, hash, limits, self.now);
+        self.wait_for(used).await
     }
 
     /// Ends the request: adds the cookies, and turns a reason to stop into a page.

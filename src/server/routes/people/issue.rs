@@ -142,9 +142,10 @@ pub async fn code(guest: &Guest, snapshot: &Snapshot, case: Case<'_>) -> Result<
         grant,
         code,
     };
-    if !guest.people.store.issue_code(authorized, guest.now).await? {
+    let issued = guest.people.store.issue_code(authorized, guest.now);
+    let Some(surplus) = guest.wait_for(issued).await? else {
         return Ok(Issued::Again);
-    }
+    };
     let subject = account.id.0.to_string();
     let of_this = Event {
         client_id: Some(registered.id()),
@@ -156,6 +157,14 @@ pub async fn code(guest: &Guest, snapshot: &Snapshot, case: Case<'_>) -> Result<
         guest.record(&Event {
             event: "consent_given",
             scope: Some(&given.scopes),
+            ..of_this
+        });
+    }
+    for grant in &surplus {
+        guest.record(&Event {
+            event: "grant_ended",
+            reason: Some("too_many_grants"),
+            grant: Some(grant.as_str()),
             ..of_this
         });
     }

@@ -15,6 +15,7 @@ use crate::people::pushed::Pushed;
 use crate::server::people::site::PeopleSite;
 use crate::server::reply;
 use crate::server::request::Call;
+use crate::store::area::pushed::Room;
 use crate::tokens::{Kind, SystemEntropy, reference};
 
 pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
@@ -59,14 +60,15 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     };
     // The authorization endpoint would refuse these for every person.
     granted(snapshot, &registered, &request, None).map_err(refused)?;
-    // Everyone can push in the name of a public client: no address may use up what the client has.
-    if registered.client.is_public
-        && let Err(wait) = call.app.noise().pushed(call.peer, client_id)
-    {
-        return Err(too_many(wait));
-    }
-    let text = serde_json::to_string(&request)
-        .map_err(|_| OAuthError::new(ErrorCode::ServerError, "the request cannot be kept"))?;
+    let noise = call.app.noise();
+    let counted = if registered.client.is_public {
+        // Everyone can push in the name of a public client: no address may use up what the client has.
+        noise.pushed(call.peer, client_id)
+    } else {
+        noise.pushed_by(client_id)
+    };
+    counted.map_err(too_many)?;
+    let text = request.to_stored().map_err(refused)?;
     let minted = reference::mint(&own.prefix, Kind::PushedRequest, &mut SystemEntropy);
     let pushed = Pushed {
         id: minted.id,
@@ -77,11 +79,13 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
         presented_at: None,
         used_at: None,
     };
+    let room = Room {
+        namespace: client.client.object.key.namespace.to_string(),
+        of_client: PeopleSite::MAX_PUSHED,
+        of_namespace: PeopleSite::MAX_PUSHED_OF_NAMESPACE,
+    };
     let turn = call.give_turn_back();
-    let stored = people
-        .store
-        .push_request(pushed, PeopleSite::MAX_PUSHED, now)
-        .await;
+    let stored = people.store.push_request(pushed, &room).await;
     turn.take_again().await;
     match stored {
         Ok(true) => {}

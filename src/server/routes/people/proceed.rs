@@ -191,11 +191,9 @@ async fn read(guest: &Guest, flow: &Flow) -> Result<Found, StoreError> {
         client: flow.client.clone(),
         pushed,
     };
-    guest
-        .people
-        .store
-        .authorization(brought, guest.own.sessions, guest.now)
-        .await
+    let (store, limits) = (&guest.people.store, guest.own.sessions);
+    let found = store.authorization(brought, limits, guest.now);
+    guest.wait_for(found).await
 }
 
 /// Returns the request of a flow, and the ID of the pushed one.

@@ -77,7 +77,7 @@ async fn end(
 ) -> Result<Result<(), StoreError>, Refusal> {
     let (app, origin) = (call.app.clone(), call.lasting_origin(serving.shared()));
     let client_id = Arc::clone(&caller.client.record.client_id);
-    carry_out(async move {
+    carry_out(call.admitted(), async move {
         people.store.end_grant(grant, now).await?;
         app.metrics().revoked(RevocationOutcome::Revoked);
         origin.record(&Event {

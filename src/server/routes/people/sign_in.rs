@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum::response::Response;
 
 use super::authorize::go_on;
+use super::flow;
 use super::guest::{self, FLOW, Guest, PROOF, Stop};
 use super::proceed::{Looked, Next, SignIn, look};
-use super::{carry_out, flow};
 use crate::directory::Barred;
 use crate::oauth::authorize::flow::Requested;
 use crate::oauth::authorize::next::{DENIED, Reason, SignedIn};
@@ -352,14 +352,11 @@ async fn attempt(
         limits: guest.own.sessions,
         prefix: guest.own.prefix,
     };
-    let turn = guest.call.give_turn_back();
-    let attempted = match guest.people.prove(tried, guest.now, barred).await {
-        Ok(Ok(proved)) => begin(guest, client, proved).await,
-        Ok(Err(failed)) => Ok(Err(failed)),
-        Err(error) => Err(error.into()),
-    };
-    turn.take_again().await;
-    attempted
+    let proved = guest.people.prove(tried, guest.now, barred);
+    match guest.wait_for(proved).await? {
+        Ok(proved) => begin(guest, client, proved).await,
+        Err(failed) => Ok(Err(failed)),
+    }
 }
 
 /// Begins the session, and writes what has happened, also if the browser leaves.
@@ -371,7 +368,7 @@ async fn begin(
     let (people, app) = (Arc::clone(&guest.people), guest.call.app.clone());
     let (origin, now) = (guest.lasting_origin(), guest.now);
     let client = client.map(str::to_owned);
-    let begun = carry_out(async move {
+    let begun = guest.carry_out(async move {
         let begun = people.begin(proved, now).await?;
         if let Ok(done) = &begun {
             let subject = done.account.id.0.to_string();

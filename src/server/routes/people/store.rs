@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tracing::Instrument as _;
 
 use crate::oauth::Refusal;
+use crate::server::admission::Admitted;
 use crate::server::people::People;
 use crate::server::request::Call;
 use crate::store::StoreError;
@@ -29,13 +30,19 @@ pub fn unavailable(call: &Call, error: &StoreError) -> Refusal {
 }
 
 /// Carries out work in a task of its own: a caller that leaves cannot prevent what follows from a commit, such as its
-/// audit event and what clients are told.
+/// audit event and what clients are told. Until the work ends, the request counts in the share of its caller.
 ///
 /// # Errors
 /// [`Refusal::Unavailable`] if the task ended early.
 pub async fn carry_out<T: Send + 'static>(
+    admitted: Option<Arc<Admitted>>,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let task = tokio::spawn(work.in_current_span());
+    let counted = async move {
+        let done = work.await;
+        drop(admitted);
+        done
+    };
+    let task = tokio::spawn(counted.in_current_span());
     task.await.map_err(|_| Refusal::Unavailable)
 }

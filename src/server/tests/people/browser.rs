@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::server::ServerLimits;
+use crate::server::activity::Activity;
+use crate::server::load::Load;
+use crate::server::turns::Taken;
 
 pub struct Browser<'t> {
     town: &'t Town,
@@ -25,6 +29,29 @@ impl Left {
         let (_, value) = pairs.find(|(key, _)| key == name)?;
         Some(value.into_owned())
     }
+}
+
+/// Sends a request over HTTP/2. Whenever it waits for the store or a hash, its turn must be free for another request of
+/// the connection, which through a proxy may be of another browser.
+async fn answered_without_a_turn_while_waiting(town: &Town, mut request: Request<Body>) -> Reply {
+    let limits = ServerLimits {
+        turns: 1,
+        ..ServerLimits::default()
+    };
+    let activity = Arc::new(Activity::new(Arc::new(Load::new(&limits))));
+    let turn = activity.try_turn().unwrap();
+    let place = format!("{} {}", request.method(), request.uri().path());
+    let taken = Taken::new(Arc::clone(&activity), turn);
+    request.extensions_mut().insert(Arc::new(taken));
+    let mut answer = std::pin::pin!(town.fixture.send(request));
+    let polled = std::future::poll_fn(|context| {
+        let polled = answer.as_mut().poll(context);
+        if polled.is_pending() {
+            assert!(activity.try_turn().is_some(), "{place} keeps its turn");
+        }
+        polled
+    });
+    polled.await
 }
 
 impl<'t> Browser<'t> {
@@ -52,7 +79,7 @@ impl<'t> Browser<'t> {
     }
 
     async fn send(&mut self, request: Request<Body>) -> Reply {
-        let reply = self.town.fixture.send(request).await;
+        let reply = answered_without_a_turn_while_waiting(self.town, request).await;
         for cookie in reply.headers.get_all("set-cookie") {
             let cookie = cookie.to_str().unwrap();
             let (name, rest) = cookie.split_once('=').unwrap();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const WEB: &str = "
+pub const WEB: &str = "
 apiVersion: symbolon.dev/v1alpha1
 kind: OAuthClient
 metadata: {name: web, namespace: blue}

@@ -5,8 +5,10 @@ mod confidential;
 mod conformance;
 mod consents;
 mod database;
+mod leaving;
 mod main_path;
 mod resources;
+mod revoked;
 mod rules;
 mod sign_out;
 mod told;
@@ -89,8 +91,12 @@ impl Town {
     }
 
     async fn with(store: Store) -> Self {
+        Self::configured(store, |_| {}).await
+    }
+
+    async fn configured(store: Store, configure: impl FnOnce(&mut Config)) -> Self {
         let yaml = format!("{QUICKSTART}---\n{MORE}---\n{YAML}");
-        let fixture = Fixture::of(&yaml, |_| {});
+        let fixture = Fixture::of(&yaml, configure);
         let holder = Holder {
             issuer: ISSUER.to_owned(),
             namespace: "platform".to_owned(),

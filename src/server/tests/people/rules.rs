@@ -119,6 +119,34 @@ async fn one_address_pushes_only_so_many_requests_for_a_public_client() {
     assert_ne!(refused.header("retry-after"), "(none)");
 }
 
+/// A confidential client may push more than a stranger, and not without an end.
+#[tokio::test]
+async fn what_is_pushed_is_bounded_in_size_and_for_a_client_with_a_secret_in_number() {
+    let mut town = Town::new().await;
+    town.fixture.apply(super::confidential::WEB);
+    let web = town.fixture.client("blue", "web");
+    let request = authorize("").replace(APP, "blue.web");
+    let (_, query) = request.split_once('?').unwrap();
+    let (_, without_state) = query.split_once("&state=s1").unwrap();
+    let scope = query.split_once("&state=s1").unwrap().0;
+    let escaped = "%01".repeat(2048);
+    let long = format!("{scope}&state={escaped}&login_hint={escaped}{without_state}");
+    let refused = town.fixture.post("/id/connect/par", &web, &long).await;
+    assert_eq!(refused.error(), (400, "invalid_request".to_owned()));
+    assert!(refused.body.contains("16 KiB"), "{refused}");
+    let mut pushed = 0;
+    let refused = loop {
+        let reply = town.fixture.post("/id/connect/par", &web, query).await;
+        if reply.status != StatusCode::CREATED {
+            break reply;
+        }
+        pushed += 1;
+        assert!(pushed < 100_000, "no limit");
+    };
+    assert!(pushed >= 999, "{pushed}");
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{refused}");
+}
+
 #[tokio::test]
 async fn nothing_is_written_before_a_sign_in() {
     let town = Town::new().await;
@@ -450,6 +478,28 @@ async fn an_enrolment_link_works_once_and_opening_it_changes_nothing() {
     }
     let forged = browser.get("/id/enroll?link=enr1.x.1.2.AAAA").await;
     assert_eq!(forged.status, StatusCode::NOT_FOUND, "{forged}");
+}
+
+/// A link works until it is used, and each password that may be chosen costs a hash.
+#[tokio::test]
+async fn one_person_tries_only_so_many_passwords_with_an_enrolment_link() {
+    let town = Town::new().await;
+    let mut browser = town.browser();
+    let page = browser.get(&Town::link()).await;
+    let name = "aliceaaaaaaaaaaaaaaa";
+    let fields = [("password", name), ("repeated", name)];
+    let mut tried = 0;
+    let refused = loop {
+        let reply = browser.submit(&page, &fields).await;
+        if reply.status != StatusCode::BAD_REQUEST {
+            break reply;
+        }
+        tried += 1;
+        assert!(tried < 1000, "no limit");
+    };
+    assert!(tried >= 20, "{tried}");
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{refused}");
+    assert_ne!(refused.header("retry-after"), "(none)");
 }
 
 #[tokio::test]

@@ -284,7 +284,7 @@ async fn another_person_in_the_same_browser_ends_the_session_of_the_first() {
 }
 
 /// Does in the background what a server does.
-async fn serve(town: &Town) -> tokio::task::JoinHandle<()> {
+pub async fn serve(town: &Town) -> tokio::task::JoinHandle<()> {
     let state = (*town.fixture.app).clone();
     let store = town.people.store.clone();
     state.set_people(None);
@@ -296,15 +296,19 @@ async fn serve(town: &Town) -> tokio::task::JoinHandle<()> {
     serving
 }
 
-/// Disables alice until the server has seen it.
 async fn disable_and_enable(town: &mut Town) {
+    bar_and_admit(town, "disabled: true").await;
+}
+
+/// Bars alice by a field until the server has seen it.
+pub async fn bar_and_admit(town: &mut Town, field: &str) {
     let store = town.people.store.clone();
     let epoch = async || {
         let found = store.credentials(ALICE).await.unwrap();
         found.map_or(0, |(account, _)| account.epoch)
     };
     let before = epoch().await;
-    town.change("username: alice", "username: alice\n  disabled: true");
+    town.change("username: alice", &format!("username: alice\n  {field}"));
     let limit = Duration::from_secs(60);
     let ended = tokio::time::timeout(limit, async {
         while epoch().await <= before {
