@@ -256,3 +256,36 @@ fn the_documentation_lists_every_reason_with_its_class() {
         );
     }
 }
+
+#[test]
+fn every_test_that_the_page_about_conformance_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/conformance.md")).unwrap();
+    let mut functions = BTreeSet::new();
+    let mut folders = vec![root.join("src"), root.join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                let text = fs::read_to_string(path).unwrap();
+                let names = text.split("fn ").skip(1);
+                functions.extend(
+                    names.filter_map(|rest| rest.split_once('(').map(|it| it.0.to_owned())),
+                );
+            }
+        }
+    }
+    let mut rows = 0;
+    for row in page.lines().filter(|line| line.starts_with("| `oidcc-")) {
+        let tests = row.rsplit('|').nth(1).unwrap();
+        let named: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test: {row}");
+        for test in named {
+            assert!(functions.contains(test), "there is no test {test}");
+        }
+        rows += 1;
+    }
+    assert!(rows > 30, "only {rows} rows found");
+}

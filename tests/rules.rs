@@ -12,8 +12,7 @@ mod fixtures;
 use std::{collections::BTreeSet, fs, path::Path};
 
 use fixtures::{
-    Refusal, full_about_people, name, pointer, refusals_about_people, root_schema, schema_faults,
-    spec_schema, unset_fields,
+    Refusal, full, name, pointer, refusals, root_schema, schema_faults, spec_schema, unset_fields,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
@@ -25,55 +24,23 @@ use serde_json::{Value, json};
 use symbolon::directory::admit::{self, transition};
 use symbolon::directory::{Problem, Settings, Severity};
 use symbolon::pages::{ClientUri, Theme, ThemeFields};
-use symbolon::resources::{Extent, Kind, LOGO_FORM, REDIRECT_URI_FORM, crd_within};
+use symbolon::resources::{Kind, LOGO_FORM, REDIRECT_URI_FORM, crd};
 
-/// What is announced, and what is not announced yet.
-const EXTENTS: [Extent; 2] = [Extent::Announced, Extent::Whole];
-
-/// The refused files of an extent.
-fn refusals(extent: Extent) -> Vec<Refusal> {
-    let mut found = fixtures::refusals();
-    if extent.has_people() {
-        found.extend(refusals_about_people());
-    }
-    found
-}
-
-/// The accepted objects of a kind in an extent.
-fn full(kind: Kind, extent: Extent) -> Vec<Value> {
-    let mut objects = Vec::new();
-    if kind != Kind::User {
-        objects.extend(fixtures::full(kind.plural()));
-    }
-    if extent.has_people() {
-        objects.extend(full_about_people(kind.plural()));
-    }
-    objects
-}
-
-fn crds(extent: Extent) -> Vec<CustomResourceDefinition> {
-    let kinds = Kind::within(extent).iter();
-    kinds.map(|kind| crd_within(*kind, extent)).collect()
+fn crds() -> Vec<CustomResourceDefinition> {
+    Kind::ALL.map(crd).into()
 }
 
 fn kind(object: &Value) -> Kind {
-    Kind::named(object["kind"].as_str().unwrap(), Extent::Whole).unwrap()
+    Kind::from_name(object["kind"].as_str().unwrap()).unwrap()
 }
 
 /// The errors of one object, judged alone.
-fn errors(object: &Value, extent: Extent) -> Vec<Problem> {
+fn errors(object: &Value) -> Vec<Problem> {
     let mut object = object.clone();
     object["metadata"]["namespace"] = json!("team");
-    let mut problems = admit::problems(kind(&object), &object, &settings(extent));
+    let mut problems = admit::problems(kind(&object), &object, &Settings::default());
     problems.retain(|problem| problem.severity == Severity::Error);
     problems
-}
-
-fn settings(extent: Extent) -> Settings {
-    Settings {
-        extent,
-        ..Settings::default()
-    }
 }
 
 fn for_update(before: &Value, after: &Value) -> Vec<Problem> {
@@ -99,23 +66,21 @@ fn assert_none(wrong: &[String]) {
 
 #[test]
 fn an_object_that_breaks_a_rule_is_refused_with_the_message_of_the_rule() {
-    for extent in EXTENTS {
-        let refusals = refusals(extent);
-        assert!(!refusals.is_empty());
-        let judged = |refusal: &Refusal| {
-            let why = judge(refusal, extent).err()?;
-            Some(format!("{}: {why}", refusal.file))
-        };
-        assert_none(&refusals.iter().filter_map(judged).collect::<Vec<_>>());
-    }
+    let refusals = refusals();
+    assert!(!refusals.is_empty());
+    let judged = |refusal: &Refusal| {
+        let why = judge(refusal).err()?;
+        Some(format!("{}: {why}", refusal.file))
+    };
+    assert_none(&refusals.iter().filter_map(judged).collect::<Vec<_>>());
 }
 
-fn judge(refusal: &Refusal, extent: Extent) -> Result<(), String> {
+fn judge(refusal: &Refusal) -> Result<(), String> {
     for (n, object) in refusal.accepted.iter().enumerate() {
         let before = refusal.accepted[..n]
             .iter()
             .rfind(|other| name(other) == name(object));
-        let mut problems = errors(object, extent);
+        let mut problems = errors(object);
         problems.extend(
             before
                 .into_iter()
@@ -131,10 +96,10 @@ fn judge(refusal: &Refusal, extent: Extent) -> Result<(), String> {
     }
     let (alone, update) = match refusal.before() {
         Some(before) => (
-            errors(&refusal.refused, extent),
+            errors(&refusal.refused),
             for_update(before, &refusal.refused),
         ),
-        None => (Vec::new(), errors(&refusal.refused, extent)),
+        None => (Vec::new(), errors(&refusal.refused)),
     };
     // For a rule of the whole object, the API server reports no field.
     let at = if refusal.at.is_empty() {
@@ -163,11 +128,9 @@ fn judge(refusal: &Refusal, extent: Extent) -> Result<(), String> {
 
 #[test]
 fn every_field_is_accepted() {
-    for extent in EXTENTS {
-        for kind in Kind::within(extent) {
-            for object in full(*kind, extent) {
-                assert_eq!(errors(&object, extent), [], "{kind} {}", name(&object));
-            }
+    for kind in Kind::ALL {
+        for object in full(kind.plural()) {
+            assert_eq!(errors(&object), [], "{kind} {}", name(&object));
         }
     }
 }
@@ -175,11 +138,10 @@ fn every_field_is_accepted() {
 #[test]
 fn a_field_that_breaks_the_schema_is_refused_by_its_path() {
     let mut wrong = Vec::new();
-    let kinds = |extent| Kind::within(extent).iter().map(move |kind| (*kind, extent));
-    for (kind, extent) in EXTENTS.into_iter().flat_map(kinds) {
-        let definition = crd_within(kind, extent);
-        for fault in schema_faults(spec_schema(&definition), &full(kind, extent)) {
-            let problems = errors(&fault.object, extent);
+    for kind in Kind::ALL {
+        let definition = crd(kind);
+        for fault in schema_faults(spec_schema(&definition), &full(kind.plural())) {
+            let problems = errors(&fault.object);
             if !problems
                 .iter()
                 .any(|problem| problem.path == pointer(&fault.at))
@@ -211,7 +173,7 @@ fn every_manifest_of_the_documentation_is_accepted() {
             }
             for object in manifests(&fs::read_to_string(&page).unwrap()) {
                 count += 1;
-                let problems = errors(&object, Extent::Announced);
+                let problems = errors(&object);
                 if !problems.is_empty() {
                     let found = described(&problems);
                     wrong.push(format!("{}: {found:?}", page.display()));
@@ -238,16 +200,11 @@ fn manifests(page: &str) -> Vec<Value> {
 
 #[test]
 fn every_rule_has_a_refused_fixture() {
-    EXTENTS.into_iter().for_each(assert_every_rule_is_tested);
-}
-
-#[track_caller]
-fn assert_every_rule_is_tested(extent: Extent) {
-    let tested: BTreeSet<_> = refusals(extent)
+    let tested: BTreeSet<_> = refusals()
         .into_iter()
         .map(|refusal| (refusal.plural, refusal.at, refusal.says))
         .collect();
-    let rules: BTreeSet<_> = crds(extent).iter().flat_map(rules).collect();
+    let rules: BTreeSet<_> = crds().iter().flat_map(rules).collect();
     assert!(!rules.is_empty());
     let untested: Vec<_> = rules.difference(&tested).collect();
     let unknown: Vec<_> = tested.difference(&rules).collect();
@@ -295,7 +252,7 @@ fn collect_rules(schema: &JSONSchemaProps, at: &str, each: &mut impl FnMut(Strin
 #[test]
 fn every_kind_and_every_field_has_a_description_of_its_own() {
     let mut wrong = Vec::new();
-    for crd in crds(Extent::Whole) {
+    for crd in crds() {
         let kind = crd.spec.names.kind.as_str();
         let about = root_schema(&crd).description.clone().unwrap_or_default();
         if about.contains("Auto-generated") || about.split(' ').count() < 6 {
@@ -340,7 +297,7 @@ fn themed(theme: &Value) -> Value {
 }
 
 fn is_admitted(theme: &Value) -> bool {
-    errors(&themed(theme), Extent::Whole).is_empty()
+    errors(&themed(theme)).is_empty()
 }
 
 fn is_shown(name: &str, logo: Option<&str>, accent: Option<&str>) -> bool {
@@ -427,17 +384,12 @@ fn the_pages_and_admission_agree_about_odd_themes() {
 
 #[test]
 fn the_full_objects_set_every_field() {
-    for extent in EXTENTS {
-        for kind in Kind::within(extent) {
-            assert_eq!(
-                unset_fields(
-                    spec_schema(&crd_within(*kind, extent)),
-                    &full(*kind, extent)
-                ),
-                [""; 0],
-                "tests/fixtures/full/{}.yaml, {extent:?}",
-                kind.plural()
-            );
-        }
+    for kind in Kind::ALL {
+        assert_eq!(
+            unset_fields(spec_schema(&crd(kind)), &full(kind.plural())),
+            [""; 0],
+            "tests/fixtures/full/{}.yaml",
+            kind.plural()
+        );
     }
 }

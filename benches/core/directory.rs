@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use symbolon::directory::counts::census::Census;
 use symbolon::directory::tables::record::Used;
 use symbolon::directory::{Change, schema};
-use symbolon::resources::{Extent, Kind};
+use symbolon::resources::Kind;
 use symbolon::tokens::{SecretString, reference};
 
 use crate::NOW;
@@ -163,7 +163,7 @@ fn judge_object(bencher: Bencher<'_, '_>, kind: Kind) {
 #[divan::bench(args = [Kind::OAuthClient, Kind::ServiceAccessToken])]
 fn validate_schema(bencher: Bencher<'_, '_>, kind: Kind) {
     let raw = raw(kind, NOW);
-    bencher.bench(|| schema::validate(kind, black_box(&raw), Extent::Announced));
+    bencher.bench(|| schema::validate(kind, black_box(&raw)));
 }
 
 fn raw(kind: Kind, now: Timestamp) -> serde_json::Value {

@@ -12,7 +12,7 @@ use super::{clock, terminal};
 use crate::directory::problem::suggest::one_line;
 use crate::directory::template::secret_metadata::InstallationMetadata;
 use crate::directory::{Directory, ObjectKey, RuleVerdict, Settings, Verdict};
-use crate::resources::{Extent, Kind};
+use crate::resources::Kind;
 use crate::source::manifest::{Manifest, ManifestObject};
 
 /// The maximum number of faults of manifests that are printed.
@@ -56,7 +56,6 @@ enum What {
         common: Common,
     },
     /// Explain why a User may sign in or not
-    #[command(hide = !Extent::Announced.has_people())]
     User {
         #[command(flatten)]
         common: Common,

@@ -36,7 +36,7 @@ use crate::reconcile::fleet::Objects;
 use crate::reconcile::leader::{Election, Times};
 use crate::reconcile::report::events::Notices;
 use crate::reconcile::report::metrics::{OperatorMetrics, OperatorScrape};
-use crate::resources::{Extent, Kind};
+use crate::resources::Kind;
 use crate::server::{self, App};
 use crate::source::kubernetes::{
     Options, Refusals, SILENCE, Sink, Source, WatchChange, WatchedKind,
@@ -300,7 +300,6 @@ fn settings(args: &Args) -> Settings {
         serves_only: false,
         secret_metadata: Arc::new(args.allowed_secret_metadata.clone().unwrap_or_default()),
         inherited_metadata: Arc::new(args.fleet.inherited_metadata()),
-        extent: Extent::Announced,
     }
 }
 

@@ -23,8 +23,8 @@ use super::values::issuer::canonical;
 use super::{Change, Cidr, Directory, Problem, Settings, parse_duration, schema, template};
 use crate::fuzzing::Input;
 use crate::resources::{
-    CLIENT_TEXT, Credential, Extent, Identity, Kind, OAuthClient, OwnerKind, Scope,
-    ServiceAccessToken, TOKEN_TEXT, User, crd_within, pattern_of,
+    CLIENT_TEXT, Credential, Identity, Kind, OAuthClient, OwnerKind, Scope, ServiceAccessToken,
+    TOKEN_TEXT, User, crd, pattern_of,
 };
 use crate::tokens::SecretString;
 
@@ -43,16 +43,16 @@ static OBJECTS: LazyLock<Vec<(Kind, Value)>> = LazyLock::new(|| {
             .collect();
         documents.into_iter().map(move |object| (kind, object))
     };
-    Kind::WHOLE.into_iter().flat_map(read).collect()
+    Kind::ALL.into_iter().flat_map(read).collect()
 });
 
 /// The schemas of specs as JSON, as they are installed.
 static SPECS: LazyLock<Vec<Value>> = LazyLock::new(|| {
     let spec = |kind| {
-        let definition = serde_json::to_value(crd_within(kind, Extent::Whole)).unwrap();
+        let definition = serde_json::to_value(crd(kind)).unwrap();
         definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone()
     };
-    Kind::WHOLE.map(spec).into()
+    Kind::ALL.map(spec).into()
 });
 
 /// Every keyword of our schemas: one that is not in this list would not be checked.
@@ -203,7 +203,7 @@ pub fn object(data: &[u8]) {
 }
 
 fn judged(kind: Kind, object: &Value) {
-    let problems = schema::validate(kind, object, Extent::Whole);
+    let problems = schema::validate(kind, object);
     let conforms = conforms(&SPECS[kind as usize], &object["spec"]);
     assert_eq!(
         problems.is_empty(),
@@ -231,11 +231,7 @@ fn judged(kind: Kind, object: &Value) {
 fn reads_back<T: DeserializeOwned + Serialize>(kind: Kind, object: &Value) {
     let decoded = T::deserialize(object).unwrap_or_else(|error| panic!("{error}: {object}"));
     let written = serde_json::to_value(&decoded).unwrap();
-    assert_eq!(
-        schema::validate(kind, &written, Extent::Whole),
-        [],
-        "{written}"
-    );
+    assert_eq!(schema::validate(kind, &written), [], "{written}");
     let again = serde_json::to_value(T::deserialize(&written).unwrap()).unwrap();
     assert_eq!(again, written);
 }
@@ -264,10 +260,7 @@ fn told(problem: &Problem, object: &Value) {
 
 /// Applies all rules for single objects, and puts the object into a directory.
 fn accepted(kind: Kind, object: &Value) {
-    let settings = Settings {
-        extent: Extent::Whole,
-        ..Settings::default()
-    };
+    let settings = Settings::default();
     for problem in admit::problems(kind, object, &settings) {
         told(&problem, object);
     }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::ObjectKey;
 use super::template::secret_metadata::InstallationMetadata;
-use crate::resources::Extent;
 
 /// Settings of the installation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,8 +20,6 @@ pub struct Settings {
     pub secret_metadata: Arc<InstallationMetadata>,
     /// Labels and annotations that objects may inherit, whatever their Identity asks for.
     pub inherited_metadata: Arc<InstallationMetadata>,
-    /// Which kinds, fields and values exist. Only tests ask for more than the announced ones.
-    pub extent: Extent,
 }
 
 impl Settings {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Change, Directory, ObjectKey, Settings};
 use crate::resources::{
     Cause, Credential, CredentialClient, CredentialEntry, CredentialMemory, CredentialOwner,
-    CredentialSpec, Extent, Kind, LocalRef, Moment, OwnerKind,
+    CredentialSpec, Kind, LocalRef, Moment, OwnerKind,
 };
 use crate::tokens::{self, MacKey, SecretString, SeededEntropy, mac, reference};
 
@@ -127,13 +127,10 @@ spec: {identityRef: {name: main}, email: bob@example.com}
 
 impl World {
     /// Applies the objects of a multi-document text. Objects without a uid get `<kind>-<namespace>-<name>`, those
-    /// without a creation time the next second. Kinds and fields exist that are not announced yet.
+    /// without a creation time the next second.
     pub(crate) fn new(yaml: &str) -> Self {
         let mut world = Self {
-            directory: Directory::new(Settings {
-                extent: Extent::Whole,
-                ..Settings::default()
-            }),
+            directory: Directory::new(Settings::default()),
             mac_key: MacKey::from_bytes(&[7; 32]).unwrap(),
             entropy: SeededEntropy::new(1),
             created: START.parse().unwrap(),
@@ -180,7 +177,7 @@ impl World {
         metadata
             .entry("creationTimestamp")
             .or_insert_with(|| json!(self.created.to_string()));
-        let kind = Kind::named(&kind, self.directory.settings().extent).unwrap();
+        let kind = Kind::from_name(&kind).unwrap();
         Change::object(kind, &raw, self.directory.settings()).unwrap()
     }
 

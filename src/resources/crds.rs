@@ -7,19 +7,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::json;
 
-use super::announced::restrict;
 use super::common::{END_OF_TIME, MOMENT_WORDS};
-use super::extent::Extent;
 use super::kind::Kind;
 use super::{Credential, Identity, OAuthClient, Scope, ServiceAccessToken, User};
 
-/// Returns the definition of one kind, as it is announced.
+/// Returns the definition of one kind.
 pub fn crd(kind: Kind) -> CustomResourceDefinition {
-    crd_within(kind, Extent::Announced)
-}
-
-/// Returns the definition of one kind in an extent.
-pub fn crd_within(kind: Kind, extent: Extent) -> CustomResourceDefinition {
     let mut crd = match kind {
         Kind::Identity => Identity::crd(),
         Kind::Scope => Scope::crd(),
@@ -31,7 +24,6 @@ pub fn crd_within(kind: Kind, extent: Extent) -> CustomResourceDefinition {
     let labels = crd.metadata.labels.get_or_insert_default();
     labels.insert("app.kubernetes.io/name".to_owned(), "symbolon".to_owned());
     for schema in root_schemas(&mut crd) {
-        restrict(kind, schema, extent);
         describe(kind, schema);
         refuse_null(schema);
         if let Some(spec) = schema.properties.as_mut().and_then(|it| it.get_mut("spec")) {

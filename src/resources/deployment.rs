@@ -35,6 +35,9 @@ pub struct Network {
     #[schemars(length(max = 64), inner(length(min = 1, max = 43)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub trusted_proxies: Vec<String>,
+    /// What the servers may call besides public addresses.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub egress: Egress,
     /// How long the server keeps a connection open that brings no request, `5s` to `2h`. A proxy or load balancer in
     /// front of it must close idle connections earlier than that, or it sends requests on connections that the server
     /// is closing. Default: `75s`. Example: `620s`.
@@ -53,6 +56,21 @@ pub struct Network {
     /// `HTTPRoute`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_route: Option<HttpRouteOptions>,
+}
+
+/// What the servers of an Identity may call besides public addresses. They call only what clients name, such as
+/// `backchannelLogout`.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.allowedNetworks) || self.allowedNetworks.all(cidr, isCIDR(cidr))").message("allowedNetworks must be CIDRs, such as 10.0.0.0/8 or fd00::/8").field_path(".allowedNetworks"))]
+pub struct Egress {
+    /// Address ranges (CIDR) of the cluster or the organisation in which clients may be called. The owners of clients
+    /// then choose which `https` address there gets a request, so list only what may get one. Default: none. Example:
+    /// `[10.96.0.0/12]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 43)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub allowed_networks: Vec<String>,
 }
 
 /// TLS that the server terminates itself.

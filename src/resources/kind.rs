@@ -1,6 +1,4 @@
-//! The kinds, announced or not.
-
-use super::extent::{Extent, PEOPLE};
+//! The kinds.
 
 /// The kinds, in the order in which they are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,12 +12,9 @@ pub enum Kind {
     Credential,
 }
 
-/// The number of announced kinds.
-const ANNOUNCED: usize = Kind::WHOLE.len() - (!PEOPLE) as usize;
-
 impl Kind {
-    /// All kinds, announced or not.
-    pub const WHOLE: [Self; 6] = [
+    /// All kinds.
+    pub const ALL: [Self; 6] = [
         Self::Identity,
         Self::Scope,
         Self::OAuthClient,
@@ -27,28 +22,6 @@ impl Kind {
         Self::User,
         Self::Credential,
     ];
-
-    /// All announced kinds.
-    pub const ALL: [Self; ANNOUNCED] = {
-        let mut all = [Self::Credential; ANNOUNCED];
-        let (mut from, mut to) = (0, 0);
-        while from < Self::WHOLE.len() {
-            if PEOPLE || !matches!(Self::WHOLE[from], Self::User) {
-                all[to] = Self::WHOLE[from];
-                to += 1;
-            }
-            from += 1;
-        }
-        all
-    };
-
-    /// Returns the kinds that exist in an extent.
-    pub const fn within(extent: Extent) -> &'static [Self] {
-        match extent {
-            Extent::Announced => &Self::ALL,
-            Extent::Whole => &Self::WHOLE,
-        }
-    }
 
     /// Returns the name in manifests.
     pub const fn as_str(self) -> &'static str {
@@ -62,15 +35,9 @@ impl Kind {
         }
     }
 
-    /// Returns the announced kind with this name.
+    /// Returns the kind with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::named(name, Extent::Announced)
-    }
-
-    /// Returns the kind with this name in an extent.
-    pub fn named(name: &str, extent: Extent) -> Option<Self> {
-        let mut kinds = Self::within(extent).iter();
-        kinds.find(|kind| kind.as_str() == name).copied()
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
     /// Returns the plural in URLs and file names.

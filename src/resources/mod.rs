@@ -7,13 +7,11 @@
 //! Conventions:
 //! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md>
 
-mod announced;
 mod client;
 mod common;
 mod crds;
 mod credential;
 mod deployment;
-mod extent;
 mod identity;
 mod inherited;
 mod interactive;
@@ -31,10 +29,9 @@ mod user;
 
 pub use client::*;
 pub use common::*;
-pub use crds::{crd, crd_within, crds, to_yaml};
+pub use crds::{crd, crds, to_yaml};
 pub use credential::*;
 pub use deployment::*;
-pub use extent::Extent;
 pub use identity::*;
 pub use inherited::*;
 pub use interactive::*;

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
 use super::App;
+use crate::resources::STORE_FAILS;
 use crate::telemetry::MEDIA_TYPE;
 
 /// Returns the routes of the health port.
@@ -33,6 +34,7 @@ async fn named(State(app): State<App>, request: Request, next: Next) -> Response
 
 async fn ready(State(app): State<App>) -> Response {
     match app.readiness(super::now()) {
+        Ok(()) if app.status().store_fails() => format!("{STORE_FAILS}\n").into_response(),
         Ok(()) => "ok\n".into_response(),
         Err(why) => {
             let lacking = app.status().lacking(why);

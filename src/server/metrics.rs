@@ -20,7 +20,7 @@ use crate::oauth::client_auth::FailureReason;
 use crate::oauth::enforcement::Denial;
 use crate::oauth::grants::SupportedGrant;
 use crate::oauth::{Endpoint, ErrorCode};
-use crate::resources::{Extent, Kind};
+use crate::resources::Kind;
 use crate::store::Fault;
 use crate::telemetry::{By, Catalog, Described, KubeRequests, Label, Seconds, label};
 use crate::tokens::Algorithm;
@@ -260,57 +260,35 @@ struct Store {
 impl Default for Metrics {
     fn default() -> Self {
         let mut catalog = Catalog::new("symbolon");
-        // Takes what is not announced yet, and is never exported.
-        let mut hidden = Catalog::new("symbolon");
-        let has_people = cfg!(test) || Extent::Announced.has_people();
-        let requests = Requests::register(&mut catalog, (!has_people).then_some(&mut hidden));
         Self {
-            requests,
+            requests: Requests::register(&mut catalog),
             kube: KubeRequests::register(&mut catalog),
             events: Events::register(&mut catalog),
             state: SampledGauges::register(&mut catalog),
             store: Store::register(&mut catalog),
-            people: PeopleMetrics::register(if has_people {
-                &mut catalog
-            } else {
-                &mut hidden
-            }),
+            people: PeopleMetrics::register(&mut catalog),
             catalog,
         }
     }
 }
 
 impl Requests {
-    /// Registers the endpoints of people in `hidden`, if there is one.
-    fn register(catalog: &mut Catalog, hidden: Option<&mut Catalog>) -> Self {
-        let families = |catalog: &mut Catalog| {
-            let counts = catalog.counters::<(Endpoint, Class)>(
-                "requests",
-                "Requests by endpoint and class of the response status",
-            );
-            let durations = catalog.histograms::<Endpoint>(
-                "request_duration_seconds",
-                "Time from the head of a request to its response",
-                || Histogram::new(BUCKETS),
-            );
-            (counts, durations)
-        };
-        let shown = families(catalog);
-        let hidden = hidden.map(families);
-        let of = |endpoint: Endpoint| match &hidden {
-            Some(hidden) if endpoint.is_of_people() => hidden,
-            _ => &shown,
-        };
+    fn register(catalog: &mut Catalog) -> Self {
+        let counts = catalog.counters::<(Endpoint, Class)>(
+            "requests",
+            "Requests by endpoint and class of the response status",
+        );
+        let durations = catalog.histograms::<Endpoint>(
+            "request_duration_seconds",
+            "Time from the head of a request to its response",
+            || Histogram::new(BUCKETS),
+        );
         Self {
             counts: std::array::from_fn(|position| {
                 let endpoint = Endpoint::ALL[position];
-                let of_class = |class: usize| of(endpoint).0.of((endpoint, Class::VARIANTS[class]));
-                std::array::from_fn(of_class)
+                std::array::from_fn(|class| counts.of((endpoint, Class::VARIANTS[class])))
             }),
-            durations: std::array::from_fn(|position| {
-                let endpoint = Endpoint::ALL[position];
-                of(endpoint).1.of(endpoint)
-            }),
+            durations: std::array::from_fn(|position| durations.of(Endpoint::ALL[position])),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::people::People;
 use super::people::keys::PeopleKeys;
 use super::people::metrics::LogoutOutcome;
 use super::people::outbox::{Messenger, NamespaceOf, Notice, Outbox, Told};
-use super::people::outgoing::post_form;
+use super::people::outgoing::{Opened, post_form};
 use super::state::State;
 use crate::oauth::logout_token::{self, Ended, LogoutTokenClaims};
 use crate::store::{Store, StoreError};
@@ -160,10 +160,10 @@ struct BackChannel(State);
 impl Messenger for BackChannel {
     fn tell<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Told> {
         Box::pin(async move {
-            let Some((uri, body, is_dev)) = self.message(notice) else {
+            let Some((uri, body, opened)) = self.message(notice) else {
                 return Told::Done;
             };
-            let told = match post_form(&uri, body, is_dev).await {
+            let told = match post_form(&uri, body, &opened).await {
                 Ok(200 | 204) => Told::Done,
                 // Back-Channel Logout section 2.8: the client did not accept the token.
                 Ok(400) => Told::Refused,
@@ -188,7 +188,7 @@ impl Messenger for BackChannel {
 
 impl BackChannel {
     /// Returns where to send what; `None` if the client need not be told: it was deleted, or names no place.
-    fn message(&self, notice: &Notice) -> Option<(String, String, bool)> {
+    fn message(&self, notice: &Notice) -> Option<(String, String, Opened)> {
         let snapshot = self.0.publisher().current();
         let site = snapshot.site()?;
         let client = snapshot.registry().client(&notice.client.id)?;
@@ -203,15 +203,16 @@ impl BackChannel {
             super::now(),
             &mut SystemEntropy,
         );
-        let own = client.client.accepted.client.record.algorithm;
+        let accepted = client.client.accepted;
+        let own = accepted.client.record.algorithm;
         let algorithm = own.map(Into::into).or(site.default_algorithm)?;
         let json = claims.to_json().ok()?;
         let ring = snapshot.ring();
         let token = ring.sign(algorithm, logout_token::TYPE, &json).ok()?;
-        Some((
-            uri.to_owned(),
-            format!("logout_token={token}"),
-            !site.is_https,
-        ))
+        let opened = Opened {
+            is_dev: !site.is_https,
+            networks: accepted.identity.record.callable_networks.clone(),
+        };
+        Some((uri.to_owned(), format!("logout_token={token}"), opened))
     }
 }

@@ -21,6 +21,8 @@ pub struct Status {
     draining: AtomicBool,
     /// Whether the Identity has a store that is not open yet.
     store_awaited: AtomicBool,
+    /// Whether the Identity has a store that cannot be used now.
+    store_fails: AtomicBool,
     /// When the quietest watch last received anything, in milliseconds since 1970; `i64::MAX` if nothing can become
     /// stale.
     heard: AtomicI64,
@@ -63,6 +65,7 @@ impl Default for Status {
             lists_complete: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             store_awaited: AtomicBool::new(false),
+            store_fails: AtomicBool::new(false),
             heard: AtomicI64::new(i64::MAX),
             refused_namespaces: AtomicUsize::new(0),
             lacking: ArcSwapOption::empty(),
@@ -99,6 +102,16 @@ impl Status {
     /// unready.
     pub fn store_open(&self) {
         self.store_awaited.store(false, Ordering::Release);
+    }
+
+    /// Records whether the store works. The server is ready in any case: machine clients do not need the store.
+    pub fn store_works(&self, works: bool) {
+        self.store_fails.store(!works, Ordering::Relaxed);
+    }
+
+    /// Returns whether the Identity has a store that cannot be used now.
+    pub fn store_fails(&self) -> bool {
+        self.store_fails.load(Ordering::Relaxed)
     }
 
     /// Records when the quietest watch last received anything. A source that never calls this never becomes stale.

@@ -11,7 +11,7 @@ use super::lost::Lost;
 use super::yaml::{self, Document, Spans};
 use crate::directory::problem::suggest::{nearest, shown};
 use crate::directory::{Labels, ObjectKey, Reason, Severity};
-use crate::resources::{API_VERSION, Extent, GROUP, Kind};
+use crate::resources::{API_VERSION, GROUP, Kind};
 
 /// The namespace of objects that name none, as in kubectl.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -144,11 +144,6 @@ pub struct ManifestFault {
 impl Manifest {
     /// Reads the bytes of a file.
     pub fn read(name: &str, bytes: &[u8]) -> Self {
-        Self::read_within(name, bytes, Extent::Announced)
-    }
-
-    /// Reads the bytes of a file, with the kinds of an extent.
-    pub fn read_within(name: &str, bytes: &[u8], extent: Extent) -> Self {
         let (text, parsed) = yaml::parse_bytes(bytes);
         let mut manifest = Self::empty(name, text);
         manifest
@@ -156,7 +151,7 @@ impl Manifest {
             .extend(parsed.faults.into_iter().map(ManifestFault::of_text));
         manifest.guess_lost();
         for document in parsed.documents {
-            manifest.take(document, extent);
+            manifest.take(document);
         }
         manifest
     }
@@ -220,7 +215,7 @@ impl Manifest {
             .all(|fault| fault.severity == Severity::Warning)
     }
 
-    fn take(&mut self, document: Document, extent: Extent) {
+    fn take(&mut self, document: Document) {
         let Document { value, spans } = document;
         let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
         let (version, kind) = (text("apiVersion"), text("kind"));
@@ -229,7 +224,7 @@ impl Manifest {
             return;
         }
         let group = version.split('/').next().unwrap_or_default();
-        match Kind::named(kind, extent) {
+        match Kind::from_name(kind) {
             _ if group != GROUP => {
                 if let Some(fault) = misspelt_group(version, kind, &spans) {
                     self.lose(kind, &value, fault);
@@ -402,8 +397,8 @@ fn misspelt_group(version: &str, kind: &str, spans: &Spans) -> Option<ManifestFa
     ))
 }
 
-/// Kinds of a later release.
-const LATER: [&str; 2] = ["IdentityProvider", "User"];
+/// The kind of a later release.
+const LATER: &str = "IdentityProvider";
 
 fn unknown_kind(kind: &str, spans: &Spans) -> ManifestFault {
     let known = Kind::ALL.map(Kind::as_str);
@@ -416,7 +411,7 @@ fn unknown_kind(kind: &str, spans: &Spans) -> ManifestFault {
             spans.find("/apiVersion").value
         };
         (span, format!("kind is missing: write one of {choices}"))
-    } else if LATER.contains(&kind) {
+    } else if kind == LATER {
         let message = format!("the kind {kind} is not available yet: a later release will have it");
         (found.value, message)
     } else {
@@ -522,8 +517,8 @@ mod tests {
                 "Error 2:7 `OAuthCLient` is not a kind of symbolon.dev: did you mean `OAuthClient`?",
             ),
             (
-                "apiVersion: symbolon.dev/v1alpha1\nkind: User",
-                "Error 2:7 the kind User is not available yet: a later release will have it",
+                "apiVersion: symbolon.dev/v1alpha1\nkind: IdentityProvider",
+                "Error 2:7 the kind IdentityProvider is not available yet: a later release will have it",
             ),
             (
                 "apiVersion: symbolon.io/v1alpha1\nkind: Scope",

@@ -22,12 +22,14 @@ mod postgres;
 mod row;
 mod sqlite;
 mod statement;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tx;
 
 pub use backup::{backup, verify};
 pub use cleanup::{Cleaned, Deleted, Overdue};
 pub use error::{Fault, StoreError};
 pub use handle::{CLOCK_LEEWAY, Holder, Location, Store};
-pub use postgres::{ConnectionLimits, Settings};
+pub use postgres::{ConnectionLimits, Settings, check_url};
 pub use sqlite::copy::Report;
 pub use tx::{Outcome, Tx};

@@ -53,6 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "keys",
             "oauth",
+            "store",
             "directory",
             "people",
             "tokens",
@@ -80,7 +81,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("keys", &["tokens", "resources", "telemetry"]),
     ("oauth", &["directory", "people", "tokens", "resources"]),
-    ("store", &["people", "tokens"]),
+    ("store", &["people", "tokens", "state_file"]),
     ("pages", &["characters"]),
     ("people", &["tokens"]),
     ("directory", &["tokens", "resources", "characters"]),

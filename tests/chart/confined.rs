@@ -94,6 +94,13 @@ kind: Identity
 metadata: {name: full, namespace: platform}
 spec:
   issuer: https://id.example.com/full
+  storage:
+    type: PostgreSQL
+    postgresql:
+      urlSecretRef: {name: database, key: uri}
+      caSecretRef: {name: database-ca, key: ca.crt}
+      schema: full
+      maxConnections: 10
   network:
     tls: {secretRef: {name: serving}}
     service: {type: LoadBalancer, annotations: {example.com/internal: 'true'}}
@@ -247,6 +254,7 @@ spec: {capacity: {storage: 10Gi}, accessModes: [ReadWriteOnce], storageClassName
         )
         .replace("sectionName: https", "sectionName: other")
         .replace("    priorityClassName: urgent\n", "")
+        .replace("      caSecretRef: {name: database-ca, key: ca.crt}\n", "")
         .replace("    tls: {secretRef: {name: serving}}\n", "");
     kube.apply(&changed);
     let changed = KEPT.replace("size: 1Gi", "size: 2Gi").replace(

@@ -197,6 +197,109 @@ fn servers_delete_no_credential_of_another_identity() {
     );
 }
 
+fn user(namespace: &str, name: &str, annotations: &Value, spec: &Value) -> String {
+    json!({
+        "apiVersion": "symbolon.dev/v1alpha1", "kind": "User",
+        "metadata": {"name": name, "namespace": namespace, "annotations": annotations}, "spec": spec,
+    })
+    .to_string()
+}
+
+/// A user who keeps the list of people gets neither a way to act as one of them nor an administrator.
+#[test]
+fn links_subjects_and_administrators_need_the_verb_administer() {
+    let kube = installed();
+    let home = namespace(kube, "users");
+    for (user, role) in [("erin", "user-edit"), ("carol", "identity-admin")] {
+        kube.must(&format!(
+            "create rolebinding {user} -n {home} --clusterrole symbolon-{role} --user {user}"
+        ));
+        eventually("the role is bound", || {
+            let may = format!("auth can-i create users.symbolon.dev -n {home} --as {user}");
+            kube.ask(&may).ok()
+        });
+    }
+    let (none, link) = (json!({}), json!({"symbolon.dev/enroll": "one"}));
+    let subject = json!({"subject": "0198c0de-0000-8000-8000-000000000001"});
+    let administrator = json!({"role": "Administrator"});
+    let create =
+        |user: &str, manifest: &str| kube.with(&format!("create -f - --as {user}"), manifest);
+    let replace =
+        |user: &str, manifest: &str| kube.with(&format!("replace -f - --as {user}"), manifest);
+
+    for (annotations, spec, says) in [
+        (&link, &json!({}), "set the annotation symbolon.dev/enroll"),
+        (&none, &subject, "set spec.subject"),
+        (
+            &none,
+            &administrator,
+            "create, change or delete an Administrator",
+        ),
+    ] {
+        refused(
+            create("erin", &self::user(&home, "new", annotations, spec)),
+            "users",
+            says,
+        );
+    }
+    let alice = |annotations: &Value, spec: Value| self::user(&home, "alice", annotations, &spec);
+    create("erin", &alice(&none, json!({"groups": ["buyers"]}))).unwrap();
+    refused(
+        replace("erin", &alice(&link, json!({}))),
+        "users",
+        "symbolon-identity-admin",
+    );
+    refused(
+        replace("erin", &alice(&none, administrator.clone())),
+        "users",
+        "an Administrator",
+    );
+    // What an administrator has set stays set when others edit something else, and others may withdraw a link.
+    replace("carol", &alice(&link, json!({}))).unwrap();
+    replace("erin", &alice(&link, json!({"groups": ["sellers"]}))).unwrap();
+    let other = json!({"symbolon.dev/enroll": "two"});
+    refused(
+        replace("erin", &alice(&other, json!({}))),
+        "users",
+        "set the annotation",
+    );
+    replace("erin", &alice(&none, json!({"disabled": true}))).unwrap();
+    for field in ["username", "email"] {
+        let name = json!({(field): "bob@example.com"});
+        refused(
+            replace("erin", &alice(&none, name.clone())),
+            "users",
+            &format!("change spec.{field}"),
+        );
+        replace("carol", &alice(&none, name)).unwrap();
+        refused(
+            replace("erin", &alice(&none, json!({}))),
+            "users",
+            &format!("change spec.{field}"),
+        );
+        replace("carol", &alice(&none, json!({}))).unwrap();
+    }
+
+    replace("carol", &alice(&none, administrator)).unwrap();
+    for spec in [
+        json!({}),
+        json!({"role": "Administrator", "email": "e@example.com"}),
+    ] {
+        refused(
+            replace("erin", &alice(&none, spec)),
+            "users",
+            "an Administrator",
+        );
+    }
+    let delete = |user: &str| {
+        kube.ask(&format!(
+            "delete user.symbolon.dev -n {home} alice --as {user}"
+        ))
+    };
+    refused(delete("erin"), "users", "an Administrator");
+    delete("carol").unwrap();
+}
+
 #[test]
 fn an_identity_is_deleted_only_with_the_annotation() {
     let kube = installed();

@@ -536,7 +536,7 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
         &["system:masters"],
     ),
     (
-        "admissionPolicies: {protectStatus: false, protectDeletion: false, confineOperator: false, protectCreators: false, stampCreators: true}",
+        "admissionPolicies: {protectStatus: false, protectDeletion: false, confineOperator: false, protectCreators: false, protectUsers: false, stampCreators: true}",
         &[],
         &[
             "AdmissionPolicy",

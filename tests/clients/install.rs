@@ -57,7 +57,14 @@ pub(crate) fn python() -> &'static Path {
 pub(crate) fn node() -> &'static Path {
     static NODE: OnceLock<PathBuf> = OnceLock::new();
     NODE.get_or_init(|| {
-        let files = ["with_jose.mjs", "with_openid_client.mjs", "recipe.mjs"];
+        let files = [
+            "with_jose.mjs",
+            "with_openid_client.mjs",
+            "recipe.mjs",
+            "browser.mjs",
+            "people_with_openid_client.mjs",
+            "people_with_oauth4webapi.mjs",
+        ];
         npm("clients", &Path::new(SOURCES).join("node"), &files)
     })
 }

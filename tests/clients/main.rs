@@ -14,6 +14,7 @@
 )]
 
 mod install;
+mod people;
 mod recipes;
 mod script;
 #[path = "../support/mod.rs"]

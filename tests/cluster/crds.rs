@@ -231,6 +231,7 @@ async fn a_new_object_has_the_condition_pending_at_once() {
         "scopes",
         "oauthclients",
         "serviceaccesstokens",
+        "users",
     ] {
         let created = Objects::of(&namespace, plural)
             .apply(&full(plural)[0])

@@ -9,6 +9,9 @@
     reason = "what goes wrong here fails a test, helpers included"
 )]
 
+#[path = "../support/browser.rs"]
+#[allow(dead_code, reason = "other test programs use the rest")]
+mod browser;
 #[path = "../support/claims.rs"]
 mod claims;
 mod crds;
@@ -21,6 +24,8 @@ mod operator;
 #[path = "../support/page.rs"]
 #[allow(dead_code, reason = "another test program checks the list of recipes")]
 mod page;
+#[path = "../../src/store/testing/server.rs"]
+mod postgres;
 mod quickstart;
 mod runbooks;
 #[path = "../gitops/verdict.rs"]

@@ -163,7 +163,7 @@ fn fifos_and_devices_in_the_folders_neither_hang_nor_end_it() {
         });
         // Also when one appears while it runs.
         at(".symbolon/secrets/shop/backend-client.yaml");
-        folder.replace(SHOP, "Shop backend", "Shop backend again");
+        folder.replace(SHOP, "Shop backend", "Other Shop backend");
         dev.line_with(&["backend-client.yaml: ", "remove it"]);
         fs::remove_file(folder.file(".symbolon/secrets/shop/backend-client.yaml")).unwrap();
         let client = Client::of(&folder.secret("shop", "backend-client", "client-secret"));
@@ -205,7 +205,7 @@ fn yaml_that_is_slow_to_parse_neither_hangs_nor_ends_it() {
     // Also when one appears while it runs.
     let secret = ".symbolon/secrets/shop/backend-client.yaml";
     put(secret);
-    folder.replace(SHOP, "Shop backend", "Shop backend again");
+    folder.replace(SHOP, "Shop backend", "Other Shop backend");
     dev.line_with(&["backend-client.yaml: ", "could take gigabytes", "remove it"]);
     fs::remove_file(folder.file(secret)).unwrap();
     let client = Client::of(&folder.secret("shop", "backend-client", "client-secret"));

@@ -1,5 +1,6 @@
 //! Runs `symbolon dev` as a user does: the built program on a directory of YAML, on free ports.
 
+mod browser;
 mod canaries;
 mod claims;
 mod dev;
@@ -9,6 +10,7 @@ pub(crate) mod install;
 mod page;
 mod ports;
 
+pub(crate) use self::browser::{Browser, End, Left, Page, Person, Way};
 pub(crate) use self::canaries::{Canaries, send_everywhere};
 pub(crate) use self::claims::changed;
 pub(crate) use self::dev::{Dev, Ports};

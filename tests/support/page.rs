@@ -1,7 +1,7 @@
 //! The recipes of docs/verifiers.md: code blocks that follow a mark.
 
 /// Every recipe of the page. Each is run by a test, and a test compares this list with the page.
-pub(crate) const RECIPES: [&str; 17] = [
+pub(crate) const RECIPES: [&str; 23] = [
     "node-jose",
     "node-openid-client",
     "python-pyjwt",
@@ -15,9 +15,15 @@ pub(crate) const RECIPES: [&str; 17] = [
     "apache-openidc",
     "apache-oauth2",
     "oauth2-proxy",
+    "oauth2-proxy-client",
+    "oauth2-proxy-people",
+    "oauth2-proxy-sign-out",
     "kafka",
     "strimzi",
     "kube-apiserver",
+    "kube-apiserver-client",
+    "kube-apiserver-people",
+    "kubectl-people",
     "openbao",
 ];
 

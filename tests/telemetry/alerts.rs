@@ -290,6 +290,20 @@ pub(crate) const ALERTS: &[Alert] = &[
             (r#"symbolon_store_size_bytes{pod="a"}"#, "4096x60"),
             (r#"symbolon_store_writable{pod="b"}"#, "0x60"),
             (r#"symbolon_store_size_bytes{pod="b"}"#, "0x60"),
+            (r#"symbolon_store_errors_total{pod="b",cause="io"}"#, "0x60"),
+        ],
+    ),
+    // A database has no size that a server knows.
+    alert(
+        "SymbolonStoreNotWritable",
+        [4, 12, 45],
+        &[
+            (r#"symbolon_store_writable{pod="a"}"#, "0x30 1x30"),
+            (r#"symbolon_store_size_bytes{pod="a"}"#, "0x60"),
+            (
+                r#"symbolon_store_errors_total{pod="a",cause="io"}"#,
+                "0+12x30 360x30",
+            ),
         ],
     ),
     alert(

@@ -4,10 +4,10 @@
 {{/* For the namespaces of tenants: all, or those of watchNamespaces. */}}
 {{- define "symbolon.rules.tenants" -}}
 - apiGroups: [symbolon.dev]
-  resources: [identities, scopes, oauthclients, serviceaccesstokens]
+  resources: [identities, scopes, oauthclients, serviceaccesstokens, users]
   verbs: [get, list, watch]
 - apiGroups: [symbolon.dev]
-  resources: [identities/status, scopes/status, oauthclients/status, serviceaccesstokens/status]
+  resources: [identities/status, scopes/status, oauthclients/status, serviceaccesstokens/status, users/status]
   verbs: [update]
 # To find out whether there is anything to revoke if the Identity of a token is in a namespace that is not accepted.
 - apiGroups: [symbolon.dev]

@@ -239,7 +239,7 @@ const MISTAKES: [Mistake; 131] = [
         "kind missing",
         "kind: OAuthClient\n",
         "",
-        "27:13 kind is missing: write one of Identity, Scope, OAuthClient, ServiceAccessToken",
+        "27:13 kind is missing: write one of Identity, Scope, OAuthClient, ServiceAccessToken, User",
     ),
     (
         "apiversion v1",
@@ -268,8 +268,8 @@ const MISTAKES: [Mistake; 131] = [
     (
         "kind of later release",
         "kind: ServiceAccessToken",
-        "kind: User",
-        "43:7 the kind User is not available yet: a later release will have it",
+        "kind: IdentityProvider",
+        "43:7 the kind IdentityProvider is not available yet: a later release will have it",
     ),
     (
         "name missing",
@@ -485,13 +485,13 @@ const MISTAKES: [Mistake; 131] = [
         "scope built in",
         "  grantTypes: [ClientCredentials]\n  scopes: [orders.read]",
         "  grantTypes: [ClientCredentials]\n  scopes: [orders.read, openid]",
-        "37:25 scope \"openid\" is built in and is about people, who cannot sign in yet: remove it; a later release will have it",
+        "37:25 scope \"openid\" is about people: only clients with AuthorizationCode in grantTypes can have it",
     ),
     (
         "built in in token",
         "  scopes: [orders.read]\n  lifetime",
         "  scopes: [orders.read, openid]\n  lifetime",
-        "50:25 scope \"openid\" is built in and is about people, who cannot sign in yet: remove it; a later release will have it",
+        "50:25 scope \"openid\" is about people: only clients with AuthorizationCode in grantTypes can have it",
     ),
     (
         "gateway scope misspelt",
@@ -521,25 +521,25 @@ const MISTAKES: [Mistake; 131] = [
         "grant snake",
         "[ClientCredentials]",
         "[client_credentials]",
-        "36:16 `client_credentials` is not a value of grantTypes: write ClientCredentials",
+        "36:16 `client_credentials` is not a value of grantTypes: did you mean `ClientCredentials`? It is one of ClientCredentials, AuthorizationCode, RefreshToken",
     ),
     (
         "grant later",
         "[ClientCredentials]",
-        "[AuthorizationCode]",
-        "36:16 `AuthorizationCode` is not available yet, a later release will have it: write ClientCredentials",
+        "[DeviceCode]",
+        "36:16 `DeviceCode` is not available yet, a later release will have it: write one of ClientCredentials, AuthorizationCode, RefreshToken",
     ),
     (
         "grant later snake",
         "[ClientCredentials]",
-        "[authorization_code]",
-        "36:16 `authorization_code` is not available yet, a later release will have it: write ClientCredentials",
+        "['urn:ietf:params:oauth:grant-type:device_code']",
+        "36:16 `urn:ietf:params:oauth:grant-type:device_code` is not available yet, a later release will have it: write one of ClientCredentials, AuthorizationCode, RefreshToken",
     ),
     (
         "grant later 2",
         "[ClientCredentials]",
-        "[ClientCredentials, RefreshToken]",
-        "36:35 `RefreshToken` is not available yet, a later release will have it: write ClientCredentials",
+        "[ClientCredentials, TokenExchange]",
+        "36:35 `TokenExchange` is not available yet, a later release will have it: write one of ClientCredentials, AuthorizationCode, RefreshToken",
     ),
     (
         "grant string",
@@ -550,8 +550,8 @@ const MISTAKES: [Mistake; 131] = [
     (
         "field later",
         "  referenceTokens: AdministratorsOnly",
-        "  referenceTokens: AdministratorsOnly\n  redirectUris: [https://a]",
-        "41:3 unknown field `redirectUris`: it is not available yet, a later release will have it: remove it",
+        "  referenceTokens: AdministratorsOnly\n  privateKeyJwt: {}",
+        "41:3 unknown field `privateKeyJwt`: it is not available yet, a later release will have it: remove it",
     ),
     (
         "field misspelt",
@@ -722,10 +722,10 @@ const MISTAKES: [Mistake; 131] = [
         "51:33 `$(tokne)` is not a placeholder: did you mean `$(token)`? The placeholders are $(token), $(client-id), $(issuer), $(token-url), each with |base64 before the closing bracket if you need it; $$( stands for $(",
     ),
     (
-        "storage later",
+        "storage without its database",
         "  gateways:",
         "  storage: {type: PostgreSQL}\n  gateways:",
-        "10:19 `PostgreSQL` is not available yet, a later release will have it: write one of None, SQLite",
+        "10:19 type: PostgreSQL needs postgresql.urlSecretRef, the Secret with the URL of the database",
     ),
     (
         "replicas string",

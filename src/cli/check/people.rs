@@ -9,7 +9,6 @@ use super::{findings, json};
 use crate::directory::testing::{PEOPLE, QUICKSTART};
 use crate::directory::{ObjectKey, RuleVerdict};
 use crate::directory::{Settings, Verdict};
-use crate::resources::Extent;
 use crate::source::manifest::Manifest;
 
 /// What is replaced in the manifests of the quickstart with people, and by what.
@@ -81,16 +80,8 @@ fn good() -> String {
 }
 
 fn world(manifest: &str) -> (World, [Manifest; 1]) {
-    let judged = [Manifest::read_within(
-        "<stdin>",
-        manifest.as_bytes(),
-        Extent::Whole,
-    )];
-    let settings = Settings {
-        extent: Extent::Whole,
-        ..Settings::default()
-    };
-    (World::new(settings, &[], &judged, now()), judged)
+    let judged = [Manifest::read("<stdin>", manifest.as_bytes())];
+    (World::new(Settings::default(), &[], &judged, now()), judged)
 }
 
 /// Returns the findings, without the notes that follow from them.
@@ -124,29 +115,6 @@ fn a_mistake_about_people_is_told_with_what_to_write() {
         format!("{written:?} -> {instead:?}\n{}", found.concat())
     });
     insta::assert_snapshot!(told.concat());
-}
-
-/// Until everything about people is announced, none of it exists for users.
-#[test]
-fn what_is_not_announced_is_unknown() {
-    let judged = [Manifest::read("<stdin>", good().as_bytes())];
-    let world = World::new(Settings::default(), &[], &judged, now());
-    let report = json::render(&findings::judge(&world, &[], &judged, now()));
-    let problems = report["problems"].as_array().unwrap();
-    let is_told = |text: &str| {
-        problems
-            .iter()
-            .any(|it| it["message"].as_str().unwrap_or_default().contains(text))
-    };
-    for unknown in [
-        "the kind User",
-        "`login`",
-        "`redirectUris`",
-        "`AuthorizationCode`",
-    ] {
-        let is_announced = Extent::Announced.has_people();
-        assert_ne!(is_told(unknown), is_announced, "{unknown}: {problems:#?}");
-    }
 }
 
 #[test]

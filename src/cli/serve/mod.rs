@@ -22,12 +22,11 @@ use tracing::{info, warn};
 
 use self::certificate::Certificate;
 use self::keys::{KeyReloader, KeySource};
-use self::store::Location;
+use self::store::{Pace, StoreArgs};
 use super::clock::now;
 use super::cluster::Program;
 use super::listen::bind;
 use super::logging::LogArgs;
-use super::unshown::Unshown;
 use super::{cluster, manifests, signals};
 use crate::directory::{ObjectKey, Settings};
 use crate::kube_call::Client;
@@ -39,6 +38,7 @@ use crate::source::kubernetes::{
     Options, Reach, Refusals, SILENCE, Sink, Source, WatchChange, WatchObstacle, WatchedKind,
     obstacle_to,
 };
+use crate::store::Location;
 use crate::telemetry::LogForm;
 
 /// The interval of warnings that the Identity does not exist.
@@ -51,6 +51,7 @@ const AGE: Duration = Duration::from_secs(1);
   symbolon serve --identity platform/main
   symbolon serve --identity platform/main --keys-dir /var/run/symbolon/keys     a mounted Secret
   symbolon serve --identity platform/main --tls-dir /var/run/symbolon/tls       terminate TLS in the server
+  symbolon serve --identity platform/main --store-url-file /var/run/symbolon/database/url     people in PostgreSQL
   symbolon serve --identity platform/main --namespace platform --namespace shop
   symbolon serve --identity platform/main --log warn,symbolon::server=debug   log one module in detail")]
 pub(super) struct Args {
@@ -64,10 +65,8 @@ pub(super) struct Args {
     /// certificate, which is read again when the files change; without it terminate TLS in front of the server
     #[arg(long, value_name = "DIR", env = "SYMBOLON_TLS_DIR")]
     tls_dir: Option<PathBuf>,
-    /// The store of people's data: a SQLite file, which is created if it does not exist; without it no such data is
-    /// stored
-    #[arg(long, value_name = "sqlite:PATH", env = "SYMBOLON_STORE", hide_env_values = true, value_parser = Unshown(store::location))]
-    store: Option<Location>,
+    #[command(flatten)]
+    store: StoreArgs,
     /// The address to serve on
     #[arg(
         long,
@@ -200,8 +199,8 @@ impl Service {
         }
     }
 
-    /// Returns the watches of all objects that the rules read. Credentials are watched in the Identity's namespace
-    /// only.
+    /// Returns the watches of all objects that the rules read. Users and Credentials are watched in the Identity's
+    /// namespace only, where all of an Identity's are.
     fn watched_kinds(&self) -> Vec<(WatchedKind, Reach)> {
         let own = self.identity.namespace.to_string();
         let mut reach = cluster::reach(&self.namespaces);
@@ -210,22 +209,23 @@ impl Service {
         {
             names.push(own.clone());
         }
-        let kinds = Kind::ALL
+        let mut watched_kinds: Vec<_> = Kind::ALL
             .into_iter()
-            .filter(|kind| *kind != Kind::Credential);
-        let mut watched_kinds: Vec<_> = kinds
-            .map(|kind| (WatchedKind::Kind(kind), reach.clone()))
+            .map(|kind| {
+                let reach = match kind {
+                    Kind::User | Kind::Credential => Reach::Namespaces(vec![own.clone()]),
+                    _ => reach.clone(),
+                };
+                (WatchedKind::Kind(kind), reach)
+            })
             .collect();
         watched_kinds.push((WatchedKind::Namespaces, reach));
-        watched_kinds.push((
-            WatchedKind::Kind(Kind::Credential),
-            Reach::Namespaces(vec![own]),
-        ));
         watched_kinds
     }
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
+    let location = args.store.location()?;
     let listener = bind(args.listen, "--listen").await?;
     let health = bind(args.health_listen, "--health-listen").await?;
     let certificate = match args.tls_dir.clone() {
@@ -253,13 +253,13 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let app = service.app().await?;
     info!(listen = %listener.local_addr()?, health = %health.local_addr()?, identity = %service.identity, "serving");
     let shutdown = CancellationToken::new();
-    if args.store.is_some() {
-        app.status().store_awaited();
+    if let Some(location) = &location {
+        store::expect(location, &app);
     }
     // Closes the store after the last response.
     let closing = CancellationToken::new();
     let mut storing = tokio::spawn(keep(
-        args.store,
+        location,
         service.identity.clone(),
         app.clone(),
         service.metrics.clone(),
@@ -304,7 +304,9 @@ async fn keep(
     closing: CancellationToken,
 ) -> Result<(), crate::store::StoreError> {
     match location {
-        Some(location) => store::keep(location, identity, app, &metrics, closing).await,
+        Some(location) => {
+            store::keep(location, identity, app, &metrics, Pace::default(), closing).await
+        }
         None => {
             closing.cancelled().await;
             Ok(())

@@ -31,7 +31,7 @@ use crate::tokens::Prefix;
     reason = "the record has a line for each field"
 )]
 pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord, Vec<Problem>> {
-    let identity: Identity = decode(Kind::Identity, raw, settings.extent)?;
+    let identity: Identity = decode(Kind::Identity, raw)?;
     let mut faults = Faults::default();
     let IdentitySpec {
         issuer,
@@ -132,12 +132,22 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord,
         distrusted_keys: signing.distrusted.clone(),
         rotate_keys: annotation(&identity.metadata, ANNOTATION_ROTATE_KEYS),
         gateways: gateways.iter().map(gateway_record).collect(),
-        trusted_proxies: proxies(&mut faults, &network.trusted_proxies),
+        trusted_proxies: ranges(
+            &mut faults,
+            "/spec/network/trustedProxies",
+            &network.trusted_proxies,
+        ),
+        callable_networks: ranges(
+            &mut faults,
+            "/spec/network/egress/allowedNetworks",
+            &network.egress.allowed_networks,
+        ),
         idle_timeout: idle_timeout(&mut faults, network),
         max_staleness,
         when_stale: staleness.when_exceeded,
         revoke_issued_before: revoke_issued_before.map(|moment| moment.0),
         storage: storage.type_,
+        has_unproven_database: volume::is_unproven(storage),
         has_passwords: login.password == Availability::Enabled,
         sessions: login::sessions(&mut faults, &login.sessions),
         interactive_clients: faults.namespaces(
@@ -158,13 +168,13 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord,
     faults.finish(record)
 }
 
-fn proxies(faults: &mut Faults, texts: &[String]) -> Vec<Cidr> {
+/// Reads the address ranges of the field at a path.
+fn ranges(faults: &mut Faults, path: &str, texts: &[String]) -> Vec<Cidr> {
     let ranges: Result<_, _> = texts.iter().map(|text| text.parse()).collect();
     ranges.unwrap_or_else(|_| {
-        faults.invalid(
-            "/spec/network/trustedProxies",
-            "trustedProxies must be CIDRs, such as 10.0.0.0/8 or fd00::/8",
-        );
+        let (_, field) = path.rsplit_once('/').unwrap_or_default();
+        let words = format!("{field} must be CIDRs, such as 10.0.0.0/8 or fd00::/8");
+        faults.invalid(path, &words);
         Vec::new()
     })
 }

@@ -72,7 +72,7 @@ pub fn problems(kind: Kind, raw: &Value, settings: &Settings) -> Vec<Problem> {
         Kind::OAuthClient => oauth_client::record(raw, settings).err(),
         Kind::ServiceAccessToken => service_access_token::record(raw, settings).err(),
         Kind::User => user::record(raw, settings).err(),
-        Kind::Credential => decode::<Credential>(kind, raw, settings.extent).err(),
+        Kind::Credential => decode::<Credential>(kind, raw).err(),
     }
     .unwrap_or_default()
 }

@@ -22,7 +22,7 @@ use crate::resources::{ClientSecret, ClientType, Kind, OAuthClient, OAuthClientS
     reason = "each field is named, so that none is forgotten"
 )]
 pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ClientRecord, Vec<Problem>> {
-    let client: OAuthClient = decode(Kind::OAuthClient, raw, settings.extent)?;
+    let client: OAuthClient = decode(Kind::OAuthClient, raw)?;
     let mut faults = Faults::default();
     let OAuthClientSpec {
         identity_ref,

@@ -8,11 +8,10 @@ use serde_json::{Value, json};
 use super::{client, identity, problems, scope, user};
 use crate::directory::tables::record::{RefreshSettings, SessionSettings};
 use crate::directory::{ObjectKey, Settings};
-use crate::resources::{Extent, Kind, ResponseType, Role, UserType};
+use crate::resources::{Kind, ResponseType, Role, UserType};
 
 fn settings() -> Settings {
     Settings {
-        extent: Extent::Whole,
         default_identity: Some(ObjectKey::new("platform", "main")),
         ..Settings::default()
     }

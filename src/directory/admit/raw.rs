@@ -7,7 +7,7 @@ use crate::directory::settings::Settings;
 use crate::directory::tables::intern;
 use crate::directory::tables::record::Object;
 use crate::directory::{ObjectKey, Problem, Reason, schema};
-use crate::resources::{Extent, IdentityRef, Kind};
+use crate::resources::{IdentityRef, Kind};
 
 /// Reads the metadata of an object; `None` if it has no name, uid or creation time.
 pub(super) fn object<T>(raw: &Value, state: Result<T, Vec<Problem>>) -> Option<Object<T>> {
@@ -26,12 +26,8 @@ pub(super) fn object<T>(raw: &Value, state: Result<T, Vec<Problem>>) -> Option<O
 }
 
 /// Decodes an object after the schema has accepted it.
-pub(super) fn decode<T: DeserializeOwned>(
-    kind: Kind,
-    raw: &Value,
-    extent: Extent,
-) -> Result<T, Vec<Problem>> {
-    let problems = schema::validate(kind, raw, extent);
+pub(super) fn decode<T: DeserializeOwned>(kind: Kind, raw: &Value) -> Result<T, Vec<Problem>> {
+    let problems = schema::validate(kind, raw);
     if !problems.is_empty() {
         return Err(problems);
     }

@@ -16,7 +16,7 @@ use crate::tokens::person_claims::is_protocol_claim;
 
 /// Admits a Scope.
 pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ScopeRecord, Vec<Problem>> {
-    let scope: Scope = decode(Kind::Scope, raw, settings.extent)?;
+    let scope: Scope = decode(Kind::Scope, raw)?;
     let mut faults = Faults::default();
     let ScopeSpec {
         identity_ref,
@@ -33,7 +33,7 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ScopeRecord, Ve
     } = &scope.spec;
     let namespace = scope.metadata.namespace.as_deref().unwrap_or_default();
     let name = scope.metadata.name.as_deref().unwrap_or_default();
-    let built_in = |value: &str| is_built_in(value, settings.extent);
+    let built_in = is_built_in;
     faults.require(
         !value.as_deref().is_some_and(built_in),
         "/spec/value",

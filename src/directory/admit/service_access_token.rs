@@ -18,7 +18,7 @@ use crate::resources::{
 
 /// Admits a ServiceAccessToken.
 pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ServiceTokenRecord, Vec<Problem>> {
-    let token: ServiceAccessToken = decode(Kind::ServiceAccessToken, raw, settings.extent)?;
+    let token: ServiceAccessToken = decode(Kind::ServiceAccessToken, raw)?;
     let mut faults = Faults::default();
     let ServiceAccessTokenSpec {
         client_ref,

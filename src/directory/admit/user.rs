@@ -22,7 +22,7 @@ const LONGEST_NAME: usize = 128;
 
 /// Admits a User.
 pub(super) fn record(raw: &Value, settings: &Settings) -> Result<UserRecord, Vec<Problem>> {
-    let user: User = decode(Kind::User, raw, settings.extent)?;
+    let user: User = decode(Kind::User, raw)?;
     let mut faults = Faults::default();
     let UserSpec {
         identity_ref,

@@ -1,4 +1,4 @@
-//! The volume of an Identity: which one it may ask for, and how it may change. Pure.
+//! The storage of an Identity: which volume or database it may ask for, and how a volume may change. Pure.
 
 use serde_json::Value;
 
@@ -9,12 +9,18 @@ const LEAST: u64 = 64;
 /// Largest volume, in mebibytes.
 const MOST: u64 = 16 << 20;
 
-/// Returns the volume that an Identity asks for; `None` if it stores nothing.
+/// Returns the volume that an Identity asks for; `None` if it needs none.
 pub fn wanted(storage: &Storage) -> Option<SqliteStorage> {
     match storage.type_ {
-        StorageType::None => None,
+        StorageType::None | StorageType::PostgreSQL => None,
         StorageType::SQLite => Some(storage.sqlite.clone().unwrap_or_default()),
     }
+}
+
+/// Whether the storage is a database that need not prove to the servers that it is the right one.
+pub(super) fn is_unproven(storage: &Storage) -> bool {
+    let database = storage.postgresql.as_ref();
+    database.is_some_and(|database| database.ca_secret_ref.is_none())
 }
 
 /// Returns what is wrong with the storage: the field and the message.
@@ -25,6 +31,11 @@ pub(super) fn faults(
     is_autoscaled: bool,
 ) -> Vec<(&'static str, &'static str)> {
     let is_sqlite = storage.type_ == StorageType::SQLite;
+    let is_postgres = storage.type_ == StorageType::PostgreSQL;
+    let has_reserved_schema = storage
+        .postgresql
+        .as_ref()
+        .is_some_and(|postgresql| postgresql.schema.starts_with("pg_"));
     let size = storage.sqlite.as_ref().map(|sqlite| &*sqlite.size);
     let is_size_good = size
         .and_then(mebibytes)
@@ -41,9 +52,24 @@ pub(super) fn faults(
             "size must be between 64Mi and 16Ti",
         ),
         (
-            !is_sqlite || mode == Mode::Deployment,
+            is_postgres || storage.postgresql.is_none(),
+            "/spec/storage/postgresql",
+            "postgresql needs type: PostgreSQL",
+        ),
+        (
+            !is_postgres || storage.postgresql.is_some(),
             "/spec/storage/type",
-            "storage.type: SQLite needs mode: Deployment, since the operator's own pods have no volume",
+            "type: PostgreSQL needs postgresql.urlSecretRef, the Secret with the URL of the database",
+        ),
+        (
+            !has_reserved_schema,
+            "/spec/storage/postgresql/schema",
+            "schema must not begin with pg_, which PostgreSQL reserves",
+        ),
+        (
+            storage.type_ == StorageType::None || mode == Mode::Deployment,
+            "/spec/storage/type",
+            "storage needs mode: Deployment, since the operator's own pods have no store",
         ),
         (
             !is_sqlite || (!is_autoscaled && replicas.is_none_or(|replicas| replicas <= 1)),

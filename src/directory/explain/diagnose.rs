@@ -295,9 +295,14 @@ fn weak_identity(record: &IdentityRecord, now: Timestamp) -> Vec<Problem> {
             "a server that cannot reach the Kubernetes API keeps accepting what was revoked: use Refuse",
         ),
         (
+            record.has_unproven_database,
+            "/spec/storage/postgresql",
+            "who controls the network between the pods and the database can read and change what is stored about people: set caSecretRef, so that the servers verify the database's certificate",
+        ),
+        (
             record.has_passwords && record.storage == StorageType::None,
             "/spec/login/password",
-            "no one can sign in without a store: set spec.storage.type to SQLite",
+            "no one can sign in without a store: set spec.storage.type to SQLite or PostgreSQL",
         ),
     ];
     let choices = choices

@@ -69,7 +69,7 @@ impl Directory {
             problems.push(Problem::error(
                 Reason::StorageRequired,
                 "/spec/grantTypes",
-                format!("Identity {key} stores nothing, so that no one can sign in: ask its administrators to set spec.storage.type to SQLite"),
+                format!("Identity {key} stores nothing, so that no one can sign in: ask its administrators to set spec.storage.type to SQLite or PostgreSQL"),
             ));
         }
         problems

@@ -176,15 +176,10 @@ impl Directory {
 
     /// Returns the message for a scope value that no Scope can have, where it is not granted.
     pub(super) fn built_in(&self, value: &str) -> Option<String> {
-        let extent = self.settings().extent;
-        if !is_built_in(value, extent) {
+        if !is_built_in(value) {
             return None;
         }
-        Some(if !extent.has_people() {
-            format!(
-                "scope {value:?} is built in and is about people, who cannot sign in yet: remove it; a later release will have it"
-            )
-        } else if StandardScope::parse(value).is_some() {
+        Some(if StandardScope::parse(value).is_some() {
             format!(
                 "scope {value:?} is about people: only clients with AuthorizationCode in grantTypes can have it"
             )

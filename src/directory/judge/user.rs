@@ -39,7 +39,7 @@ impl Directory {
             problems.push(Problem::error(
                 Reason::StorageRequired,
                 "",
-                format!("Identity {key} stores nothing, so that no one can sign in: set its spec.storage.type to SQLite"),
+                format!("Identity {key} stores nothing, so that no one can sign in: set its spec.storage.type to SQLite or PostgreSQL"),
             ));
         }
         problems.extend(self.taken_names(object, record, key));
@@ -185,7 +185,10 @@ impl<'a> AcceptedUser<'a> {
                 .iter()
                 .map(|(name, value)| (name.as_ref(), value.as_ref()))
                 .collect(),
-            revoke_issued_before: record.revoke_issued_before,
+            // The later one of both.
+            revoke_issued_before: record
+                .revoke_issued_before
+                .max(self.identity.record.revoke_issued_before),
             allowed_claims: None,
         })
     }

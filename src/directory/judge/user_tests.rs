@@ -61,6 +61,42 @@ fn the_manifests_of_people_have_no_fault() {
     }
 }
 
+/// The Identity's revocation is for everything that was issued, so the later one of both counts.
+#[rstest]
+#[case::of_nobody(None, None, None)]
+#[case::of_the_identity(Some("2026-02-01T00:00:00Z"), None, Some("2026-02-01T00:00:00Z"))]
+#[case::of_the_user(None, Some("2026-02-01T00:00:00Z"), Some("2026-02-01T00:00:00Z"))]
+#[case::a_later_one_of_the_identity(
+    Some("2026-03-01T00:00:00Z"),
+    Some("2026-02-01T00:00:00Z"),
+    Some("2026-03-01T00:00:00Z")
+)]
+#[case::a_later_one_of_the_user(
+    Some("2026-02-01T00:00:00Z"),
+    Some("2026-03-01T00:00:00Z"),
+    Some("2026-03-01T00:00:00Z")
+)]
+fn what_a_person_got_before_a_revocation_is_refused(
+    #[case] of_identity: Option<&str>,
+    #[case] of_user: Option<&str>,
+    #[case] expected: Option<&str>,
+) {
+    let line = |before: Option<&str>| {
+        let field = before.map(|it| format!("\n  revokeIssuedBefore: {it}"));
+        field.unwrap_or_default()
+    };
+    let (identity, user) = ("  storage: {type: SQLite}", "  username: Alice");
+    let world = world(&[
+        (identity, &format!("{identity}{}", line(of_identity))),
+        (user, &format!("{user}{}", line(of_user))),
+    ]);
+    let expected = expected.map(|it| it.parse().unwrap());
+    assert_eq!(
+        person(&world, "alice").unwrap().revoke_issued_before,
+        expected
+    );
+}
+
 #[rstest]
 #[case::username("alice", true)]
 #[case::in_another_case("ALICE", true)]

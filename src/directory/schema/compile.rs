@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use regex::Regex;
 
-use crate::resources::{Extent, Kind, crd_within, pattern_of};
+use crate::resources::{Kind, crd, pattern_of};
 
 /// What one place of an object may hold.
 pub(super) struct Node {
@@ -102,9 +102,9 @@ pub(super) enum Unique {
     Keys(Vec<Box<str>>),
 }
 
-/// Returns the schema of a kind's `spec` in an extent.
-pub(super) fn spec_of(kind: Kind, extent: Extent) -> Node {
-    let definition = crd_within(kind, extent);
+/// Returns the schema of a kind's `spec`.
+pub(super) fn spec_of(kind: Kind) -> Node {
+    let definition = crd(kind);
     let spec = definition
         .spec
         .versions

@@ -12,54 +12,30 @@ struct Later {
     values: &'static [(&'static str, &'static str)],
 }
 
-const LATER: [Later; 2] = [
-    Later {
-        field: "grantTypes",
-        now: "ClientCredentials",
-        values: &[
-            ("AuthorizationCode", "authorization_code"),
-            ("RefreshToken", "refresh_token"),
-            ("DeviceCode", "urn:ietf:params:oauth:grant-type:device_code"),
-            (
-                "TokenExchange",
-                "urn:ietf:params:oauth:grant-type:token-exchange",
-            ),
-            ("JWTBearer", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
-        ],
-    },
-    Later {
-        field: "type",
-        now: "SQLite",
-        values: &[("PostgreSQL", "Postgres")],
-    },
-];
+const LATER: [Later; 1] = [Later {
+    field: "grantTypes",
+    now: "ClientCredentials",
+    values: &[
+        ("DeviceCode", "urn:ietf:params:oauth:grant-type:device_code"),
+        (
+            "TokenExchange",
+            "urn:ietf:params:oauth:grant-type:token-exchange",
+        ),
+        ("JWTBearer", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+    ],
+}];
 
 /// Grants that RFC 9700 section 2 forbids or advises against.
 const UNSAFE_GRANTS: [&str; 2] = ["implicit", "password"];
 
-/// Fields of a later release, all about people and about clients without a secret.
-const FIELDS: [&str; 21] = [
-    "allowedOrigins",
-    "backchannelLogout",
-    "consent",
-    "frontchannelLogout",
+/// Fields of a later release, about providers of sign-in, other credentials, and clients without a secret.
+const FIELDS: [&str; 6] = [
     "identityProviders",
-    "interactiveClients",
-    "login",
     "passkeys",
-    "password",
-    "pkce",
-    "postLogoutRedirectUris",
+    "passwordHashSecretRef",
     "privateKeyJwt",
-    "redirectUris",
-    "refreshToken",
-    "refreshTokens",
-    "responseTypes",
     "senderConstraint",
     "serviceAccounts",
-    "skipConsent",
-    "theme",
-    "users",
 ];
 
 /// Returns why a value of a field is not available, if it belongs to a later release or is an unsafe grant. `choices`
@@ -92,14 +68,13 @@ mod tests {
     #[test]
     fn a_value_belongs_to_the_field_that_will_have_it() {
         let later = "is not available yet, a later release will have it";
-        assert_eq!(
-            value("type", &["None", "SQLite"], "postgres").as_deref(),
-            Some(later)
-        );
-        assert_eq!(
-            value("type", &["ClusterIP", "LoadBalancer"], "Postgres"),
-            None
-        );
-        assert_eq!(value("name", &["SQLite"], "Postgres"), None);
+        let now = ["ClientCredentials"];
+        let registered = "urn:ietf:params:oauth:grant-type:device_code";
+        for written in ["DeviceCode", "device_code", registered] {
+            let told = value("grantTypes", &now, written);
+            assert_eq!(told.as_deref(), Some(later), "{written}");
+        }
+        assert_eq!(value("grantTypes", &["Other"], "DeviceCode"), None);
+        assert_eq!(value("type", &now, "DeviceCode"), None);
     }
 }

@@ -25,13 +25,13 @@ use self::compile::{Node, Shape};
 use self::judge::{At, Judge};
 use super::Problem;
 use super::problem::suggest::{nearest, shown};
-use crate::resources::{API_VERSION, Extent, Kind};
+use crate::resources::{API_VERSION, Kind};
 
 /// Returns what is wrong with the shape of an object of a kind; errors only.
 ///
 /// `apiVersion` and `kind` are checked where they are present.
-pub fn validate(kind: Kind, object: &Value, extent: Extent) -> Vec<Problem> {
-    let spec = spec_of(kind, extent);
+pub fn validate(kind: Kind, object: &Value) -> Vec<Problem> {
+    let spec = spec_of(kind);
     let mut judge = Judge::new(spec);
     match object {
         Value::Object(fields) => judge_root(&mut judge, kind, spec, fields),
@@ -86,15 +86,9 @@ fn fields_beside<'o>(
         .collect()
 }
 
-fn spec_of(kind: Kind, extent: Extent) -> &'static Node {
-    type Specs = [OnceLock<Node>; Kind::WHOLE.len()];
-    static ANNOUNCED: Specs = [const { OnceLock::new() }; Kind::WHOLE.len()];
-    static WHOLE: Specs = [const { OnceLock::new() }; Kind::WHOLE.len()];
-    let specs = match extent {
-        Extent::Announced => &ANNOUNCED,
-        Extent::Whole => &WHOLE,
-    };
-    specs[kind as usize].get_or_init(|| compile::spec_of(kind, extent))
+fn spec_of(kind: Kind) -> &'static Node {
+    static SPECS: [OnceLock<Node>; Kind::ALL.len()] = [const { OnceLock::new() }; Kind::ALL.len()];
+    SPECS[kind as usize].get_or_init(|| compile::spec_of(kind))
 }
 
 fn judge_root(judge: &mut Judge<'_>, kind: Kind, spec: &Node, object: &Map<String, Value>) {

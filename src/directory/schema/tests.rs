@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::directory::Severity;
 use crate::directory::problem::suggest::Shown;
-use crate::resources::crd_within;
+use crate::resources::crd;
 
 const KNOWN_KEYWORDS: [&str; 18] = [
     "additionalProperties",
@@ -39,7 +39,7 @@ fn object(kind: &str, spec: &str) -> Value {
 
 /// Formats each problem as `<path> <reason>: <message>`.
 fn told(kind: Kind, object: &Value) -> Vec<String> {
-    validate(kind, object, Extent::Announced)
+    validate(kind, object)
         .iter()
         .map(|p| format!("{} {}: {}", p.path, p.reason, p.message))
         .collect()
@@ -51,7 +51,7 @@ fn a_name_that_the_user_chose_is_short_and_printable_in_messages() {
     for value in [json!(null), json!(1), json!("x".repeat(40_000))] {
         let mut object = client("{authentication: {secret: {template: {data: {}}}}}");
         object["spec"]["authentication"]["secret"]["template"]["data"][&name] = value;
-        let problems = validate(Kind::OAuthClient, &object, Extent::Announced);
+        let problems = validate(Kind::OAuthClient, &object);
         assert!(!problems.is_empty());
         for Problem { message, .. } in problems {
             assert!(message.len() < 200, "{message}");
@@ -102,8 +102,8 @@ fn good_objects_have_no_problem() {
     "/spec/accessTokenLifetime UnsupportedValue: unknown field `accessTokenLifetime`: it belongs at `spec.tokens.accessTokenLifetime`"
 )]
 #[case(
-    "{grantTypes: [], redirectUris: []}",
-    "/spec/redirectUris UnsupportedValue: unknown field `redirectUris`: it is not available yet, a later release will have it: remove it"
+    "{grantTypes: [], privateKeyJwt: {}}",
+    "/spec/privateKeyJwt UnsupportedValue: unknown field `privateKeyJwt`: it is not available yet, a later release will have it: remove it"
 )]
 #[case(
     "{grantTypes: [], 'a/b~c': 1}",
@@ -112,7 +112,7 @@ fn good_objects_have_no_problem() {
 // enums
 #[case(
     "{grantTypes: [client_credentials]}",
-    "/spec/grantTypes/0 UnsupportedValue: `client_credentials` is not a value of grantTypes: write ClientCredentials"
+    "/spec/grantTypes/0 UnsupportedValue: `client_credentials` is not a value of grantTypes: did you mean `ClientCredentials`? It is one of ClientCredentials, AuthorizationCode, RefreshToken"
 )]
 #[case(
     "{grantTypes: [], tokens: {algorithm: HS512}}",
@@ -173,12 +173,12 @@ fn good_objects_have_no_problem() {
 )]
 // later releases
 #[case(
-    "{grantTypes: [refresh_token]}",
-    "/spec/grantTypes/0 UnsupportedValue: `refresh_token` is not available yet, a later release will have it: write ClientCredentials"
+    "{grantTypes: [DeviceCode]}",
+    "/spec/grantTypes/0 UnsupportedValue: `DeviceCode` is not available yet, a later release will have it: write one of ClientCredentials, AuthorizationCode, RefreshToken"
 )]
 #[case(
     "{grantTypes: [password]}",
-    "/spec/grantTypes/0 UnsupportedValue: `password` is not supported, since RFC 9700 advises against it: write ClientCredentials"
+    "/spec/grantTypes/0 UnsupportedValue: `password` is not supported, since RFC 9700 advises against it: write one of ClientCredentials, AuthorizationCode, RefreshToken"
 )]
 // one mistake is one problem
 #[case(
@@ -429,12 +429,12 @@ fn problems_of_one_object_are_bounded() {
         .map(|n| (format!("f{n}"), Value::Null))
         .collect();
     let object = json!({"metadata": {"name": "x"}, "spec": fields});
-    assert_eq!(validate(Kind::Scope, &object, Extent::Announced).len(), 100);
+    assert_eq!(validate(Kind::Scope, &object).len(), 100);
 }
 
 #[test]
 fn every_keyword_of_our_definitions_is_one_that_is_judged() {
-    for definition in Kind::WHOLE.map(|kind| crd_within(kind, Extent::Whole)) {
+    for definition in Kind::ALL.map(crd) {
         let text = serde_json::to_value(&definition.spec.versions[0].schema).unwrap();
         keywords(&text["openAPIV3Schema"]["properties"]["spec"]);
     }
@@ -507,8 +507,8 @@ fn mutate(value: &mut Value, place: &mut usize, with: &Value) {
 proptest! {
     #[test]
     fn no_object_makes_it_panic(object in any_json()) {
-        for kind in Kind::WHOLE {
-            validate(kind, &object, Extent::Whole);
+        for kind in Kind::ALL {
+            validate(kind, &object);
         }
     }
 
@@ -519,7 +519,7 @@ proptest! {
               authentication: {secret: {lifetime: 720h, rotation: {policy: Auto}}}, tokens: {algorithm: ES256}}",
         );
         mutate(&mut object, &mut { place }, &with);
-        for problem in validate(Kind::OAuthClient, &object, Extent::Announced) {
+        for problem in validate(Kind::OAuthClient, &object) {
             let parent = problem.path.rsplit_once('/').map_or("", |(parent, _)| parent);
             prop_assert!(object.pointer(parent).is_some(), "{}", problem.path);
             prop_assert!(!problem.message.chars().any(|c| Shown(c).is_escaped()), "{}", problem.message);

@@ -13,7 +13,7 @@ use crate::resources::{
 };
 
 /// The patterns of our schemas and what they ask for.
-const PATTERNS: [(&str, &str); 17] = [
+const PATTERNS: [(&str, &str); 18] = [
     (
         r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         "lower-case letters, digits and '-', beginning and ending with a letter or digit",
@@ -35,6 +35,10 @@ const PATTERNS: [(&str, &str); 17] = [
         "letters, digits, '-', '_' and '.', not beginning with '..'",
     ),
     (r"^[a-z0-9]+$", "lower-case letters and digits"),
+    (
+        r"^[a-z][a-z0-9_]*$",
+        "lower-case letters, digits and '_', beginning with a letter",
+    ),
     (
         r"^[A-Za-z0-9_-]+$",
         "letters, digits, '-' and '_': the `kid` of a key in the JWKS",

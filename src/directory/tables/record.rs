@@ -96,6 +96,8 @@ pub struct IdentityRecord {
     pub gateways: BTreeMap<Arc<str>, GatewayRecord>,
     /// Proxies whose report of the caller's address is trusted.
     pub trusted_proxies: Vec<Cidr>,
+    /// Networks in which clients may be called, besides public addresses.
+    pub callable_networks: Vec<Cidr>,
     /// How long a connection may be quiet between requests; `None` for the server's default.
     pub idle_timeout: Option<SignedDuration>,
     /// Largest age of the oldest watch.
@@ -106,6 +108,8 @@ pub struct IdentityRecord {
     pub revoke_issued_before: Option<Timestamp>,
     /// Where data about people is stored.
     pub storage: StorageType,
+    /// Whether that is a database whose certificate is not verified.
+    pub has_unproven_database: bool,
     /// Whether people sign in with a password.
     pub has_passwords: bool,
     /// How long people stay signed in.

@@ -228,7 +228,6 @@ mod tests {
     use crate::reconcile::key_secrets;
     use crate::reconcile::report::events::Notices;
     use crate::reconcile::work::Work;
-    use crate::resources::Extent;
     use crate::state_file::Chosen;
     use crate::telemetry::testing::Log;
 
@@ -265,10 +264,7 @@ mod tests {
                     )))
                 }
             });
-            let settings = Settings {
-                extent: Extent::Whole,
-                ..Settings::default()
-            };
+            let settings = Settings::default();
             let notices = Notices::written(Client::new(service, "default"), "test".to_owned());
             let own = files.own_writes().clone();
             let controller =

@@ -4,8 +4,8 @@
 //! [`build`] returns the objects that should exist, [`compare`] decides what to do about each existing object, and
 //! [`rollout`] reads how far the pods are. When the installation's image changes, [`upgrade`] decides which Identity is
 //! next. [`obstacles`] are the namespaces that its servers may not read. These are pure. [`Fleet`] gathers live objects
-//! and applies, one request per action. Not here: Secrets (the pods mount them and follow their changes), and dev mode,
-//! which runs no pods.
+//! and applies, one request per action; [`store_health`] asks the pods whether they can use their database. Not here:
+//! Secrets (the pods mount them and follow their changes), connections to a database, and dev mode, which runs no pods.
 
 pub mod build;
 mod compare;
@@ -17,6 +17,7 @@ mod pass;
 mod quantity;
 mod rollout;
 mod seen;
+mod store_health;
 #[cfg(test)]
 mod tests;
 mod upgrade;

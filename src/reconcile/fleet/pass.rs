@@ -9,11 +9,12 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::Child;
-use super::build::{Wanted, WantedObjects};
+use super::build::{Wanted, WantedObjects, database};
 use super::compare::{ObjectAction, action, annotation};
 use super::keeper::{APIS_FOR, Fleet, FleetError, UpgradeTurn, only};
 use super::obstacles::{BindingObstacle, ObstacleEvent, Obstacles, is_elsewhere};
 use super::rollout::{self, Rollout, RolloutPhase, is_rolling, is_stuck, read};
+use super::store_health::{self, Mounted};
 use super::upgrade::{UpgradeCause, cause, noted, rescaled, under_way};
 use super::volume::{claim_name, growth, not_grown, not_relabelled, relabelling};
 use crate::directory::{ObjectKey, Problem, Reason};
@@ -22,6 +23,7 @@ use crate::reconcile::cluster::api::ApiError;
 use crate::reconcile::cluster::secret::SecretObject;
 use crate::resources::{
     ANNOTATION_APPLIED, ANNOTATION_ROLLOUT, Identity, InheritedMetadata, ManagedKind,
+    PostgresStorage,
 };
 
 /// The result of a pass.
@@ -66,6 +68,8 @@ pub(super) struct Pass<'a> {
     uid: &'a str,
     /// The Secret of its TLS certificate.
     certificate: Option<&'a str>,
+    /// Its database.
+    database: Option<&'a PostgresStorage>,
     inherited: InheritedMetadata,
     plan: &'a WantedObjects,
     pub(super) refused: Obstacles,
@@ -93,6 +97,10 @@ pub(super) const UNWATCHED: Duration = Duration::from_mins(10);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How soon to reconcile again because of a namespace that refuses the servers' rights.
 const REFUSED: Duration = Duration::from_secs(30);
+/// How soon to ask the pods again whether they can use their database, which no watch reports.
+const DATABASE: Duration = Duration::from_secs(30);
+/// How soon to ask them again if they cannot.
+const DATABASE_AWAY: Duration = Duration::from_secs(10);
 /// How soon to check again whether the upgrade may go on.
 const TURN: Duration = Duration::from_secs(3);
 
@@ -115,6 +123,7 @@ impl<'a> Pass<'a> {
             uid: identity.metadata.uid.as_deref().unwrap_or_default(),
             inherited: identity.spec.inherited_metadata.clone(),
             certificate: tls.map(|tls| &*tls.secret_ref.name),
+            database: database::wanted(&identity.spec),
             plan,
             refused: Obstacles::new(),
             passed,
@@ -135,6 +144,32 @@ impl<'a> Pass<'a> {
             self.passed.repeat_within(IN_THE_WAY);
             self.passed.problem.get_or_insert(problem);
         }
+    }
+
+    /// Reports a database that the pods cannot use. They run without it, so nothing else shows it.
+    async fn look_for_database(&mut self, selector: &str) {
+        let Some(database) = self.database else {
+            return;
+        };
+        self.passed.repeat_within(DATABASE);
+        let objects = &self.fleet.objects;
+        let (namespace, key) = (&*self.key.namespace, &self.key);
+        // What cannot be asked is not reported: it is only read for a message.
+        let pods = objects.pods(namespace, selector).await.unwrap_or_default();
+        let counted = store_health::failing(&pods).await;
+        if counted.0 == 0 {
+            return;
+        }
+        let mut mounted = Vec::new();
+        for (of, field) in store_health::references(database) {
+            let Ok(found) = objects.secret(namespace, &of.name).await else {
+                continue;
+            };
+            mounted.push(Mounted { of, field, found });
+        }
+        let problem = store_health::problem(key, counted, &mounted);
+        self.passed.repeat_within(DATABASE_AWAY);
+        self.passed.problem.get_or_insert(problem);
     }
 
     /// Gathers, compares and applies one object.
@@ -519,6 +554,7 @@ impl<'a> Pass<'a> {
         if rollout.phase != RolloutPhase::Complete {
             self.look_for_certificate().await;
         }
+        self.look_for_database(&rollout.selector).await;
         rollout.upgrade = self.waits;
         self.passed.rollout = Some(rollout);
         self.passed

@@ -1,5 +1,7 @@
 //! Tests of what is built for an Identity, what is done about live objects, and what the status says.
 
+mod database;
+
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -74,6 +76,16 @@ fn snapshot(name: &str, spec: &str, of: &Installation, apis: Apis) {
 #[case::mac(
     "network: {tls: {secretRef: {name: main-mac}}}",
     "/spec/network/tls/secretRef/name",
+    "own keys"
+)]
+#[case::url(
+    "storage: {type: PostgreSQL, postgresql: {urlSecretRef: {name: main-mac, key: mac.key}}}",
+    "/spec/storage/postgresql/urlSecretRef/name",
+    "own keys"
+)]
+#[case::ca(
+    "storage: {type: PostgreSQL, postgresql: {urlSecretRef: {name: a, key: b}, caSecretRef: {name: main-signing, key: b}}}",
+    "/spec/storage/postgresql/caSecretRef/name",
     "own keys"
 )]
 fn no_image_or_mount_gives_access_to_keys(

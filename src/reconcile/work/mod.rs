@@ -37,12 +37,13 @@ pub enum WorkKind {
 }
 
 impl WorkKind {
-    /// Every kind of work that the operator queues. Users come with their announcement.
-    pub const ALL: [Self; 7] = [
+    /// Every kind of work that the operator queues.
+    pub const ALL: [Self; 8] = [
         Self::Object(Kind::Identity),
         Self::Object(Kind::Scope),
         Self::Object(Kind::OAuthClient),
         Self::Object(Kind::ServiceAccessToken),
+        Self::Object(Kind::User),
         Self::Orphan,
         Self::KeySecret,
         Self::Sweep,

@@ -1,8 +1,9 @@
 //! Requests to addresses that a resource names: https alone, no redirects, bounded in time and size.
 //!
 //! The address that is checked is the one that is connected to, so that a name cannot change its mind in between. Only
-//! public addresses are reached: a client must not make the server talk to what only the server can reach. In dev mode,
-//! whose issuer is http, this machine's own addresses are reached too, also over http.
+//! public addresses are reached: a client must not make the server talk to what only the server can reach. An Identity can
+//! open further networks. In dev mode, whose issuer is http, this machine's own addresses are reached too, also over http.
+//! Those of link-local networks never are, since clouds serve the credentials of machines there.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, LazyLock};
@@ -19,6 +20,8 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+use crate::directory::Cidr;
 
 /// The time for a whole request.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,22 +49,39 @@ pub enum OutgoingError {
     Roots(String),
 }
 
-/// Posts a form, and returns the status of the answer, whose body is not read. `is_dev` opens this machine's own
-/// addresses.
+/// What may be reached besides public addresses.
+#[derive(Clone, Debug, Default)]
+pub struct Opened {
+    /// Whether this machine's own addresses are, also over http.
+    pub is_dev: bool,
+    /// Networks of the cluster or the organisation.
+    pub networks: Vec<Cidr>,
+}
+
+impl Opened {
+    fn may_reach(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        is_public(address)
+            || (self.is_dev && address.is_loopback())
+            || (is_ordinary(address) && self.networks.iter().any(|it| it.contains(address)))
+    }
+}
+
+/// Posts a form, and returns the status of the answer, whose body is not read.
 ///
 /// # Errors
 /// Why there is no answer.
-pub async fn post_form(uri: &str, body: String, is_dev: bool) -> Result<u16, OutgoingError> {
-    let exchange = exchange(uri, body, is_dev);
+pub async fn post_form(uri: &str, body: String, opened: &Opened) -> Result<u16, OutgoingError> {
+    let exchange = exchange(uri, body, opened);
     let answered = tokio::time::timeout(TIMEOUT, exchange).await;
     answered.map_err(|_| OutgoingError::Late)?
 }
 
-async fn exchange(uri: &str, body: String, is_dev: bool) -> Result<u16, OutgoingError> {
+async fn exchange(uri: &str, body: String, opened: &Opened) -> Result<u16, OutgoingError> {
     let uri: Uri = uri.parse().map_err(|_| OutgoingError::Uri)?;
     let (host, is_tls) = match (uri.host(), uri.scheme_str()) {
         (Some(host), Some("https")) => (host, true),
-        (Some(host), Some("http")) if is_dev => (host, false),
+        (Some(host), Some("http")) if opened.is_dev => (host, false),
         _ => return Err(OutgoingError::Uri),
     };
     let name = host
@@ -69,7 +89,7 @@ async fn exchange(uri: &str, body: String, is_dev: bool) -> Result<u16, Outgoing
         .trim_end_matches(']')
         .to_owned();
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-    let address = address(&name, port, is_dev).await?;
+    let address = address(&name, port, opened).await?;
     let stream = TcpStream::connect(address).await?;
     if !is_tls {
         return send(stream, &uri, body).await;
@@ -80,13 +100,20 @@ async fn exchange(uri: &str, body: String, is_dev: bool) -> Result<u16, Outgoing
 }
 
 /// Returns an address of the host that may be reached.
-async fn address(host: &str, port: u16, is_dev: bool) -> Result<SocketAddr, OutgoingError> {
+async fn address(host: &str, port: u16, opened: &Opened) -> Result<SocketAddr, OutgoingError> {
     let mut found = tokio::net::lookup_host((host, port)).await?;
-    let may_reach = |address: &SocketAddr| {
-        let ip = address.ip();
-        is_public(ip) || (is_dev && ip.to_canonical().is_loopback())
+    let found = found.find(|address| opened.may_reach(address.ip()));
+    found.ok_or(OutgoingError::Address)
+}
+
+/// Returns whether an address may be that of another machine that serves something. The pod's own addresses, link-local
+/// ones, and those of many machines are not.
+fn is_ordinary(address: IpAddr) -> bool {
+    let is_near = match address {
+        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
     };
-    found.find(may_reach).ok_or(OutgoingError::Address)
+    !(is_near || address.is_loopback() || address.is_unspecified() || address.is_multicast())
 }
 
 fn tls() -> Result<Arc<ClientConfig>, OutgoingError> {
@@ -201,6 +228,40 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_identity_opens_networks_but_never_the_machine_itself() {
+        let opened = Opened {
+            is_dev: false,
+            networks: ["10.0.0.0/8", "fd00::/8", "0.0.0.0/5"]
+                .map(|it| it.parse().unwrap())
+                .into(),
+        };
+        let all = Opened {
+            is_dev: false,
+            networks: ["0.0.0.0/0", "::/0"].map(|it| it.parse().unwrap()).into(),
+        };
+        for (address, by_some, by_all) in [
+            ("10.1.2.3", true, true),
+            ("::ffff:10.1.2.3", true, true),
+            ("fd00::1", true, true),
+            ("1.1.1.1", true, true),
+            ("192.168.1.1", false, true),
+            ("127.0.0.1", false, false),
+            ("::1", false, false),
+            ("::ffff:127.0.0.1", false, false),
+            ("0.0.0.0", false, false),
+            ("169.254.169.254", false, false),
+            ("fe80::1", false, false),
+            ("224.0.0.1", false, false),
+            ("ff02::1", false, false),
+            ("255.255.255.255", false, false),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(opened.may_reach(address), by_some, "{address}");
+            assert_eq!(all.may_reach(address), by_all, "{address}");
+        }
+    }
+
     #[tokio::test]
     async fn a_form_is_posted_and_a_redirect_is_not_followed() {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -219,7 +280,11 @@ mod tests {
             String::from_utf8(received[..length].to_vec()).unwrap()
         });
         let uri = format!("http://127.0.0.1:{port}/logout?x=1");
-        let status = post_form(&uri, "a=1".to_owned(), true).await.unwrap();
+        let opened = Opened {
+            is_dev: true,
+            ..Opened::default()
+        };
+        let status = post_form(&uri, "a=1".to_owned(), &opened).await.unwrap();
         assert_eq!(status, 302);
         let received = peer.await.unwrap();
         assert!(
@@ -242,7 +307,7 @@ mod tests {
             "https://[::1]/",
             "https://localhost/",
         ] {
-            let refused = post_form(uri, String::new(), false).await;
+            let refused = post_form(uri, String::new(), &Opened::default()).await;
             assert!(
                 matches!(refused, Err(OutgoingError::Uri | OutgoingError::Address)),
                 "{uri}: {refused:?}"

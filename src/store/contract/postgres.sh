@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts a PostgreSQL server for the tests of the store and prints its URL. The server ends when this script's standard input
-# closes, so it does not outlive the tests. With a folder and a port as arguments, it also listens on that port of
+# closes, so it does not outlive the tests. A line "kill" on the standard input ends the server as a crash does, and "start"
+# starts it again with its data; the script answers "killed" or "started". With a folder and a port as arguments, it also listens on that port of
 # 127.0.0.1 with TLS, by the files server.crt and server.key in the folder; the user "app" then needs TLS and a password.
 # Its programs are those of the system, or else Debian's packages. It needs no root.
 set -euo pipefail
@@ -74,15 +75,30 @@ if [ $# = 2 ]; then
     >"$data/db/pg_hba.conf"
   listen=(-c listen_addresses=127.0.0.1 -c ssl=on)
 fi
-"${as[@]}" "$programs/postgres" -D "$data/db" -k "$data" -p "$port" "${listen[@]}" -c fsync=off -c max_connections=200 \
-  >>"$data/log" 2>&1 </dev/null &
-server=$!
-until "${as[@]}" "$programs/pg_isready" -q -h "$data" -p "$port" -U symbolon -d postgres; do
-  kill -0 "$server" 2>/dev/null || die "PostgreSQL did not start: $(cat "$data/log")"
-  sleep 0.1
-done
+start() {
+  "${as[@]}" "$programs/postgres" -D "$data/db" -k "$data" -p "$port" "${listen[@]}" -c fsync=off -c max_connections=200 \
+    >>"$data/log" 2>&1 </dev/null &
+  server=$!
+  until "${as[@]}" "$programs/pg_isready" -q -h "$data" -p "$port" -U symbolon -d postgres; do
+    kill -0 "$server" 2>/dev/null || die "PostgreSQL did not start: $(cat "$data/log")"
+    sleep 0.1
+  done
+}
+start
 encoded=${data//\//%2F}
 echo "postgres://symbolon@$encoded:$port/postgres"
-exec >&-
 # Until the tests end.
-cat >/dev/null
+while read -r command; do
+  case $command in
+    kill)
+      kill -QUIT "$server"
+      wait "$server" || true
+      server=
+      echo killed
+      ;;
+    start)
+      start
+      echo started
+      ;;
+  esac
+done

@@ -1,10 +1,6 @@
 //! A store with a person, a session and grants, on each backend.
 
-use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -15,7 +11,8 @@ use super::super::area::code::{Authorized, Issue, Redeemed};
 use super::super::area::consent::{Agreement, Consent};
 use super::super::area::refresh::Refreshed;
 use super::super::row::Row;
-use super::super::{ConnectionLimits, Holder, Outcome, Settings, Store, StoreError, Tx};
+pub(super) use super::super::testing::{few, new_schema_name, postgres_url};
+use super::super::{Holder, Outcome, Settings, Store, StoreError, Tx};
 use crate::people::account::{Account, AccountId};
 use crate::people::code::{Code, Use};
 use crate::people::grant::{Client, EndsWith, Grant, GrantStanding};
@@ -27,58 +24,6 @@ use crate::people::testing;
 pub(super) use crate::people::testing::{SHOP, at};
 use crate::tokens::reference::Prefix;
 use crate::tokens::{SystemEntropy, TokenHash, TokenId};
-
-/// Starts PostgreSQL once for all tests, unless `SYMBOLON_TEST_POSTGRES` names one. It ends with this process.
-pub(in crate::store) fn postgres_url() -> &'static str {
-    static SERVER: OnceLock<(String, Mutex<Option<Child>>)> = OnceLock::new();
-    let (url, _) = SERVER.get_or_init(|| {
-        if let Ok(url) = std::env::var("SYMBOLON_TEST_POSTGRES") {
-            return (url, Mutex::new(None));
-        }
-        let (url, child) = start_postgres(&[]);
-        (url, Mutex::new(Some(child)))
-    });
-    url
-}
-
-/// Starts a server and returns its URL. It ends when the process's standard input closes.
-pub(in crate::store) fn start_postgres(arguments: &[&OsStr]) -> (String, Child) {
-    let script = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/src/store/contract/postgres.sh"
-    );
-    let mut child = Command::new(script)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("cannot run {script}: {error}"));
-    let mut url = String::new();
-    let output = child.stdout.take().unwrap();
-    BufReader::new(output).read_line(&mut url).unwrap();
-    assert!(
-        url.starts_with("postgres:"),
-        "PostgreSQL did not start, see the lines of {script} above: install it (Debian: postgresql), or set SYMBOLON_TEST_POSTGRES to the URL of a database"
-    );
-    (url.trim().to_owned(), child)
-}
-
-/// Returns limits with this number of connections.
-pub(in crate::store) fn few(connections: usize) -> ConnectionLimits {
-    ConnectionLimits {
-        connections,
-        // The machine may be busy.
-        acquire: Duration::from_secs(60),
-        ..ConnectionLimits::default()
-    }
-}
-
-/// Returns the name of a schema that no other test uses.
-pub(in crate::store) fn new_schema_name() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let next = NEXT.fetch_add(1, Ordering::SeqCst);
-    format!("test_{}_{next}", std::process::id())
-}
 
 /// Returns settings with a schema that no other test uses.
 pub(super) fn new_schema() -> (String, Settings) {

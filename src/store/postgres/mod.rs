@@ -22,14 +22,20 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio_postgres::Client;
 use tracing::warn;
+use zeroize::Zeroizing;
 
 pub use self::settings::{ConnectionLimits, Settings};
-use self::tls::Tls;
+use self::tls::{Files, Tls};
 use self::url::Target;
+pub use self::url::check_url;
 use super::connection::Connection;
 use super::error::StoreError;
 use super::statement::Texts;
 use super::tx::{Link, Mode, Outcome, Tx};
+
+/// The largest number of transactions that wait for a connection. Each is a request that takes one of the server's
+/// places, which machine clients need too: while the database does not answer, further ones are refused at once.
+const WAITING: usize = 512;
 
 /// A PostgreSQL store.
 #[derive(Clone)]
@@ -45,9 +51,25 @@ pub(super) struct Postgres {
     pub(super) faults: super::faults::Faults,
 }
 
+/// What decides how to connect: the URL and the files that it or the settings name.
+#[derive(PartialEq, Eq)]
+struct Material {
+    url: Zeroizing<String>,
+    files: Files,
+}
+
+impl Material {
+    async fn read(settings: &Settings) -> Result<(Self, Target), StoreError> {
+        let url = settings.url().await?;
+        let target = Target::parse(&url, settings.ca.as_deref())?;
+        let files = Files::read(&target)?;
+        Ok((Self { url, files }, target))
+    }
+}
+
 /// The database that a URL leads to.
 struct Current {
-    url: String,
+    material: Material,
     pool: Pool,
 }
 
@@ -56,11 +78,10 @@ impl Current {
     /// nothing is written to the database.
     async fn new(
         settings: &Settings,
-        url: String,
+        (material, target): (Material, Target),
         wanted: Option<&String>,
     ) -> Result<Self, StoreError> {
-        let target: Target = url.parse()?;
-        let tls = Tls::new(&target)?;
+        let tls = Tls::new(&target, &material.files)?;
         let limits = settings.limits;
         let connecting = target.config.connect(tls.clone());
         let connected = tokio::time::timeout(limits.acquire, connecting).await;
@@ -89,7 +110,7 @@ impl Current {
             .post_create(hook)
             .build()
             .map_err(|error| StoreError::Tls(error.to_string()))?;
-        Ok(Self { url, pool })
+        Ok(Self { material, pool })
     }
 }
 
@@ -113,8 +134,8 @@ async fn prepare(
 
 impl Postgres {
     pub(super) async fn connect(settings: Settings) -> Result<Self, StoreError> {
-        let url = settings.url().await?;
-        let current = Current::new(&settings, url, None).await?;
+        let read = Material::read(&settings).await?;
+        let current = Current::new(&settings, read, None).await?;
         let qualifier = settings.schema.qualifier();
         Ok(Self {
             settings,
@@ -134,16 +155,17 @@ impl Postgres {
         let _ = self.issuer.set(issuer.to_owned());
     }
 
-    /// Reads the file with the URL again, and connects to where it leads if it has changed. Returns whether it has.
+    /// Reads the files with the URL and the certificates again, and connects to where they lead if they have changed.
+    /// Returns whether they have.
     ///
     /// # Errors
-    /// Why the new URL cannot be used. The store goes on with the previous one.
+    /// Why they cannot be used. The store goes on with the previous ones.
     pub(super) async fn reload(&self) -> Result<bool, StoreError> {
-        let url = self.settings.url().await?;
-        if url == self.current.load().url {
+        let (material, target) = Material::read(&self.settings).await?;
+        if material == self.current.load().material {
             return Ok(false);
         }
-        let next = Current::new(&self.settings, url, self.issuer.get()).await?;
+        let next = Current::new(&self.settings, (material, target), self.issuer.get()).await?;
         // Transactions that run keep their connections until they end.
         self.current.swap(Arc::new(next)).pool.close();
         Ok(true)
@@ -221,6 +243,9 @@ impl Postgres {
     /// Takes a connection. A pool that a reload just closed is followed by another.
     async fn acquire(&self) -> Result<Object, StoreError> {
         let current = self.current.load_full();
+        if current.pool.status().waiting >= WAITING {
+            return Err(StoreError::Busy);
+        }
         match current.pool.get().await {
             Err(PoolError::Closed) => Ok(self.current.load_full().pool.get().await?),
             acquired => Ok(acquired?),

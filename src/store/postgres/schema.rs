@@ -58,8 +58,14 @@ pub(super) async fn migrate(client: &Client, schema: &SchemaName) -> Result<(), 
     let name = &schema.0;
     let qualifier = schema.qualifier();
     let table = format!("{qualifier}migration");
+    // PostgreSQL refuses even CREATE SCHEMA IF NOT EXISTS to a user who may create no schema in the database.
+    let known = "SELECT 1 FROM pg_namespace WHERE nspname = $1";
+    let create = match client.query_opt(known, &[name]).await? {
+        Some(_) => String::new(),
+        None => format!("CREATE SCHEMA IF NOT EXISTS \"{name}\"; "),
+    };
     let prepare = format!(
-        "CREATE SCHEMA IF NOT EXISTS \"{name}\"; CREATE TABLE IF NOT EXISTS {table} (version BIGINT PRIMARY KEY, \
+        "{create}CREATE TABLE IF NOT EXISTS {table} (version BIGINT PRIMARY KEY, \
          minimum BIGINT NOT NULL, name TEXT NOT NULL, checksum BYTEA NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
     );
     // Two replicas may create the schema at the same moment; PostgreSQL then refuses one of them.

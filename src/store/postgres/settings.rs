@@ -65,6 +65,8 @@ enum Source {
 #[derive(Clone)]
 pub struct Settings {
     source: Source,
+    /// The file with the database's CA, if the URL does not name it.
+    pub(super) ca: Option<PathBuf>,
     pub(super) schema: SchemaName,
     pub(super) limits: ConnectionLimits,
 }
@@ -75,6 +77,9 @@ impl fmt::Debug for Settings {
         let mut debug = f.debug_struct("Settings");
         if let Source::File(path) = &self.source {
             debug.field("file", path);
+        }
+        if let Some(path) = &self.ca {
+            debug.field("ca", path);
         }
         debug
             .field("schema", &self.schema.0)
@@ -114,15 +119,23 @@ impl Settings {
     ) -> Result<Self, StoreError> {
         Ok(Self {
             source,
+            ca: None,
             schema: schema.parse()?,
             limits,
         })
     }
 
+    /// Names a file with the certificates of the database's CA, for a URL without `sslrootcert`. The `sslmode` is then
+    /// `verify-full`, unless the URL says otherwise.
+    #[must_use]
+    pub fn with_ca(self, path: Option<PathBuf>) -> Self {
+        Self { ca: path, ..self }
+    }
+
     /// Returns the URL.
-    pub(super) async fn url(&self) -> Result<String, StoreError> {
+    pub(super) async fn url(&self) -> Result<Zeroizing<String>, StoreError> {
         match &self.source {
-            Source::Url(url) => Ok(url.to_string()),
+            Source::Url(url) => Ok(url.clone()),
             Source::File(path) => read(path)
                 .await
                 .map_err(|source| StoreError::file(path, source)),
@@ -130,18 +143,18 @@ impl Settings {
     }
 }
 
-async fn read(path: &Path) -> std::io::Result<String> {
+async fn read(path: &Path) -> std::io::Result<Zeroizing<String>> {
     // Opening a FIFO would wait for another process.
     if !tokio::fs::metadata(path).await?.is_file() {
         return Err(std::io::Error::other("it is not a regular file"));
     }
-    let mut text = String::new();
+    let mut text = Zeroizing::new(String::new());
     let file = tokio::fs::File::open(path).await?;
     file.take(MOST + 1).read_to_string(&mut text).await?;
     if u64::try_from(text.len()).is_ok_and(|length| length > MOST) {
         return Err(std::io::Error::other("it is too long for a URL"));
     }
-    Ok(text.trim().to_owned())
+    Ok(text.trim().to_owned().into())
 }
 
 #[cfg(test)]

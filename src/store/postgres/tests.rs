@@ -1,15 +1,15 @@
 //! Connecting to a real PostgreSQL: TLS, changed URLs, limits of time, clocks.
 
 use std::path::Path;
-use std::process::Child;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
-use super::super::contract::world::{few, holder, new_schema_name, postgres_url, start_postgres};
+use super::super::contract::world::holder;
 use super::super::statement::Statement;
+use super::super::testing::{PostgresServer, few, new_schema_name, postgres_url};
 use super::super::{Location, Outcome, Store};
 use super::*;
 
@@ -19,10 +19,8 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 /// nothing.
 struct Server {
     folder: TempDir,
-    local: String,
+    postgres: PostgresServer,
     port: u16,
-    /// It ends with this value, when its standard input closes.
-    _child: Child,
 }
 
 fn write_ca(path: &Path) -> Issuer<'static, KeyPair> {
@@ -48,12 +46,11 @@ impl Server {
         let port = free.local_addr().unwrap().port();
         drop(free);
         let text = port.to_string();
-        let (local, child) = start_postgres(&[folder.path().as_os_str(), text.as_ref()]);
+        let postgres = PostgresServer::start(&[folder.path().as_os_str(), text.as_ref()]);
         Self {
             folder,
-            local,
+            postgres,
             port,
-            _child: child,
         }
     }
 
@@ -118,7 +115,7 @@ async fn each_mode_encrypts_and_verifies_as_in_libpq() {
     ));
 
     // A user who needs TLS and a password.
-    let local = Settings::new(&server.local, "symbolon", few(1)).unwrap();
+    let local = Settings::new(&server.postgres.url, "symbolon", few(1)).unwrap();
     let local = Store::connect(local).await.unwrap();
     local
         .all("CREATE ROLE app LOGIN SUPERUSER PASSWORD 'good'")
@@ -137,6 +134,40 @@ async fn each_mode_encrypts_and_verifies_as_in_libpq() {
             connected.err()
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ca_beside_the_url_is_verified_and_followed() {
+    let server = Server::start();
+    let path = |name| server.folder.path().join(name);
+    let read = |name| std::fs::read_to_string(path(name)).unwrap();
+    let url = format!("postgres://symbolon@localhost:{}/postgres", server.port);
+    std::fs::write(path("url"), url).unwrap();
+    let settings = Settings::from_file(&path("url"), "symbolon", few(2)).unwrap();
+    let settings = settings.with_ca(Some(path("given.crt")));
+    for (given, says) in [(None, "given.crt"), (Some("other.crt"), "certificate")] {
+        if let Some(given) = given {
+            std::fs::write(path("given.crt"), read(given)).unwrap();
+        }
+        let refused = Store::connect(settings.clone()).await.err().unwrap();
+        assert!(refused.to_string().contains(says), "{refused}");
+    }
+    std::fs::write(path("given.crt"), read("ca.crt")).unwrap();
+    let store = Store::connect(settings).await.unwrap();
+    store.bind(&holder("https://a"), NOW).await.unwrap();
+    let is_encrypted = || async {
+        let row = store.ask(IS_ENCRYPTED).await;
+        row.unwrap().int(0).unwrap()
+    };
+    assert_eq!(is_encrypted().await, 1);
+    assert!(!store.reload().await.unwrap());
+    std::fs::write(path("given.crt"), read("other.crt")).unwrap();
+    assert!(store.reload().await.is_err());
+    assert_eq!(is_encrypted().await, 1, "the previous CA stays in use");
+    let both = read("other.crt") + &read("ca.crt");
+    std::fs::write(path("given.crt"), both).unwrap();
+    assert!(store.reload().await.unwrap());
+    assert_eq!(is_encrypted().await, 1);
 }
 
 /// A server, or someone in between, that says it has no TLS and waits for the password.
@@ -266,6 +297,32 @@ async fn a_changed_url_is_used_if_it_leads_to_the_same_store() {
     }
 }
 
+/// Administrators of databases give applications a schema, not the right to create any.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_owner_of_a_schema_needs_no_right_to_create_schemas() {
+    let schema = new_schema_name();
+    let admin = bound(postgres_url(), &format!("{schema}_admin"), "https://a").await;
+    for sql in [
+        format!("CREATE ROLE {schema} LOGIN"),
+        format!("CREATE SCHEMA {schema} AUTHORIZATION {schema}"),
+    ] {
+        admin.all(&sql).await.unwrap();
+    }
+    let url = postgres_url().replace("symbolon@", &format!("{schema}@"));
+    let store = bound(&url, &schema, "https://a").await;
+    let elsewhere = Settings::new(&url, &format!("{schema}_other"), few(1)).unwrap();
+    let refused = Store::connect(elsewhere).await.err().unwrap().to_string();
+    assert!(refused.contains("permission denied"), "{refused}");
+    store.close().await.unwrap();
+    for sql in [
+        format!("DROP SCHEMA {schema} CASCADE"),
+        format!("DROP SCHEMA {schema}_admin CASCADE"),
+        format!("DROP ROLE {schema}"),
+    ] {
+        admin.all(&sql).await.unwrap();
+    }
+}
+
 /// Returns a store with these limits, and a patient one with the same rows.
 async fn limited(limits: ConnectionLimits) -> (Store, Store) {
     let schema = new_schema_name();
@@ -324,6 +381,46 @@ async fn an_abandoned_transaction_is_rolled_back_and_its_connection_is_not_used_
         }
     };
     assert_eq!(row.text(0).unwrap(), before);
+    patient.drop_schema().await;
+}
+
+/// Requests that wait take places that machine clients need.
+#[tokio::test]
+async fn what_waits_for_a_connection_is_bounded_and_the_rest_refused_at_once() {
+    let (store, patient) = limited(few(1)).await;
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (release, is_released) = tokio::sync::oneshot::channel::<()>();
+    let own = store.clone();
+    let holding = tokio::spawn(async move {
+        let held = own.write(move |tx| {
+            Box::pin(async move {
+                tx.run(Statement::STORE_PROBE, ["held".into()]).await?;
+                begun.send(()).unwrap();
+                is_released.await.unwrap();
+                Ok(Outcome::Save(()))
+            })
+        });
+        held.await
+    });
+    has_begun.await.unwrap();
+    let ask = || {
+        let store = store.clone();
+        tokio::spawn(async move { store.ask("SELECT CAST(1 AS BIGINT)").await })
+    };
+    let waiting: Vec<_> = (0..WAITING + 10).map(|_| ask()).collect();
+    let last = ask().await.unwrap();
+    assert!(matches!(last, Err(StoreError::Busy)), "{:?}", last.err());
+    release.send(()).unwrap();
+    holding.await.unwrap().unwrap();
+    let mut refused = 0;
+    for one in waiting {
+        match one.await.unwrap() {
+            Ok(_) => {}
+            Err(StoreError::Busy) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(refused, 10);
     patient.drop_schema().await;
 }
 

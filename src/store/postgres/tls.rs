@@ -1,8 +1,8 @@
-//! TLS to the database, by rustls. Only the CAs that the URL names are trusted, never those of the web.
+//! TLS to the database, by rustls. Only the CAs that the URL or the settings name are trusted, never those of the web.
 
 use std::future::Future;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,30 +22,91 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
 
+use zeroize::Zeroizing;
+
 use super::super::StoreError;
 use super::url::{Proof, Target};
+use crate::state_file::read_regular;
+
+/// The largest size of a file with certificates or a key, in bytes: that of a Secret.
+const MOST: u64 = 1 << 20;
+
+/// A file and its contents.
+#[derive(PartialEq, Eq)]
+pub(super) struct Read {
+    path: PathBuf,
+    contents: Zeroizing<Vec<u8>>,
+}
+
+impl Read {
+    fn new(path: &Path) -> Result<Self, StoreError> {
+        let contents = read_regular(path, MOST).map_err(|error| unreadable(path, error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            contents: contents.into(),
+        })
+    }
+
+    fn unreadable(&self, error: impl std::fmt::Display) -> StoreError {
+        unreadable(&self.path, error)
+    }
+
+    /// Returns the certificates, at least one.
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, StoreError> {
+        let found = CertificateDer::pem_slice_iter(&self.contents).collect::<Result<Vec<_>, _>>();
+        let found = found.map_err(|error| self.unreadable(error))?;
+        if found.is_empty() {
+            return Err(self.unreadable("it contains no certificate in PEM"));
+        }
+        Ok(found)
+    }
+}
+
+/// The files that a connection with TLS needs.
+#[derive(PartialEq, Eq)]
+pub(super) struct Files {
+    /// The CAs that are trusted. Without them, the certificate of the server proves nothing.
+    roots: Option<Read>,
+    /// Our certificate and its key.
+    client: Option<(Read, Read)>,
+}
+
+impl Files {
+    /// Reads the files that a target names.
+    pub(super) fn read(target: &Target) -> Result<Self, StoreError> {
+        let roots = match &target.proof {
+            Proof::Certificate(path) | Proof::Host(path) => Some(Read::new(path)?),
+            Proof::Nothing => None,
+        };
+        let client = match &target.client {
+            Some((certificate, key)) => Some((Read::new(certificate)?, Read::new(key)?)),
+            None => None,
+        };
+        Ok(Self { roots, client })
+    }
+}
 
 /// Connects with TLS as a URL says.
 #[derive(Clone)]
 pub(super) struct Tls(TlsConnector);
 
 impl Tls {
-    /// Reads the files that the URL names.
-    pub(super) fn new(target: &Target) -> Result<Self, StoreError> {
+    /// Sets up TLS with the files that the target names.
+    pub(super) fn new(target: &Target, files: &Files) -> Result<Self, StoreError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(faulty)?;
-        let verifier = Verifier::new(&target.proof, provider)?;
+        let verifier = Verifier::new(&target.proof, files, provider)?;
         let builder = builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
-        let config = match &target.client {
+        let config = match &files.client {
             None => builder.with_no_client_auth(),
-            Some((cert, key)) => {
-                let chain = certificates(cert)?;
-                let key =
-                    PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, error))?;
+            Some((certificate, key)) => {
+                let chain = certificate.certificates()?;
+                let parsed = PrivateKeyDer::from_pem_slice(&key.contents);
+                let key = parsed.map_err(|error| key.unreadable(error))?;
                 builder.with_client_auth_cert(chain, key).map_err(faulty)?
             }
         };
@@ -61,17 +122,6 @@ fn unreadable(path: &Path, error: impl std::fmt::Display) -> StoreError {
     StoreError::Tls(format!("cannot read {}: {error}", path.display()))
 }
 
-/// Reads the certificates of a PEM file, at least one.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError> {
-    let found =
-        CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let found = found.map_err(|error| unreadable(path, error))?;
-    if found.is_empty() {
-        return Err(unreadable(path, "it contains no certificate in PEM"));
-    }
-    Ok(found)
-}
-
 /// Judges the server's certificate by what it must prove.
 #[derive(Debug)]
 struct Verifier {
@@ -83,11 +133,15 @@ struct Verifier {
 }
 
 impl Verifier {
-    fn new(proof: &Proof, provider: Arc<CryptoProvider>) -> Result<Self, StoreError> {
+    fn new(
+        proof: &Proof,
+        files: &Files,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, StoreError> {
         let algorithms = provider.signature_verification_algorithms;
-        let certificate = match proof {
-            Proof::Certificate(path) | Proof::Host(path) => Some(trusting(path, provider)?),
-            Proof::Nothing => None,
+        let certificate = match &files.roots {
+            Some(roots) => Some(trusting(roots, provider)?),
+            None => None,
         };
         Ok(Self {
             certificate,
@@ -99,17 +153,17 @@ impl Verifier {
 
 /// Returns what trusts the CAs in a file.
 fn trusting(
-    path: &Path,
+    file: &Read,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<WebPkiServerVerifier>, StoreError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
+    for certificate in file.certificates()? {
         roots
             .add(certificate)
-            .map_err(|error| unreadable(path, error))?;
+            .map_err(|error| file.unreadable(error))?;
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
-    verifier.build().map_err(|error| unreadable(path, error))
+    verifier.build().map_err(|error| file.unreadable(error))
 }
 
 impl ServerCertVerifier for Verifier {

@@ -1,6 +1,6 @@
 //! The URL of a database in the form that libpq knows, with its `sslmode`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -54,9 +54,19 @@ pub(super) enum UrlFault {
     Root,
     /// A CA is named that is never used.
     #[error(
-        "sslmode=disable does not use sslrootcert, sslcert and sslkey: remove them or choose verify-full"
+        "sslmode=disable does not use sslrootcert, sslcert, sslkey or a CA file: remove them or choose verify-full"
     )]
     Unused,
+    /// The connection could be made without the CA that the settings name.
+    #[error(
+        "sslmode=prefer would also connect without TLS, so that the CA file proves nothing: remove sslmode, which is then verify-full"
+    )]
+    Prefer,
+    /// The CA is named twice.
+    #[error(
+        "sslrootcert in the database URL names a second CA file beside the one of the settings: remove it"
+    )]
+    TwoRoots,
     /// The roots of the system are named.
     #[error(
         "sslrootcert=system is not supported: name a file with the certificates of the database's CA"
@@ -130,7 +140,9 @@ impl Tls {
         }
     }
 
-    fn judge(&self) -> Result<(SslMode, Proof, Option<Pair>), UrlFault> {
+    /// Judges what the parameters ask for. A CA that the settings name is always verified, by default with the host's
+    /// name: no one names it to connect without.
+    fn judge(&self, ca: Option<&Path>) -> Result<(SslMode, Proof, Option<Pair>), UrlFault> {
         if self.root.as_deref() == Some("system") {
             return Err(UrlFault::System);
         }
@@ -139,8 +151,20 @@ impl Tls {
             (None, None) => None,
             _ => return Err(UrlFault::ClientCertificate),
         };
+        if ca.is_some() && self.root.is_some() {
+            return Err(UrlFault::TwoRoots);
+        }
+        if ca.is_some() && self.mode.as_deref() == Some("prefer") {
+            return Err(UrlFault::Prefer);
+        }
+        let usual = if ca.is_some() {
+            "verify-full"
+        } else {
+            "prefer"
+        };
         let root = self.root.as_ref().map(PathBuf::from);
-        let (mode, proof) = match (self.mode.as_deref().unwrap_or("prefer"), root) {
+        let root = root.or_else(|| ca.map(Path::to_owned));
+        let (mode, proof) = match (self.mode.as_deref().unwrap_or(usual), root) {
             ("disable", None) if client.is_none() => (SslMode::Disable, Proof::Nothing),
             ("disable", _) => return Err(UrlFault::Unused),
             ("prefer", None) => (SslMode::Prefer, Proof::Nothing),
@@ -162,10 +186,27 @@ impl From<UrlFault> for StoreError {
     }
 }
 
+/// Checks the URL of a database, without connecting. `has_ca` says whether the settings name a file with its CA.
+///
+/// # Errors
+/// What is wrong with it. The error repeats nothing of it.
+pub fn check_url(url: &str, has_ca: bool) -> Result<(), StoreError> {
+    let ca = has_ca.then(|| Path::new("ca.crt"));
+    Target::parse(url, ca)?;
+    Ok(())
+}
+
 impl FromStr for Target {
     type Err = UrlFault;
 
     fn from_str(text: &str) -> Result<Self, UrlFault> {
+        Self::parse(text, None)
+    }
+}
+
+impl Target {
+    /// Parses a URL. `ca` is the file with the database's CA, if the settings name it and not the URL.
+    pub(super) fn parse(text: &str, ca: Option<&Path>) -> Result<Self, UrlFault> {
         let text = text.trim();
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err(UrlFault::Scheme);
@@ -184,7 +225,7 @@ impl FromStr for Target {
             }
             others.append_pair(&name, &value);
         }
-        let (mode, proof, client) = tls.judge()?;
+        let (mode, proof, client) = tls.judge(ca)?;
         // The driver does not read a plus sign as a space either.
         let others = others.finish().replace('+', "%20");
         let parsed = Config::from_str(&format!("{place}?{others}"));
@@ -288,6 +329,27 @@ mod tests {
             "?channel_binding=require",
         ] {
             assert_eq!(parse(query).err(), Some(UrlFault::Unknown(1)), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_ca_of_the_settings_is_always_verified() {
+        let ca = || PathBuf::from("/ca.crt");
+        for (query, expected) in [
+            ("", Ok(Proof::Host(ca()))),
+            ("?sslmode=verify-full", Ok(Proof::Host(ca()))),
+            ("?sslmode=verify-ca", Ok(Proof::Certificate(ca()))),
+            ("?sslmode=require", Ok(Proof::Certificate(ca()))),
+            ("?sslmode=prefer", Err(UrlFault::Prefer)),
+            ("?sslmode=disable", Err(UrlFault::Unused)),
+            ("?sslrootcert=/ca.crt", Err(UrlFault::TwoRoots)),
+        ] {
+            let url = format!("postgres://u:p@db.example.com/d{query}");
+            let target = Target::parse(&url, Some(&ca()));
+            if let Ok(target) = &target {
+                assert_eq!(target.config.get_ssl_mode(), SslMode::Require, "{query}");
+            }
+            assert_eq!(target.map(|it| it.proof), expected, "{query}");
         }
     }
 

@@ -35,6 +35,15 @@ async fn run(path: &Path, sql: &str) {
     let mut connection = options.connect().await.unwrap();
     let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
     sql.execute(&mut connection).await.unwrap();
+    // A connection that is still closing can keep the log from being moved into the file.
+    loop {
+        let checkpoint = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)");
+        let (is_busy, ..): (i64, i64, i64) = checkpoint.fetch_one(&mut connection).await.unwrap();
+        if is_busy == 0 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
     connection.close().await.unwrap();
 }
 

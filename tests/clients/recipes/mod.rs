@@ -7,7 +7,7 @@ mod kafka;
 mod libraries;
 mod oauth2_proxy;
 mod openbao;
-mod program;
+pub(crate) mod program;
 mod spring;
 mod tls;
 mod world;

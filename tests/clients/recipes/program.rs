@@ -10,14 +10,14 @@ use crate::support::{eventually, get};
 /// How long a program may take to end.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-pub(super) struct Program {
+pub(crate) struct Program {
     child: Child,
     log: PathBuf,
 }
 
 impl Program {
     /// Starts a program that logs into a file of `folder`.
-    pub(super) fn start(command: Command, folder: &Path) -> Self {
+    pub(crate) fn start(command: Command, folder: &Path) -> Self {
         let mut command = mortal(&command);
         let log = folder.join("program.log");
         let output = File::create(&log).unwrap();
@@ -31,12 +31,12 @@ impl Program {
     }
 
     /// What it has logged.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
     /// Waits until `ask` returns a value. Fails if the program ends first.
-    pub(super) fn wait<T>(&mut self, what: &str, mut ask: impl FnMut(&str) -> Option<T>) -> T {
+    pub(crate) fn wait<T>(&mut self, what: &str, mut ask: impl FnMut(&str) -> Option<T>) -> T {
         eventually(what, || {
             let ended = self.child.try_wait().unwrap();
             let log = self.log();
@@ -46,7 +46,7 @@ impl Program {
     }
 
     /// Waits until it answers requests.
-    pub(super) fn wait_for(&mut self, url: &str) {
+    pub(crate) fn wait_for(&mut self, url: &str) {
         self.wait(&format!("{url} answers"), |_| get(url, &[]).map(|_| ()));
     }
 }
@@ -87,7 +87,7 @@ impl Drop for Program {
 }
 
 /// The subject as which an API accepts a token, if the API answers with it; `None` if it answers 401 or 403.
-pub(super) fn subject(url: &str, token: &str) -> Option<String> {
+pub(crate) fn subject(url: &str, token: &str) -> Option<String> {
     let authorization = format!("Bearer {token}");
     let (status, body) = get(url, &[("authorization", &authorization)]).unwrap();
     match status {

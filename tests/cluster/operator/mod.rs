@@ -1,6 +1,7 @@
 //! The operator on a real API server: actions of users, and faults between any two writes.
 
 mod counts;
+mod database;
 mod embedded;
 mod fat;
 mod faults;
@@ -10,9 +11,11 @@ mod grants;
 mod inherited;
 mod interference;
 mod keys;
+mod kubectl;
 mod lifecycle;
 mod metrics;
 mod pains;
+mod people;
 pub(crate) mod process;
 mod proxy;
 mod refused;

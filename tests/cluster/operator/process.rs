@@ -25,6 +25,7 @@ pub(super) fn rights() -> Vec<PolicyRule> {
                 "scopes",
                 "oauthclients",
                 "serviceaccesstokens",
+                "users",
             ],
         ),
         rule(
@@ -35,6 +36,7 @@ pub(super) fn rights() -> Vec<PolicyRule> {
                 "scopes/status",
                 "oauthclients/status",
                 "serviceaccesstokens/status",
+                "users/status",
             ],
         ),
         rule(
@@ -139,7 +141,7 @@ impl Process {
     }
 
     /// The log lines since the last call.
-    fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         self.lines.try_iter().collect()
     }
 }

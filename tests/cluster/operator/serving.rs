@@ -62,13 +62,18 @@ impl Server {
         line.trim().parse().ok()
     }
 
-    async fn is_ready(&self) -> bool {
+    pub(super) async fn is_ready(&self) -> bool {
         let answer = self
             .http
             .get(format!("{}/readyz", self.process.address("health")))
             .send()
             .await;
         answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
+    }
+
+    /// Its log since the last call.
+    pub(super) fn log(&self) -> String {
+        self.process.lines().join("\n")
     }
 
     /// Sends it SIGTERM, as Kubernetes does, and waits until it ends.
@@ -152,6 +157,7 @@ pub(super) fn rights() -> Vec<PolicyRule> {
                 "scopes",
                 "oauthclients",
                 "serviceaccesstokens",
+                "users",
                 "credentials",
             ],
         ),

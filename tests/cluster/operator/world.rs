@@ -143,6 +143,23 @@ impl<'a> World<'a> {
             .unwrap();
     }
 
+    /// An object of the platform as it is now.
+    pub(super) async fn get_of_platform(&self, kind: Kind, name: &str) -> Value {
+        serde_json::to_value(self.objects_of_platform(kind).get(name).await.unwrap()).unwrap()
+    }
+
+    /// Changes an object of the platform by a merge patch.
+    pub(super) async fn patch_of_platform(&self, kind: Kind, name: &str, patch: Value) {
+        self.objects_of_platform(kind)
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .unwrap();
+    }
+
+    fn objects_of_platform(&self, kind: Kind) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client(), self.platform.name(), &resource(kind))
+    }
+
     /// Deletes an object of the team.
     pub(super) async fn delete(&self, kind: Kind, name: &str) {
         self.objects(kind)

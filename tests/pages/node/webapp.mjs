@@ -173,7 +173,7 @@ export function acts(tools) {
       await person.go(task.link);
       await person.types("New password", "short");
       await person.types("New password again", "short");
-      // The browser itself refuses a short password; whoever gets past it is told by the server.
+      // The browser itself refuses a short password. A person who gets past it is told by the server.
       await person.page.locator("form").evaluate((form) => form.submit());
       await person.sees("Set a password", "too short");
       await person.setsPassword();

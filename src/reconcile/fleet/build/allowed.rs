@@ -2,6 +2,7 @@
 //! keys: a tenant's own image could read these, so the installation lists the images that may run. Pure.
 
 use super::super::Installation;
+use super::database;
 use crate::directory::{Problem, Reason};
 use crate::resources::IdentitySpec;
 
@@ -21,19 +22,41 @@ pub(super) fn check(spec: &IdentitySpec, of: &Installation) -> Result<(), Proble
             ),
         ));
     }
-    let tls = spec.network.tls.as_ref();
-    let is_keys = |name: &str| name.ends_with("-signing") || name.ends_with("-mac");
-    if let Some(tls) = tls.filter(|tls| is_keys(&tls.secret_ref.name)) {
-        return Err(Problem::error(
+    let mut mounted = mounted(spec);
+    match mounted.find(|(name, ..)| name.ends_with("-signing") || name.ends_with("-mac")) {
+        None => Ok(()),
+        Some((name, path, what)) => Err(Problem::error(
             Reason::Invalid,
-            "/spec/network/tls/secretRef/name",
+            path,
             format!(
-                "the name {} is reserved for an Identity's own keys: give the Secret of the certificate, with the type kubernetes.io/tls, another name",
-                tls.secret_ref.name
+                "the name {name} is reserved for an Identity's own keys: give the Secret {what} another name"
             ),
-        ));
+        )),
     }
-    Ok(())
+}
+
+/// Returns the Secrets that the spec asks to mount: the name, the field and what it is for.
+fn mounted(spec: &IdentitySpec) -> impl Iterator<Item = (&str, &'static str, &'static str)> {
+    let tls = spec.network.tls.iter().map(|tls| {
+        let path = "/spec/network/tls/secretRef/name";
+        let what = "of the certificate, with the type kubernetes.io/tls,";
+        (&*tls.secret_ref.name, path, what)
+    });
+    let database = database::wanted(spec);
+    let url = database.map(|database| {
+        let path = "/spec/storage/postgresql/urlSecretRef/name";
+        (
+            &*database.url_secret_ref.name,
+            path,
+            "of the database's URL",
+        )
+    });
+    let ca = database.and_then(|database| database.ca_secret_ref.as_ref());
+    let ca = ca.map(|ca| {
+        let path = "/spec/storage/postgresql/caSecretRef/name";
+        (&*ca.name, path, "of the database's CA")
+    });
+    tls.chain(url).chain(ca)
 }
 
 /// Parses what an installation allows: a repository, one with a closing slash for all below it, or `*`.

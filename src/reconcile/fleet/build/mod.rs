@@ -1,6 +1,7 @@
 //! Builds the objects of an Identity from its spec and the installation's settings. Pure.
 
 mod allowed;
+pub(super) mod database;
 mod network;
 mod options;
 mod rights;

@@ -1,7 +1,7 @@
 //! The account of the pods, with the least rights that they need.
 //!
-//! They read users' objects and the Credentials of their own Identity. They write only into the status of these
-//! Credentials: that a token was used or revoked. They have no right to Secrets, because keys are mounted.
+//! They read tenants' objects, and Users and Credentials in the namespace of their own Identity. They write only into the
+//! status of these Credentials: that a token was used or revoked. They have no right to Secrets, because keys are mounted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ pub(super) fn objects(about: &About<'_>) -> Vec<(Child, Value)> {
         about.own(
             ManagedKind::Role,
             json!({"rules": [
-                {"apiGroups": [GROUP], "resources": ["credentials"], "verbs": ["get", "list", "watch"]},
+                {"apiGroups": [GROUP], "resources": ["users", "credentials"], "verbs": ["get", "list", "watch"]},
                 {"apiGroups": [GROUP], "resources": ["credentials/status"], "verbs": ["get", "patch"]},
             ]}),
         ),
@@ -43,7 +43,7 @@ pub(super) fn objects(about: &About<'_>) -> Vec<(Child, Value)> {
     objects
 }
 
-/// Returns the bindings for the right to read users' objects: one for all namespaces, or one in each of the
+/// Returns the bindings for the right to read tenants' objects: one for all namespaces, or one in each of the
 /// installation's.
 pub(super) fn readers(identity: &ObjectKey, of: &Installation) -> Vec<Child> {
     let name = global_name_of(identity);

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::volume::{CLAIM, STORE_DIR, STORE_FILE, claim_template};
 use super::super::{Child, name_of};
-use super::{About, HEALTH_PORT, HTTP_PORT, digest};
+use super::{About, HEALTH_PORT, HTTP_PORT, database, digest};
 use crate::directory::ObjectKey;
 use crate::directory::admit::volume;
 use crate::reconcile::key_secrets::{KEYSET, MAC, mac_secret, signing_secret};
@@ -103,7 +103,7 @@ pub(super) fn objects(about: &About<'_>, scale: Scale) -> Vec<(Child, Value)> {
     objects
 }
 
-/// Returns a Deployment, or with storage a StatefulSet of one pod, because only one pod may hold the volume.
+/// Returns a Deployment, or with a volume a StatefulSet of one pod, because only one pod may hold the volume.
 fn workload(about: &About<'_>, scale: Scale) -> (Child, Value) {
     let template = template(about);
     let mut options = json!({"pod": about.spec.pod, "tls": about.spec.network.tls});
@@ -233,6 +233,7 @@ fn container(about: &About<'_>, options: &PodOptions) -> Value {
     if is_kept(about) {
         mounts.push(json!({"name": CLAIM, "mountPath": STORE_DIR}));
     }
+    mounts.extend(database::mount(about.spec));
     let probe = |path: &str, period: u64, failures: u64| {
         json!({
             "httpGet": {"path": path, "port": "health"},
@@ -296,6 +297,7 @@ fn arguments(about: &About<'_>) -> Vec<String> {
     if is_kept(about) {
         arguments.push(format!("--store=sqlite:{STORE_DIR}/{STORE_FILE}"));
     }
+    arguments.extend(database::arguments(about.spec));
     if !about.of.namespaces.is_empty() {
         arguments.push(format!("--namespace={}", about.of.namespaces.join(",")));
     }
@@ -309,7 +311,8 @@ fn arguments(about: &About<'_>) -> Vec<String> {
     arguments
 }
 
-/// Returns the volumes. The server follows changes of mounted Secrets, so a new key or certificate restarts no pod.
+/// Returns the volumes. The server follows changes of mounted Secrets, so a new key, certificate or database URL restarts
+/// no pod.
 fn volumes(about: &About<'_>) -> Vec<Value> {
     let part = |secret: ObjectKey, key: &str| json!({"secret": {"name": *secret.name, "items": [{"key": key, "path": key}]}});
     let keys = json!([
@@ -326,6 +329,7 @@ fn volumes(about: &About<'_>) -> Vec<Value> {
             json!({"secretName": tls.secret_ref.name, "defaultMode": 0o440, "items": items});
         volumes.push(json!({"name": "tls", "secret": source}));
     }
+    volumes.extend(database::volume(about.spec));
     volumes
 }
 

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::authorize::REQUEST_URI;
+use super::proceed::granted;
 use super::{people, unavailable};
 use crate::oauth::authorize::request::{Refused, check};
 use crate::oauth::{ErrorCode, Form, OAuthError, Refusal};
@@ -56,6 +57,8 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
         Ok(request) => request,
         Err(Refused::Page(error) | Refused::Client(_, error)) => return Err(refused(error)),
     };
+    // The authorization endpoint would refuse these for every person.
+    granted(snapshot, &registered, &request, None).map_err(refused)?;
     // Everyone can push in the name of a public client: no address may use up what the client has.
     if registered.client.is_public
         && let Err(wait) = call.app.noise().pushed(call.peer, client_id)

@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use super::guest::{Guest, Stop};
 use super::issue::{self, Allowed, Issued};
-use crate::directory::{PersonScope, is_revoked};
+use crate::directory::{self, PersonScope, is_revoked};
 use crate::keys::JwtError;
 use crate::oauth::acr::Acr;
 use crate::oauth::authorize::flow::{Requested, shown};
@@ -477,11 +477,24 @@ fn scopes<'s>(
     present: Option<&Present>,
 ) -> Result<Vec<PersonScope<'s>>, OAuthError> {
     let registry = snapshot.registry();
-    let client = &registered.client;
     let person = present.and_then(|present| {
         let (owner, subject) = (&present.account.owner, &present.subject);
         registry.person(owner, subject, None, guest.now).ok()
     });
+    granted(snapshot, registered, request, person.as_ref())
+}
+
+/// Returns the scopes of a request that the client may have now; with `person`, those that the person may have, too.
+///
+/// # Errors
+/// `invalid_scope` or `invalid_target`, for the client.
+pub fn granted<'s>(
+    snapshot: &'s Snapshot,
+    registered: &Registered<'s>,
+    request: &AuthorizationRequest,
+    person: Option<&directory::Person<'s>>,
+) -> Result<Vec<PersonScope<'s>>, OAuthError> {
+    let (registry, client) = (snapshot.registry(), &registered.client);
     let wanted = if request.scopes.is_empty() {
         registry.default_scopes(client)
     } else {
@@ -503,9 +516,9 @@ fn scopes<'s>(
             ));
         };
         // A scope that the person may not have is left out.
-        let scope = match &person {
+        let scope = match person {
             None => Some(of_client),
-            Some(_) => registry.scope(client, person.as_ref(), value),
+            Some(_) => registry.scope(client, person, value),
         };
         if let Some(scope) = scope
             && !scopes.iter().any(|known| known.value() == scope.value())
@@ -514,9 +527,9 @@ fn scopes<'s>(
         }
     }
     if !scopes.is_empty() {
-        let resources: Vec<&str> = request.resources.iter().map(String::as_str).collect();
-        if !resources.is_empty() {
-            target(client.accepted.identity, &mut scopes.clone(), &resources)?;
+        // They may have different owners: each token request names one of them (RFC 8707 section 2.2).
+        for resource in &request.resources {
+            target(client.accepted.identity, &mut scopes.clone(), &[resource])?;
         }
     }
     Ok(scopes)

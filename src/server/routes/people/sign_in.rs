@@ -44,8 +44,11 @@ async fn answer(guest: &mut Guest) -> Result<Response, Stop> {
     }
 }
 
-/// Shows the page.
+/// Shows the page, unless the store is known to fail: no one is asked for a password that cannot be checked.
 async fn shown(guest: &mut Guest) -> Result<Response, Stop> {
+    if guest.call.app.status().store_fails() {
+        return Err(Refusal::Unavailable.into());
+    }
     let wants_other = guest.parameter(OTHER).is_some();
     let Some(text) = guest.parameter(FLOW) else {
         return alone(guest, wants_other).await;

@@ -2,8 +2,11 @@
 
 mod browser;
 mod confidential;
+mod conformance;
 mod consents;
+mod database;
 mod main_path;
+mod resources;
 mod rules;
 mod sign_out;
 mod told;
