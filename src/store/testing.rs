@@ -24,11 +24,13 @@ pub(crate) fn postgres_url() -> &'static str {
 
 /// Returns limits with this number of connections.
 pub(crate) fn few(connections: usize) -> ConnectionLimits {
+    // The machine may be busy.
     ConnectionLimits {
         connections,
-        // The machine may be busy.
         acquire: Duration::from_secs(60),
-        ..ConnectionLimits::default()
+        statement: Duration::from_secs(60),
+        idle: Duration::from_secs(60),
+        transaction: Duration::from_secs(120),
     }
 }
 

@@ -314,7 +314,7 @@ async fn drift_is_repaired_and_additions_of_others_stay() {
     world.patch_made(ManagedKind::Role, role).await;
     eventually("the Role is repaired", async || {
         let role = world.made(ManagedKind::Role).await?;
-        (role["rules"][0]["resources"][0] == "credentials").then_some(())
+        (role["rules"][0]["resources"] == json!(["users", "credentials"])).then_some(())
     })
     .await;
     world

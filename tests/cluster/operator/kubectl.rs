@@ -102,11 +102,17 @@ impl Issuer {
 
     /// The status of the userinfo endpoint.
     fn userinfo(&self, access: &str) -> u16 {
+        let header = format!("authorization: Bearer {access}");
+        let url = format!("{}/connect/userinfo", self.url);
+        self.status(&["--header", &header, &url])
+    }
+
+    /// The status of the answer to a request of curl.
+    fn status(&self, request: &[&str]) -> u16 {
         let answer = self
             .curl()
             .args(["--output", "/dev/null", "--write-out", "%{http_code}"])
-            .args(["--header", &format!("authorization: Bearer {access}")])
-            .arg(format!("{}/connect/userinfo", self.url))
+            .args(request)
             .output();
         let status = String::from_utf8(answer.unwrap().stdout).unwrap();
         status.parse().unwrap()
@@ -214,6 +220,11 @@ async fn kubectl_acts_as_a_person_who_signed_in_and_with_no_other_token_of_the_p
     })
     .await;
     let link = value(&world, world.platform.name(), "alice-enrollment", "url").await;
+    // Machine clients are served before the store is open.
+    eventually("the store is open", async || {
+        (issuer.status(&[&link]) == 200).then_some(())
+    })
+    .await;
     // The browser has a runtime of its own.
     let tokens = std::thread::scope(|scope| {
         let browser = scope.spawn(|| issuer.sign_in(&link, &kubectl));

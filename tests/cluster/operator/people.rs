@@ -176,6 +176,12 @@ async fn a_disabled_person_has_nothing_left_and_gets_nothing_of_it_back() {
         username: "alice".to_owned(),
         password: "correct horse battery staple 7".to_owned(),
     };
+    // Machine clients are served before the store is open.
+    eventually("the store is open", async || {
+        let page = web.http.get(&url).send().await.ok()?;
+        (page.status() == StatusCode::OK).then_some(())
+    })
+    .await;
     assert_eq!(apart(|| web.enrol(&url, &alice)), 200);
     let again = apart(|| web.enrol(&url, &alice));
     assert!(again >= 400, "a link works once: {again}");
