@@ -94,7 +94,7 @@ impl Town {
 
     /// Alice's link, as it is printed.
     fn link(&self) -> String {
-        let line = self.dev.line_with(&["/connect/enrollment?link="]);
+        let line = self.dev.line_with(&["/enroll?link="]);
         line.trim().to_owned()
     }
 
