@@ -123,8 +123,8 @@ async fn works(guest: &Guest, link: &str) -> Result<Works, Stop> {
         Err(Refused::Foreign | Refused::Withdrawn) => return Err(unknown()),
         Err(Refused::Expired | Refused::Superseded) => {
             // Only a genuine link gets here. Its own use supersedes it.
-            let hash = unverified.hash();
-            if guest.people.store.is_enrolment_used(hash).await? {
+            let is_used = guest.people.store.is_enrolment_used(unverified.hash());
+            if guest.wait_for(is_used).await? {
                 return Err(used(guest));
             }
             return Err(refused(guest, Kind::LinkExpired, EnrolmentOutcome::Expired));
