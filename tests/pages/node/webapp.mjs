@@ -164,7 +164,7 @@ export function acts(tools) {
       await person.go(task.link);
       await person.sees("This link was used");
       await person.presses("Sign in");
-      await person.sees("You are signed in already");
+      await person.sees("You are signed in");
       return person.told();
     },
 
