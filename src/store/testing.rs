@@ -26,9 +26,11 @@ pub(crate) fn postgres_url() -> &'static str {
 pub(crate) fn few(connections: usize) -> ConnectionLimits {
     ConnectionLimits {
         connections,
-        // The machine may be busy.
-        acquire: Duration::from_secs(60),
-        ..ConnectionLimits::default()
+        // The machine may be busy. Tests of a limit set it.
+        acquire: Duration::from_mins(1),
+        statement: Duration::from_mins(2),
+        idle: Duration::from_mins(2),
+        transaction: Duration::from_mins(5),
     }
 }
 
