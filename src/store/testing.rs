@@ -24,13 +24,13 @@ pub(crate) fn postgres_url() -> &'static str {
 
 /// Returns limits with this number of connections.
 pub(crate) fn few(connections: usize) -> ConnectionLimits {
-    // The machine may be busy.
     ConnectionLimits {
         connections,
-        acquire: Duration::from_secs(60),
-        statement: Duration::from_secs(60),
-        idle: Duration::from_secs(60),
-        transaction: Duration::from_secs(120),
+        // The machine may be busy. Tests of a limit set it.
+        acquire: Duration::from_mins(1),
+        statement: Duration::from_mins(2),
+        idle: Duration::from_mins(2),
+        transaction: Duration::from_mins(5),
     }
 }
 

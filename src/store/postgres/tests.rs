@@ -141,7 +141,10 @@ async fn a_ca_beside_the_url_is_verified_and_followed() {
     let server = Server::start();
     let path = |name| server.folder.path().join(name);
     let read = |name| std::fs::read_to_string(path(name)).unwrap();
-    let url = format!("postgres://symbolon@localhost:{}/postgres", server.port);
+    let url = format!(
+        "postgres://symbolon@localhost:{}/postgres?connect_timeout=60",
+        server.port
+    );
     std::fs::write(path("url"), url).unwrap();
     let settings = Settings::from_file(&path("url"), "symbolon", few(2)).unwrap();
     let settings = settings.with_ca(Some(path("given.crt")));
