@@ -59,6 +59,7 @@ async fn the_quickstart_of_the_readme_works() {
     let [_, _, used, revoked, removed] = printed[..] else {
         panic!("expected five blocks: {output}");
     };
+    assert!(used.contains("/id/enroll?link="), "{output}");
     // The response ends without a line break, so the status follows it directly.
     let start = used.find("{\"access_token\"");
     let start = start.unwrap_or_else(|| panic!("no access token: {output}"));
