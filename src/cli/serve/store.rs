@@ -56,9 +56,8 @@ pub(super) struct StoreArgs {
     /// stored
     #[arg(long, value_name = "sqlite:PATH", env = "SYMBOLON_STORE", hide_env_values = true, value_parser = super::super::unshown::Unshown(sqlite_path))]
     store: Option<PathBuf>,
-    /// The store of people's data: a file with the URL of a PostgreSQL database, such as
-    /// postgres://user:password@host/database?sslmode=verify-full&sslrootcert=/ca.crt; it is read again when it changes.
-    /// The server starts without the database, and serves people once it is there
+    /// The store of people's data: a file with the URL of a PostgreSQL database, in the form of libpq; it is read again
+    /// when it changes. The server starts without the database, and serves people once it is there
     #[arg(
         long,
         value_name = "FILE",
