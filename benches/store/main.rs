@@ -98,7 +98,8 @@ async fn family(store: &Store, session: &Session) -> Token {
         pushed: None,
         agreement: Agreement::Unneeded,
     };
-    assert!(store.issue_code(authorized, NOW).await.expect("a code"));
+    let issued = store.issue_code(authorized, NOW).await;
+    assert!(issued.expect("a code").is_some());
     let token = keys().first(&Prefix::default(), &mut SystemEntropy);
     let decide = |standing: &GrantStanding, _: &Code| {
         let issue = Issue {

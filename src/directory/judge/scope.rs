@@ -125,7 +125,7 @@ impl Directory {
                 self.owner_of_scope(identity.object, identity.record, value),
                 NameOwner::Contested(_)
             );
-            let message = if let Some(message) = self.built_in(value) {
+            let message = if let Some(message) = built_in(value) {
                 message
             } else if let Some(scope) = self.faulty_scope(key, value) {
                 format!(
@@ -172,20 +172,6 @@ impl Directory {
             ));
         }
         Ok(GrantedScope { scope })
-    }
-
-    /// Returns the message for a scope value that no Scope can have, where it is not granted.
-    pub(super) fn built_in(&self, value: &str) -> Option<String> {
-        if !is_built_in(value) {
-            return None;
-        }
-        Some(if StandardScope::parse(value).is_some() {
-            format!(
-                "scope {value:?} is about people: only clients with AuthorizationCode in grantTypes can have it"
-            )
-        } else {
-            format!("scope {value:?} is reserved, and no client can have it: remove it")
-        })
     }
 
     /// Returns the Scope with a fault whose name gives it `value` by default. The `spec.value` of a Scope with a fault
@@ -249,4 +235,18 @@ pub fn is_audience_of(
         .strip_prefix(issuer)
         .and_then(|rest| rest.strip_prefix('/'));
     below == Some(&**namespace)
+}
+
+/// Returns the message for a scope value that no Scope can have, where it is not granted.
+pub(super) fn built_in(value: &str) -> Option<String> {
+    if !is_built_in(value) {
+        return None;
+    }
+    Some(if StandardScope::parse(value).is_some() {
+        format!(
+            "scope {value:?} is about people: only clients with AuthorizationCode in grantTypes can have it"
+        )
+    } else {
+        format!("scope {value:?} is reserved, and no client can have it: remove it")
+    })
 }

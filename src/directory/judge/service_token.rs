@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::namespace::quota;
+use super::scope::built_in;
 use super::served::{AcceptedClient, Served};
 use crate::directory::tables::Directory;
 use crate::directory::tables::record::{IdentityRecord, Object, ServiceTokenRecord};
@@ -96,7 +97,7 @@ impl Directory {
             let (reason, message) = if client.client.record.scopes.contains(value) {
                 self.judge_scope(client.identity, &client.client.object.key.namespace, value)
                     .err()?
-            } else if let Some(message) = self.built_in(value) {
+            } else if let Some(message) = built_in(value) {
                 (Reason::ScopeNotFound, message)
             } else {
                 (

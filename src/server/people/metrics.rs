@@ -1,7 +1,7 @@
-//! What is counted of people. A server without people has no such series.
+//! What is counted of people.
 
 use prometheus_client::metrics::counter::Counter;
-use strum::IntoStaticStr;
+use strum::{IntoStaticStr, VariantArray};
 
 use super::sign_in::Wrong;
 use crate::oauth::userinfo;
@@ -19,6 +19,15 @@ pub enum SignInOutcome {
     /// Too many passwords were being hashed.
     Busy,
 }
+
+/// The outcomes whose number says something of its growth: of guesses, and of load.
+const SIGN_INS: [SignInOutcome; 5] = [
+    SignInOutcome::SignedIn,
+    SignInOutcome::Wrong(Wrong::Name),
+    SignInOutcome::Wrong(Wrong::Password),
+    SignInOutcome::TooMany,
+    SignInOutcome::Busy,
+];
 
 impl SignInOutcome {
     const fn as_str(self) -> &'static str {
@@ -53,7 +62,7 @@ impl AuthorizationOutcome {
 }
 
 /// How the use of an enrolment link ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum EnrolmentOutcome {
     /// The password is set.
@@ -67,7 +76,7 @@ pub enum EnrolmentOutcome {
 }
 
 /// How a sign-out ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum SignOutOutcome {
     /// The session has ended.
@@ -99,7 +108,7 @@ impl UserInfoOutcome {
 }
 
 /// How one try to tell a client of a sign-out ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum LogoutOutcome {
     /// The client took the notice.
@@ -137,27 +146,33 @@ impl PeopleMetrics {
             sign_ins: catalog.counters(
                 "sign_ins",
                 "Attempts to sign in with a password by outcome: signed_in, or the reason why not",
-            ),
+            )
+            .from_the_start(SIGN_INS),
             authorizations: catalog.counters(
                 "authorizations",
                 "Authorization requests by how they ended: code, the OAuth error code sent to the client, or page for an error that cannot be sent to a client",
-            ),
+            )
+            .from_the_start([AuthorizationOutcome::Code, AuthorizationOutcome::Page]),
             enrolments: catalog.counters(
                 "enrollments",
                 "Uses of enrollment links by outcome: enrolled, or why the link does not work (opening a link that works is not counted)",
-            ),
+            )
+            .from_the_start(EnrolmentOutcome::VARIANTS.iter().copied()),
             sign_outs: catalog.counters(
                 "sign_outs",
                 "Requests to the end session endpoint by outcome: signed_out, asked, refused by the person, or nothing if there was no session",
-            ),
+            )
+            .from_the_start(SignOutOutcome::VARIANTS.iter().copied()),
             userinfo: catalog.counters(
                 "userinfo_requests",
                 "Userinfo requests by outcome: answered, or the reason why not",
-            ),
+            )
+            .from_the_start([UserInfoOutcome::Answered]),
             logout_notices: catalog.counters(
                 "logout_notices",
                 "Tries to tell a client through the back channel that a session has ended, by outcome",
-            ),
+            )
+            .from_the_start(LogoutOutcome::VARIANTS.iter().copied()),
             grants_ended: catalog.counter(
                 "grants_ended_by_reuse",
                 "Grants that ended because a used code or a replaced refresh token was presented again: someone may have a copy",

@@ -173,6 +173,7 @@ impl Issuer {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one way of a person, step by step")]
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_acts_as_a_person_who_signed_in_and_with_no_other_token_of_the_person() {
     let cluster = Cluster::private();

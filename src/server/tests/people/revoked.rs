@@ -3,6 +3,9 @@
 use super::sign_out::{bar_and_admit, serve};
 use super::*;
 
+/// Revokes everything from before a number of seconds ago.
+type Revoke<'r> = dyn Fn(&mut Town, i64) + 'r;
+
 #[tokio::test]
 async fn an_enrolment_link_from_before_a_revocation_of_everything_does_not_work() {
     let moment = |seconds| now() + jiff::SignedDuration::from_secs(seconds);
@@ -16,7 +19,7 @@ async fn an_enrolment_link_from_before_a_revocation_of_everything_does_not_work(
         let revoke = format!("{issuer}\n  revokeIssuedBefore: {}", moment(seconds));
         town.change(issuer, &revoke);
     };
-    let revocations: [&dyn Fn(&mut Town, i64); 2] = [&of_user, &of_identity];
+    let revocations: [&Revoke<'_>; 2] = [&of_user, &of_identity];
     for revoke in revocations {
         let mut town = Town::new().await;
         let link = Town::link();
