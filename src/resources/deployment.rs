@@ -65,7 +65,7 @@ pub struct Network {
 #[x_kube(validation = Rule::new("!has(self.allowedNetworks) || self.allowedNetworks.all(cidr, isCIDR(cidr))").message("allowedNetworks must be CIDRs, such as 10.0.0.0/8 or fd00::/8").field_path(".allowedNetworks"))]
 pub struct Egress {
     /// Address ranges (CIDR) of the cluster or the organisation in which clients may be called. The owners of clients
-    /// then choose which `https` address there gets a request, so list only what may get one. Default: none. Example:
+    /// then choose which address there gets a request, so list only what may get one. Default: none. Example:
     /// `[10.96.0.0/12]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 43)))]

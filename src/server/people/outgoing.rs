@@ -1,4 +1,5 @@
-//! Requests to addresses that a resource names: https alone, no redirects, bounded in time and size.
+//! Requests to addresses that a resource names: https, no redirects, bounded in time and size. Services of the cluster are
+//! reached over http too, in networks that the Identity has opened.
 //!
 //! The address that is checked is the one that is connected to, so that a name cannot change its mind in between. Only
 //! public addresses are reached: a client must not make the server talk to what only the server can reach. An Identity can
@@ -59,12 +60,18 @@ pub struct Opened {
 }
 
 impl Opened {
-    fn may_reach(&self, address: IpAddr) -> bool {
+    /// Without TLS, only what the Identity has opened is reached: a public network could read and change the request.
+    fn may_reach(&self, address: IpAddr, is_tls: bool) -> bool {
         let address = address.to_canonical();
-        is_public(address)
+        (is_tls && is_public(address))
             || (self.is_dev && address.is_loopback())
             || (is_ordinary(address) && self.networks.iter().any(|it| it.contains(address)))
     }
+}
+
+/// Returns whether a host has the form of a Service's name: `<name>.<namespace>.svc`, and maybe the cluster's domain.
+fn is_service(host: &str) -> bool {
+    host.split('.').nth(2) == Some("svc")
 }
 
 /// Posts a form, and returns the status of the answer, whose body is not read.
@@ -81,7 +88,7 @@ async fn exchange(uri: &str, body: String, opened: &Opened) -> Result<u16, Outgo
     let uri: Uri = uri.parse().map_err(|_| OutgoingError::Uri)?;
     let (host, is_tls) = match (uri.host(), uri.scheme_str()) {
         (Some(host), Some("https")) => (host, true),
-        (Some(host), Some("http")) if opened.is_dev => (host, false),
+        (Some(host), Some("http")) if opened.is_dev || is_service(host) => (host, false),
         _ => return Err(OutgoingError::Uri),
     };
     let name = host
@@ -89,7 +96,7 @@ async fn exchange(uri: &str, body: String, opened: &Opened) -> Result<u16, Outgo
         .trim_end_matches(']')
         .to_owned();
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-    let address = address(&name, port, opened).await?;
+    let address = address((&name, port), is_tls, opened).await?;
     let stream = TcpStream::connect(address).await?;
     if !is_tls {
         return send(stream, &uri, body).await;
@@ -100,9 +107,13 @@ async fn exchange(uri: &str, body: String, opened: &Opened) -> Result<u16, Outgo
 }
 
 /// Returns an address of the host that may be reached.
-async fn address(host: &str, port: u16, opened: &Opened) -> Result<SocketAddr, OutgoingError> {
-    let mut found = tokio::net::lookup_host((host, port)).await?;
-    let found = found.find(|address| opened.may_reach(address.ip()));
+async fn address(
+    host: (&str, u16),
+    is_tls: bool,
+    opened: &Opened,
+) -> Result<SocketAddr, OutgoingError> {
+    let mut found = tokio::net::lookup_host(host).await?;
+    let found = found.find(|address| opened.may_reach(address.ip(), is_tls));
     found.ok_or(OutgoingError::Address)
 }
 
@@ -232,7 +243,7 @@ mod tests {
     fn an_identity_opens_networks_but_never_the_machine_itself() {
         let opened = Opened {
             is_dev: false,
-            networks: ["10.0.0.0/8", "fd00::/8", "0.0.0.0/5"]
+            networks: ["10.0.0.0/8", "fd00::/8", "0.0.0.0/32"]
                 .map(|it| it.parse().unwrap())
                 .into(),
         };
@@ -257,8 +268,10 @@ mod tests {
             ("255.255.255.255", false, false),
         ] {
             let address: IpAddr = address.parse().unwrap();
-            assert_eq!(opened.may_reach(address), by_some, "{address}");
-            assert_eq!(all.may_reach(address), by_all, "{address}");
+            assert_eq!(opened.may_reach(address, true), by_some, "{address}");
+            assert_eq!(all.may_reach(address, true), by_all, "{address}");
+            let in_the_clear = by_some && !is_public(address);
+            assert_eq!(opened.may_reach(address, false), in_the_clear, "{address}");
         }
     }
 
