@@ -15,7 +15,7 @@ function discover() {
     execute: [
       // openid-client verifies the signature of an ID token only if it is told to.
       client.enableNonRepudiationChecks,
-      // Dev mode serves http on loopback. Everywhere else the issuer has https.
+      // The issuer has http only on loopback, as in dev mode, or on a *.svc host.
       ...(ISSUER.startsWith("http:") ? [client.allowInsecureRequests] : []),
     ],
   };

@@ -59,6 +59,11 @@ fn with_suffix<'f>(start: String, fields: impl IntoIterator<Item = (&'f str, &'f
         .finish()
 }
 
+/// Returns whether a URI leads to the machine itself, in the clear: `http` on a loopback host.
+pub fn is_loopback(uri: &str) -> bool {
+    loopback(uri).is_some()
+}
+
 /// Splits a loopback URI into its host and what follows the port; `None` for every other URI.
 fn loopback(uri: &str) -> Option<(&'static str, &str)> {
     let after = uri.strip_prefix("http://")?;
@@ -143,6 +148,25 @@ mod tests {
             ("https://a.example/x?t=1&", "https://a.example/x?t=1&"),
         ] {
             assert_eq!(with_query(uri, fields), format!("{start}{added}"));
+        }
+    }
+
+    /// The pods of an issuer on a *.svc host have other listeners on loopback, which no client may name.
+    #[test]
+    fn only_http_on_a_loopback_host_is_the_machine_itself() {
+        for own in [
+            "http://localhost:8080/id",
+            "http://127.0.0.1",
+            "http://[::1]:80/",
+        ] {
+            assert!(is_loopback(own), "{own}");
+        }
+        for other in [
+            "http://main.platform.svc/id",
+            "http://localhost.example.com",
+            "https://localhost/id",
+        ] {
+            assert!(!is_loopback(other), "{other}");
         }
     }
 

@@ -14,6 +14,7 @@ use super::people::outbox::{Messenger, NamespaceOf, Notice, Outbox, Told};
 use super::people::outgoing::{Opened, post_form};
 use super::state::State;
 use crate::oauth::logout_token::{self, Ended, LogoutTokenClaims};
+use crate::oauth::redirect_uri;
 use crate::store::{Store, StoreError};
 use crate::tokens::SystemEntropy;
 
@@ -210,7 +211,8 @@ impl BackChannel {
         let ring = snapshot.ring();
         let token = ring.sign(algorithm, logout_token::TYPE, &json).ok()?;
         let opened = Opened {
-            is_dev: !site.is_https,
+            // An http issuer on a *.svc host is no dev mode: its pods have other listeners on loopback.
+            is_dev: redirect_uri::is_loopback(&site.issuer),
             networks: accepted.identity.record.callable_networks.clone(),
         };
         Some((uri.to_owned(), format!("logout_token={token}"), opened))

@@ -291,6 +291,12 @@ fn links_subjects_and_administrators_need_the_verb_administer() {
             "an Administrator",
         );
     }
+    let owned = json!({"metadata": {"ownerReferences": [{
+        "apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "0198c0de-0000-8000-8000-000000000002",
+    }]}});
+    let patch =
+        format!("patch user.symbolon.dev -n {home} alice --type=merge -p {owned} --as erin");
+    refused(kube.ask(&patch), "users", "an Administrator");
     let delete = |user: &str| {
         kube.ask(&format!(
             "delete user.symbolon.dev -n {home} alice --as {user}"

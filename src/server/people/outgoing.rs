@@ -3,8 +3,8 @@
 //!
 //! The address that is checked is the one that is connected to, so that a name cannot change its mind in between. Only
 //! public addresses are reached: a client must not make the server talk to what only the server can reach. An Identity can
-//! open further networks. In dev mode, whose issuer is http, this machine's own addresses are reached too, also over http.
-//! Those of link-local networks never are, since clouds serve the credentials of machines there.
+//! open further networks. If the issuer itself is on loopback, as in dev mode, this machine's own addresses are reached too,
+//! also over http. The addresses at which clouds serve the credentials of machines never are.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, LazyLock};
@@ -69,7 +69,8 @@ impl Opened {
     }
 }
 
-/// Returns whether a host has the form of a Service's name: `<name>.<namespace>.svc`, and maybe the cluster's domain.
+/// Returns whether a host has the form of a Service's name: `<name>.<namespace>.svc`, and maybe a domain. A client can also
+/// own such a domain, so only the networks that the Identity has opened bound the address.
 fn is_service(host: &str) -> bool {
     host.split('.').nth(2) == Some("svc")
 }
@@ -96,8 +97,8 @@ async fn exchange(uri: &str, body: String, opened: &Opened) -> Result<u16, Outgo
         .trim_end_matches(']')
         .to_owned();
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-    let address = address((&name, port), is_tls, opened).await?;
-    let stream = TcpStream::connect(address).await?;
+    let addresses = addresses((&name, port), is_tls, opened).await?;
+    let stream = TcpStream::connect(&addresses[..]).await?;
     if !is_tls {
         return send(stream, &uri, body).await;
     }
@@ -106,23 +107,34 @@ async fn exchange(uri: &str, body: String, opened: &Opened) -> Result<u16, Outgo
     send(stream, &uri, body).await
 }
 
-/// Returns an address of the host that may be reached.
-async fn address(
+/// Returns the addresses of the host that may be reached, at least one.
+async fn addresses(
     host: (&str, u16),
     is_tls: bool,
     opened: &Opened,
-) -> Result<SocketAddr, OutgoingError> {
-    let mut found = tokio::net::lookup_host(host).await?;
-    let found = found.find(|address| opened.may_reach(address.ip(), is_tls));
-    found.ok_or(OutgoingError::Address)
+) -> Result<Vec<SocketAddr>, OutgoingError> {
+    let found = tokio::net::lookup_host(host).await?;
+    let may_reach = |address: &SocketAddr| opened.may_reach(address.ip(), is_tls);
+    let found: Vec<_> = found.filter(may_reach).collect();
+    if found.is_empty() {
+        return Err(OutgoingError::Address);
+    }
+    Ok(found)
 }
+
+/// Where AWS serves the credentials of machines over IPv6; over IPv4, clouds use a link-local address.
+const CREDENTIALS_OF_MACHINES: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
 /// Returns whether an address may be that of another machine that serves something. The pod's own addresses, link-local
 /// ones, and those of many machines are not.
 fn is_ordinary(address: IpAddr) -> bool {
     let is_near = match address {
         IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
+        IpAddr::V6(address) => {
+            address.is_unicast_link_local()
+                || address == CREDENTIALS_OF_MACHINES
+                || embedded_v4(address).is_some_and(|inner| !is_ordinary(inner.into()))
+        }
     };
     !(is_near || address.is_loopback() || address.is_unspecified() || address.is_multicast())
 }
@@ -182,15 +194,22 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !is_special
 }
 
+/// Returns the IPv4 address to which NAT64 (RFC 6052) or 6to4 (RFC 3056) leads.
+fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            let bits = u32::from(high) << 16 | u32::from(low);
+            Some(Ipv4Addr::from_bits(bits))
+        }
+        _ => None,
+    }
+}
+
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let parts = address.segments();
-    let embedded = |high: u16, low: u16| {
-        let bits = u32::from(high) << 16 | u32::from(low);
-        is_public_v4(Ipv4Addr::from_bits(bits))
-    };
-    match parts {
-        // NAT64 (RFC 6052) and 6to4 (RFC 3056) lead to the IPv4 address inside.
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => embedded(high, low),
+    if let Some(inner) = embedded_v4(address) {
+        return is_public_v4(inner);
+    }
+    match address.segments() {
         // Others of the IETF's assignments, among them Teredo; documentation.
         [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
         // Global unicast (RFC 4291 section 2.5.4).
@@ -263,6 +282,8 @@ mod tests {
             ("0.0.0.0", false, false),
             ("169.254.169.254", false, false),
             ("fe80::1", false, false),
+            ("fd00:ec2::254", false, false),
+            ("64:ff9b::a9fe:a9fe", false, false),
             ("224.0.0.1", false, false),
             ("ff02::1", false, false),
             ("255.255.255.255", false, false),
