@@ -1,6 +1,6 @@
 //! Serves people from an open store: keeps the keys, and does what must be done for people in the background.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,19 +96,28 @@ async fn clean(state: &State, store: &Store) {
 async fn end_barred(state: &State) {
     // With what was known of each User then: one that is accepted later is judged again.
     let mut ended: HashMap<Arc<str>, Option<Arc<str>>> = HashMap::new();
+    // Those that were disabled for less than a look.
+    let mut missed: HashSet<Arc<str>> = HashSet::new();
     loop {
         tokio::time::sleep(LOOK).await;
         let Some(people) = state.people() else {
             continue;
         };
         let now = super::now();
-        let barred = barred(state, now);
+        let enabled = state.publisher().take_enabled().into_iter();
+        missed.extend(enabled.filter(|uid| !ended.contains_key(uid)));
+        let mut barred = barred(state, now);
         ended.retain(|uid, _| barred.contains_key(uid));
+        for uid in &missed {
+            let subject = || subject_of(state, uid);
+            barred.entry(Arc::clone(uid)).or_insert_with(subject);
+        }
         for (uid, subject) in barred {
             if ended.get(&uid) == Some(&subject) {
                 continue;
             }
             match revoke(&people, &uid, subject.as_deref(), now).await {
+                Ok(()) if missed.remove(&uid) => {}
                 Ok(()) => drop(ended.insert(uid, subject)),
                 Err(error) => {
                     state.metrics().store_failed(error.fault());
@@ -127,12 +136,15 @@ fn barred(state: &State, now: jiff::Timestamp) -> HashMap<Arc<str>, Option<Arc<s
     let users = directory.users_of(identity);
     users
         .filter(|user| user.record().is_some_and(|record| record.has_ended(now)))
-        .map(|user| {
-            let accepted = snapshot.registry().owning(&user.uid);
-            let subject = accepted.map(|it| Arc::clone(&it.user.record.subject));
-            (Arc::clone(&user.uid), subject)
-        })
+        .map(|user| (Arc::clone(&user.uid), subject_of(state, &user.uid)))
         .collect()
+}
+
+/// Returns the subject of a User with this uid, if the User is accepted.
+fn subject_of(state: &State, uid: &str) -> Option<Arc<str>> {
+    let snapshot = state.publisher().current();
+    let accepted = snapshot.registry().owning(uid)?;
+    Some(Arc::clone(&accepted.user.record.subject))
 }
 
 /// Revokes the account of a User. One without an account, which may have an enrolment link, gets one: its time of

@@ -20,8 +20,8 @@ use super::gateway::{self, ServedGateway};
 use super::metrics::KeyPhaseLabel;
 use super::people::registry::Registry;
 use super::people::site::PeopleSite;
-use crate::directory::tables::record::IdentityRecord;
-use crate::directory::{Change, Cidr, Directory, ObjectKey, Settings};
+use crate::directory::tables::record::{IdentityRecord, Object, UserRecord};
+use crate::directory::{Change, Cidr, Directory, ObjectKey, Row, Settings};
 use crate::keys::{Algorithm, KeyRing, KeySet};
 use crate::lock::lock;
 use crate::oauth::acr::Acr;
@@ -245,6 +245,8 @@ struct Draft {
     is_recording: bool,
     /// Whether the tables differ from the published ones, also after a change that panicked.
     is_unpublished: bool,
+    /// The uids of Users that were disabled until a change since [`Publisher::take_enabled`].
+    enabled: Vec<Arc<str>>,
 }
 
 impl Publisher {
@@ -270,6 +272,7 @@ impl Publisher {
             early: EarlyRevocations::default(),
             is_recording: false,
             is_unpublished: false,
+            enabled: Vec::new(),
         };
         Ok(Self {
             current: ArcSwap::from_pointee(draft.snapshot()),
@@ -292,12 +295,18 @@ impl Publisher {
             // Those before it in the batch count: an object may be created and deleted in one batch.
             if draft.directory.is_news(&change) {
                 draft.is_unpublished = true;
+                draft.note_enabled(&change);
                 draft.directory.apply(change);
             }
         }
         if draft.is_unpublished {
             self.publish(&mut draft);
         }
+    }
+
+    /// Returns the uids of the Users that were disabled until a change since the last call, however short that was.
+    pub(super) fn take_enabled(&self) -> Vec<Arc<str>> {
+        std::mem::take(&mut self.draft().enabled)
     }
 
     /// Changes the tables and publishes once.
@@ -474,6 +483,22 @@ impl Publisher {
 }
 
 impl Draft {
+    /// Notes a User who is disabled no longer after this change.
+    fn note_enabled(&mut self, change: &Change) {
+        let Change::Upsert(Row::User(after)) = change else {
+            return;
+        };
+        let is_disabled =
+            |user: &Object<UserRecord>| user.record().is_some_and(|record| record.disabled);
+        let before = self.directory.user(&after.key);
+        let before = before.filter(|before| before.uid == after.uid && is_disabled(before));
+        if let Some(before) = before.filter(|_| !is_disabled(after))
+            && !self.enabled.contains(&before.uid)
+        {
+            self.enabled.push(Arc::clone(&before.uid));
+        }
+    }
+
     /// Rebuilds the ring for the time `turned_at`, without the distrusted keys.
     fn turn(&mut self) -> Result<(), serde_json::Error> {
         let trusted = self.keys.without(&self.distrusted, self.turned_at);
