@@ -138,7 +138,10 @@ async fn the_api_server_accepts_every_crd_without_reservation() {
 async fn kubectl_explains_every_kind_and_its_references() {
     Cluster::shared().install_crds().await;
     let explain = |what: &str| {
+        // kubectl would keep a schema from before the definitions were published.
+        let cache = tempfile::tempdir().unwrap();
         let mut kubectl = Cluster::shared().kubectl();
+        kubectl.env("KUBECACHEDIR", cache.path());
         let output = kubectl.args(["explain", what]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         // kubectl breaks lines.
