@@ -283,7 +283,7 @@ fn every_test_that_the_page_about_conformance_names_exists() {
         let named: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
         assert!(!named.is_empty(), "no test: {row}");
         for test in named {
-            assert!(functions.contains(test), "there is no test {test}");
+            assert!(functions.contains(test), "the test {test} does not exist");
         }
         rows += 1;
     }

@@ -30,7 +30,7 @@ pub use explain::{RuleVerdict, Verdict};
 pub use issued::end::{ends, entry_ends, is_entry_live};
 pub use issued::revoked::{Revocation, is_token_revoked, revocation};
 pub use issued::seal::{is_sealed, sealed};
-pub use issued::verify::{ActiveToken, AuthenticatedClient, Invalid, is_revoked, revoked_before};
+pub use issued::verify::{ActiveToken, AuthenticatedClient, Invalid, is_revoked};
 pub use judge::desired::{
     Desired, IssuedClient, RotationRequests, RotationRules, SecretKind, Standing,
 };
@@ -39,7 +39,7 @@ pub use judge::person_client::PersonClient;
 pub use judge::person_scope::{ApiScope, PersonScope, StandardScope};
 pub use judge::scope::{audiences_of, is_audience_of};
 pub use judge::served::{AcceptedClient, GrantedScope, Served};
-pub use judge::user::AcceptedUser;
+pub use judge::user::{AcceptedUser, revoked_before};
 pub use key::ObjectKey;
 pub use problem::{Class, Problem, Reason, Severity};
 pub use settings::Settings;

@@ -12,6 +12,7 @@ use super::people::keys::PeopleKeys;
 use super::people::metrics::LogoutOutcome;
 use super::people::outbox::{Messenger, NamespaceOf, Notice, Outbox, Told};
 use super::people::outgoing::{Opened, post_form};
+use super::snapshot::Snapshot;
 use super::state::State;
 use crate::oauth::logout_token::{self, Ended, LogoutTokenClaims};
 use crate::oauth::redirect_uri;
@@ -106,10 +107,11 @@ async fn end_barred(state: &State) {
         let now = super::now();
         let enabled = state.publisher().take_enabled().into_iter();
         missed.extend(enabled.filter(|uid| !ended.contains_key(uid)));
-        let mut barred = barred(state, now);
+        let snapshot = state.publisher().current().clone();
+        let mut barred = barred(&snapshot, now);
         ended.retain(|uid, _| barred.contains_key(uid));
         for uid in &missed {
-            let subject = || subject_of(state, uid);
+            let subject = || subject_of(&snapshot, uid);
             barred.entry(Arc::clone(uid)).or_insert_with(subject);
         }
         for (uid, subject) in barred {
@@ -130,19 +132,17 @@ async fn end_barred(state: &State) {
 }
 
 /// Returns the uids of the Users that are disabled or have expired, each with the subject if the User is accepted.
-fn barred(state: &State, now: jiff::Timestamp) -> HashMap<Arc<str>, Option<Arc<str>>> {
-    let snapshot = state.publisher().current();
+fn barred(snapshot: &Snapshot, now: jiff::Timestamp) -> HashMap<Arc<str>, Option<Arc<str>>> {
     let (directory, identity) = (snapshot.directory(), snapshot.identity());
     let users = directory.users_of(identity);
     users
         .filter(|user| user.record().is_some_and(|record| record.has_ended(now)))
-        .map(|user| (Arc::clone(&user.uid), subject_of(state, &user.uid)))
+        .map(|user| (Arc::clone(&user.uid), subject_of(snapshot, &user.uid)))
         .collect()
 }
 
 /// Returns the subject of a User with this uid, if the User is accepted.
-fn subject_of(state: &State, uid: &str) -> Option<Arc<str>> {
-    let snapshot = state.publisher().current();
+fn subject_of(snapshot: &Snapshot, uid: &str) -> Option<Arc<str>> {
     let accepted = snapshot.registry().owning(uid)?;
     Some(Arc::clone(&accepted.user.record.subject))
 }

@@ -3,7 +3,7 @@
 //! Writers change their own copy of the tables, which shares structure with the published one, and publish once a
 //! batch. Answers that are the same for every caller (documents, challenges) are created then, not at a request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -246,7 +246,7 @@ struct Draft {
     /// Whether the tables differ from the published ones, also after a change that panicked.
     is_unpublished: bool,
     /// The uids of Users that were disabled until a change since [`Publisher::take_enabled`].
-    enabled: Vec<Arc<str>>,
+    enabled: HashSet<Arc<str>>,
 }
 
 impl Publisher {
@@ -272,7 +272,7 @@ impl Publisher {
             early: EarlyRevocations::default(),
             is_recording: false,
             is_unpublished: false,
-            enabled: Vec::new(),
+            enabled: HashSet::new(),
         };
         Ok(Self {
             current: ArcSwap::from_pointee(draft.snapshot()),
@@ -305,7 +305,7 @@ impl Publisher {
     }
 
     /// Returns the uids of the Users that were disabled until a change since the last call, however short that was.
-    pub(super) fn take_enabled(&self) -> Vec<Arc<str>> {
+    pub(super) fn take_enabled(&self) -> HashSet<Arc<str>> {
         std::mem::take(&mut self.draft().enabled)
     }
 
@@ -491,11 +491,9 @@ impl Draft {
         let is_disabled =
             |user: &Object<UserRecord>| user.record().is_some_and(|record| record.disabled);
         let before = self.directory.user(&after.key);
-        let before = before.filter(|before| before.uid == after.uid && is_disabled(before));
-        if let Some(before) = before.filter(|_| !is_disabled(after))
-            && !self.enabled.contains(&before.uid)
-        {
-            self.enabled.push(Arc::clone(&before.uid));
+        let was_disabled = before.is_some_and(|it| it.uid == after.uid && is_disabled(it));
+        if was_disabled && !is_disabled(after) {
+            self.enabled.insert(Arc::clone(&after.uid));
         }
     }
 

@@ -1,8 +1,9 @@
 //! Limits how many failures a caller may have before it must wait, and how many failures are written one by one.
 //!
-//! Only *failures* are counted, and only failures are answered with 429. Right credentials are always accepted, so that
-//! no one can lock out a client by failing in its name or from its address. Guessing 256 random bits is hopeless at any
-//! rate: the limit is against the noise of callers that fail in a loop.
+//! Of callers that prove nothing, only *failures* are counted, and only failures are answered with 429. Right credentials
+//! are always accepted, so that no one can lock out a client by failing in its name or from its address. Guessing 256
+//! random bits is hopeless at any rate: the limit is against the noise of callers that fail in a loop. [`PerClient`] counts
+//! what a client stores that has proved who it is, so it concerns no one else.
 //!
 //! A failure takes from four allowances: that of the address and name together, that of the address alone, that of the
 //! lines of its site, and that of the lines of all callers. If only one of the last two is used up, the failure is
@@ -11,7 +12,7 @@
 //! The tables have a fixed size. Two callers whose hashes collide share a bucket: each may get a 429 earlier, instead
 //! of a 401. The hash is keyed, so that no caller can choose to collide with another.
 
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, Hash};
 use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -49,14 +50,14 @@ const OF_A_CLIENT: Rate = Rate {
     period: 20,
 };
 
-/// The allowances of clients that prove who they are, from wherever they ask.
+/// A table of buckets, each for the keys with one hash.
 #[derive(Debug)]
-pub(super) struct PerClient {
+struct Buckets {
     buckets: Box<[AtomicU64]>,
     hasher: Keyed,
 }
 
-impl Default for PerClient {
+impl Default for Buckets {
     fn default() -> Self {
         Self {
             buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
@@ -65,28 +66,38 @@ impl Default for PerClient {
     }
 }
 
+impl Buckets {
+    /// Takes from the bucket of a key.
+    fn take(&self, rate: &Rate, key: impl Hash, now: Duration) -> Result<(), Duration> {
+        let hash = self.hasher.hash_one(key);
+        let index = usize::try_from(hash).unwrap_or(usize::MAX) % BUCKETS;
+        // The bucket always exists.
+        let bucket = self.buckets.get(index);
+        bucket.map_or(Ok(()), |bucket| rate.take(bucket, now))
+    }
+}
+
+/// The allowances of clients that prove who they are, from wherever they ask.
+#[derive(Debug, Default)]
+pub(super) struct PerClient(Buckets);
+
 impl PerClient {
     /// Counts a request of a client. `now` is the time since any fixed moment.
     ///
     /// # Errors
     /// How long the client must wait, if it has sent too many.
     pub fn take(&self, client: &str, now: Duration) -> Result<(), Duration> {
-        let hash = self.hasher.hash_one(client);
-        let index = usize::try_from(hash).unwrap_or(usize::MAX) % BUCKETS;
-        // The bucket always exists.
-        let bucket = self.buckets.get(index);
-        bucket.map_or(Ok(()), |bucket| OF_A_CLIENT.take(bucket, now))
+        self.0.take(&OF_A_CLIENT, client, now)
     }
 }
 
 /// The allowances of callers, of addresses, of the lines of sites, and of all lines.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Throttle {
-    callers: Box<[AtomicU64]>,
-    addresses: Box<[AtomicU64]>,
-    sites: Box<[AtomicU64]>,
+    callers: Buckets,
+    addresses: Buckets,
+    sites: Buckets,
     lines: AtomicU64,
-    hasher: Keyed,
 }
 
 /// Whether the line about a failure is written.
@@ -96,19 +107,6 @@ pub(super) enum LineDecision {
     Written,
     /// The line is left out: the caller's site, or all callers together, have too many.
     LeftOut,
-}
-
-impl Default for Throttle {
-    fn default() -> Self {
-        let buckets = || (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
-        Self {
-            callers: buckets(),
-            addresses: buckets(),
-            sites: buckets(),
-            lines: AtomicU64::new(0),
-            hasher: Keyed::default(),
-        }
-    }
 }
 
 impl Throttle {
@@ -126,20 +124,13 @@ impl Throttle {
         let site = peer.map(site);
         let peer = peer.map(network);
         // A failure that the caller's own allowance refuses takes nothing from others at the same address.
-        OF_A_CALLER.take(self.bucket(&self.callers, (peer, name)), now)?;
-        OF_AN_ADDRESS.take(self.bucket(&self.addresses, peer), now)?;
-        let of_site = OF_A_SITE.take(self.bucket(&self.sites, site), now);
+        self.callers.take(&OF_A_CALLER, (peer, name), now)?;
+        self.addresses.take(&OF_AN_ADDRESS, peer, now)?;
+        let of_site = self.sites.take(&OF_A_SITE, site, now);
         Ok(match of_site.and_then(|()| OF_ALL.take(&self.lines, now)) {
             Ok(()) => LineDecision::Written,
             Err(_) => LineDecision::LeftOut,
         })
-    }
-
-    fn bucket<'a>(&'a self, buckets: &'a [AtomicU64], key: impl std::hash::Hash) -> &'a AtomicU64 {
-        let hash = self.hasher.hash_one(key);
-        let index = usize::try_from(hash).unwrap_or(usize::MAX) % BUCKETS;
-        // All tables have `BUCKETS` buckets, so the index always exists.
-        buckets.get(index).unwrap_or(&self.lines)
     }
 }
 
@@ -207,8 +198,8 @@ mod tests {
         let address = |last: u16| Some(IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, last]));
         let allowed = (0..1000).filter(|n| throttle.failed(address(*n), "a", now).is_ok());
         assert_eq!(allowed.count(), 60);
-        assert_eq!(throttle.callers.len(), BUCKETS);
-        assert_eq!(throttle.addresses.len(), BUCKETS);
+        assert_eq!(throttle.callers.buckets.len(), BUCKETS);
+        assert_eq!(throttle.addresses.buckets.len(), BUCKETS);
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub(super) enum Access {
     Link(Link),
     /// The person's password.
     Password,
-    /// A link, but there is none.
+    /// A link that a new value of the annotation asks for.
     Nothing,
 }
 

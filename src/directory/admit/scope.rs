@@ -33,14 +33,13 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ScopeRecord, Ve
     } = &scope.spec;
     let namespace = scope.metadata.namespace.as_deref().unwrap_or_default();
     let name = scope.metadata.name.as_deref().unwrap_or_default();
-    let built_in = is_built_in;
     faults.require(
-        !value.as_deref().is_some_and(built_in),
+        !value.as_deref().is_some_and(is_built_in),
         "/spec/value",
         "this scope value is built in, and every Identity has it: choose another",
     );
     faults.require(
-        value.is_some() || !built_in(name),
+        value.is_some() || !is_built_in(name),
         "/metadata/name",
         "the default scope value would be a built-in one: set spec.value",
     );

@@ -9,7 +9,7 @@ use super::end::ends;
 use crate::directory::judge::served::{AcceptedClient, GrantedScope, Served};
 use crate::directory::tables::Directory;
 use crate::directory::tables::record::{
-    CredentialRecord, EntryRecord, IdentityRecord, ServiceTokenRecord, UserRecord,
+    CredentialRecord, EntryRecord, IdentityRecord, ServiceTokenRecord,
 };
 use crate::directory::{Lifetime, ObjectKey};
 use crate::resources::{Cause, OwnerKind, ReferenceTokens};
@@ -328,12 +328,6 @@ pub fn is_revoked(identity: &IdentityRecord, issued_at: Timestamp, now: Timestam
     identity
         .revoke_issued_before
         .is_some_and(|before| issued_at < before.min(now))
-}
-
-/// Returns the time before which nothing counts that a person was issued: the later `revokeIssuedBefore` of the Identity
-/// and of the User. A time in the future acts as now.
-pub fn revoked_before(identity: &IdentityRecord, user: &UserRecord) -> Option<Timestamp> {
-    identity.revoke_issued_before.max(user.revoke_issued_before)
 }
 
 /// Returns when a service token ends. The Identity's current limits and the owner's current `expiresAt` apply to

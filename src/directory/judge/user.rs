@@ -145,6 +145,12 @@ impl Directory {
     }
 }
 
+/// Returns the time before which nothing counts that a person was issued: the later `revokeIssuedBefore` of the Identity
+/// and of the User. A time in the future acts as now.
+pub fn revoked_before(identity: &IdentityRecord, user: &UserRecord) -> Option<Timestamp> {
+    identity.revoke_issued_before.max(user.revoke_issued_before)
+}
+
 /// An accepted User of an Identity. The person may be disabled.
 #[derive(Clone, Copy, Debug)]
 pub struct AcceptedUser<'a> {
@@ -185,10 +191,7 @@ impl<'a> AcceptedUser<'a> {
                 .iter()
                 .map(|(name, value)| (name.as_ref(), value.as_ref()))
                 .collect(),
-            // The later one of both.
-            revoke_issued_before: record
-                .revoke_issued_before
-                .max(self.identity.record.revoke_issued_before),
+            revoke_issued_before: revoked_before(self.identity.record, record),
             allowed_claims: None,
         })
     }

@@ -220,7 +220,7 @@ async fn a_disabled_person_has_nothing_left_and_gets_nothing_of_it_back() {
     })
     .await;
     // The server ends what the person had within a second, also if the person was disabled for less than that.
-    eventually("nothing of before is left", async || {
+    eventually("the server refuses what alice had before", async || {
         (web.refresh(&refresh).await.1["error"] == "invalid_grant").then_some(())
     })
     .await;

@@ -234,7 +234,7 @@ async fn machines_are_served_while_the_database_is_not_there_and_people_once_it_
     let mut database = PostgresServer::start(&[]);
     let served = Served::start("symbolon");
     let away = StatusCode::SERVICE_UNAVAILABLE;
-    // The Secret does not exist, is not a URL, or names a database where there is none.
+    // The file does not exist, is not a URL, or names an address at which no database listens.
     served.until(away).await;
     served.serves_machines().await;
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -76,7 +76,7 @@ fn without_options_only_the_url_of_the_database_is_mounted() {
     for other in ["--store-ca-file", "--store-schema", "--store-max", "ca.crt"] {
         assert!(!text.contains(other), "{other}: {text}");
     }
-    // Without the type there is no database.
+    // Without the type, the Identity has no database.
     let none = super::plan("{}");
     let none = body(&none, ManagedKind::Deployment).to_string();
     assert!(!none.contains("database"), "{none}");
