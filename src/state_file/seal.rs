@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 
 /// Separates these proofs from any other use of the same secret.
 const CONTEXT: &[u8] = b"symbolon.dev/state-file\0";
+/// Separates names of files from proofs.
+const NAME_CONTEXT: &[u8] = b"symbolon.dev/state-file-name\0";
 /// Starts the last line of a sealed file; a comment in YAML.
 const LINE: &[u8] = b"# written here: ";
 /// The length of the secret in bytes.
@@ -41,6 +43,16 @@ impl Seal {
 
     fn of(secret: &[u8; LENGTH]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+
+    /// Returns a file name of 32 hexadecimal digits for `of`. It cannot be guessed, so no repository can contain a file, or a
+    /// link, of this name.
+    pub fn name(&self, of: &str) -> String {
+        let tag = hmac::sign(&self.0, &[NAME_CONTEXT, of.as_bytes()].concat());
+        tag.as_ref()[..16]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// Returns `content` with a last line that proves that it was written here as the file at `path`.

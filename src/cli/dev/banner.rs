@@ -215,11 +215,16 @@ fn people(out: &mut String, world: &World, identity: Served<'_, IdentityRecord>)
             named(display_name.as_deref())
         );
         let _ = match access {
-            Access::Link(Link { url, file }) => writeln!(
-                out,
-                "    opens this link, which works once, to set a password:\n    {url}\n    (also in {})",
-                one_line(&file.display().to_string())
-            ),
+            Access::Link(Link { url, file }) => {
+                let also = file.as_ref().map(|file| {
+                    format!("\n    (also in {})", one_line(&file.display().to_string()))
+                });
+                writeln!(
+                    out,
+                    "    opens this link, which works once, to set a password:\n    {url}{}",
+                    also.unwrap_or_default()
+                )
+            }
             Access::Password => writeln!(
                 out,
                 "    has a password; another value of the annotation {ANNOTATION_ENROLL} makes a link that sets a new one"

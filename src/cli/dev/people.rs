@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
@@ -20,9 +19,9 @@ use crate::reconcile::enrolment::{self, secret_of};
 use crate::reconcile::files::Files;
 use crate::resources::StorageType;
 use crate::server::{self, App};
-use crate::state_file::FileMode;
+use crate::state_file::{Dir, FileMode};
 use crate::store::{Holder, Store};
-use crate::tokens::{Hex, MacKey};
+use crate::tokens::MacKey;
 
 /// The folder of the stores in the state folder.
 const STORES: &str = "people";
@@ -66,8 +65,8 @@ pub(super) enum Access {
 pub(super) struct Link {
     /// The URL that sets the password, once.
     pub(super) url: String,
-    /// The file with the URL.
-    pub(super) file: PathBuf,
+    /// The file with the URL; `None` if it cannot be written.
+    pub(super) file: Option<PathBuf>,
 }
 
 /// Returns whether an Identity has people.
@@ -107,9 +106,8 @@ pub(super) async fn open(
     dir.ensure(Path::new(LINKS))?;
     let holder = holder(served, identity);
     // A store belongs to one issuer, and in dev mode the issuer changes with the address.
-    let hash = digest(&SHA256, holder.issuer.as_bytes());
-    let name = format!("{}.db", Hex(&hash.as_ref()[..6]));
-    let path = files.root().join(STORES).join(name);
+    let name = files.unguessable_name(&holder.issuer);
+    let path = files.root().join(STORES).join(format!("{name}.db"));
     let opened = Store::open(&path, PATIENCE).await;
     let store = opened.with_context(|| format!("cannot use the store {}", path.display()))?;
     store.bind(&holder, now).await?;
@@ -175,15 +173,11 @@ impl People {
             let file = Path::new(LINKS).join(format!("{}.url", user.key.name));
             let access = if let Some(link) = self.link(user, state, files, now).await? {
                 let url = format!("{page}?link={link}");
-                let text = format!("{url}\n");
-                let written = dir.read(&file, 4096)?;
-                if written.is_none_or(|written| written.bytes != text.as_bytes()) {
-                    dir.write(&file, text.as_bytes(), FileMode::Private)?;
-                }
-                let file = files.root().join(&file);
+                let is_kept = keep(&dir, &file, Some(&url));
+                let file = is_kept.then(|| files.root().join(&file));
                 Access::Link(Link { url, file })
             } else {
-                dir.remove(&file)?;
+                keep(&dir, &file, None);
                 if has_password {
                     Access::Password
                 } else {
@@ -208,7 +202,14 @@ impl People {
         files: &Files,
         now: Timestamp,
     ) -> anyhow::Result<Option<String>> {
-        let secret = files.secret(&secret_of(&user.key)).await?;
+        let key = secret_of(&user.key);
+        let secret = match files.secret(&key).await {
+            Ok(secret) => secret,
+            Err(error) => {
+                tracing::warn!(secret = %key, %error, "cannot read the enrollment link");
+                None
+            }
+        };
         let url = secret.and_then(|secret| secret.bytes(enrolment::URL));
         let url = url.as_deref().map(|url| String::from_utf8_lossy(url));
         let link = url.as_deref().and_then(|url| url.split_once("?link="));
@@ -222,6 +223,23 @@ impl People {
         let is_used = self.store.is_enrolment_used(verified.hash).await?;
         Ok((!is_used).then(|| link.to_owned()))
     }
+}
+
+/// Writes a link to its file, or deletes the file. Whatever is in the way of one file keeps no one else from signing in.
+fn keep(dir: &Dir, file: &Path, url: Option<&str>) -> bool {
+    let done = match url.map(|url| format!("{url}\n")) {
+        Some(text) => match dir.read(file, 4096) {
+            Ok(Some(written)) if written.bytes == text.as_bytes() => Ok(()),
+            Ok(_) => dir.write(file, text.as_bytes(), FileMode::Private),
+            Err(error) => Err(error),
+        },
+        None => dir.remove(file),
+    };
+    if let Err(error) = &done {
+        let file = file.display();
+        tracing::warn!(%file, %error, "cannot write the file of an enrollment link: delete what is in its place");
+    }
+    done.is_ok()
 }
 
 #[cfg(test)]
@@ -378,17 +396,58 @@ spec: {identityRef: {name: main}, username: alice}
             found.url,
             format!("https://id.example.com/id/enroll?link={issued}")
         );
-        let written = std::fs::read_to_string(&found.file).unwrap();
+        let file = found.file.clone().unwrap();
+        let written = std::fs::read_to_string(&file).unwrap();
         assert_eq!(written, format!("{}\n", found.url));
-        let mode = std::fs::metadata(&found.file).unwrap().permissions().mode();
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(opened.persons(now).await, persons);
 
         enrol(&opened, &found, "1", later(now, 5)).await;
         let persons = opened.persons(later(now, 5)).await;
         assert_eq!(access(&persons, "alice"), &Access::Password);
-        assert!(!found.file.exists());
+        assert!(!file.exists());
         opened.people.close(&opened.app).await;
+    }
+
+    #[tokio::test]
+    async fn what_stands_in_the_way_of_a_links_file_stops_no_one() {
+        let opened = opened().await;
+        let now = opened.now;
+        let file = opened.files.root().join("enrollment/alice.url");
+        std::fs::create_dir_all(&file).unwrap();
+        assert_eq!(
+            access(&opened.persons(now).await, "alice"),
+            &Access::Nothing
+        );
+        opened.issue("1", now);
+        let found = link(&opened.persons(now).await);
+        assert_eq!(found.file, None);
+        // The link itself works.
+        enrol(&opened, &found, "1", later(now, 5)).await;
+
+        let key = ObjectKey::new("platform", "alice-enrollment");
+        let secret = opened.files.secret_path(&key).unwrap();
+        std::fs::remove_file(&secret).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &secret).unwrap();
+        let persons = opened.persons(later(now, 5)).await;
+        assert_eq!(access(&persons, "alice"), &Access::Password);
+        opened.people.close(&opened.app).await;
+    }
+
+    #[tokio::test]
+    async fn no_repository_can_name_the_store_of_a_state_folder() {
+        let (one, other) = (opened().await, opened().await);
+        let stores = |opened: &Opened| -> BTreeSet<_> {
+            let folder = std::fs::read_dir(opened.files.root().join(STORES)).unwrap();
+            folder.map(|entry| entry.unwrap().file_name()).collect()
+        };
+        let (found, others) = (stores(&one), stores(&other));
+        assert!(found.iter().any(|name| name.len() == 35), "{found:?}");
+        // Both serve the same issuer.
+        assert!(found.is_disjoint(&others), "{found:?} {others:?}");
+        one.people.close(&one.app).await;
+        other.people.close(&other.app).await;
     }
 
     #[tokio::test]

@@ -212,8 +212,9 @@ impl World {
             let is_known = known.iter().any(|known| known.access == person.access);
             if let Access::Link(link) = &person.access
                 && !is_known
+                && let Some(file) = &link.file
             {
-                let (username, file) = (&person.username, link.file.display());
+                let (username, file) = (&person.username, file.display());
                 tracing::info!(username, %file, "wrote an enrollment link, which sets a password once");
             }
         }

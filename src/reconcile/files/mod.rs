@@ -60,8 +60,8 @@ struct Inner {
     root: PathBuf,
     /// The folder at `root`. Everything below it is accessed through this, which follows no link.
     dir: Arc<Dir>,
-    /// Proves that key Secrets were written here. Everything else that is trusted is sealed with the mac key in one of
-    /// them.
+    /// Proves that key Secrets were written here, and names the stores of people. Everything else that is trusted is sealed
+    /// with the mac key in one of the key Secrets.
     seal: Seal,
     objects: Mutex<BTreeMap<(Kind, ObjectKey), Value>>,
     /// The counter for versions of objects. Versions of files are derived from the files.
@@ -178,6 +178,12 @@ impl Files {
     /// Returns the folder of the Credentials.
     pub fn credentials_folder(&self) -> PathBuf {
         self.0.root.join("credentials")
+    }
+
+    /// Returns a file name for `of` that no one can guess: a file that is trusted though no proof is in it, such as a
+    /// database, cannot come from a repository.
+    pub fn unguessable_name(&self, of: &str) -> String {
+        self.0.seal.name(of)
     }
 
     /// Returns the state folder.

@@ -15,8 +15,12 @@ use super::super::{Fault, StoreError};
 
 /// The mode of the store's files: no other user of the node may read people's data.
 const PRIVATE: u32 = 0o600;
-/// Makes opening a FIFO in place of a file fail at once, instead of waiting for another process.
-const AT_ONCE: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+/// Makes opening a FIFO in place of a file fail at once, instead of waiting for another process, and follows no link: the
+/// lock is beside the name, so two names of one file would admit two processes.
+const FLAGS: i32 = rustix::fs::OFlags::NONBLOCK
+    .union(rustix::fs::OFlags::NOFOLLOW)
+    .bits()
+    .cast_signed();
 /// The `SQLite` `application_id` that marks a file as ours: "SYMB".
 const APPLICATION: i64 = 0x5359_4D42;
 /// Every migration of the schema, by number. A migration that was released never changes.
@@ -213,8 +217,14 @@ fn open_private(path: &Path) -> std::io::Result<File> {
         .truncate(false)
         .write(true)
         .mode(PRIVATE)
-        .custom_flags(AT_ONCE)
+        .custom_flags(FLAGS)
         .open(path)
+        .map_err(|error| {
+            if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+                return std::io::Error::other("it is a link: name the file that it leads to");
+            }
+            error
+        })
 }
 
 /// Locks the store. The volume itself is no lock: two pods on one node can mount it.

@@ -236,6 +236,29 @@ async fn opening_a_fifo_or_a_device_fails_at_once() {
     assert!(matches!(refused, Some(StoreError::File { .. })));
 }
 
+#[tokio::test]
+async fn a_store_follows_no_link() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, link) in [("a.db", "a.db"), ("b.db", "b.db.lock")] {
+        let outside = folder.path().join(format!("outside of {name}"));
+        std::os::unix::fs::symlink(&outside, folder.path().join(link)).unwrap();
+        let refused = open(&folder.path().join(name)).await.err().unwrap();
+        let told = format!("{:#}", anyhow::Error::from(refused));
+        assert!(told.contains("it is a link"), "{told}");
+        assert!(!outside.exists(), "{name}");
+    }
+    let file = folder.path().join("of another");
+    std::fs::write(&file, "").unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    std::os::unix::fs::symlink(&file, folder.path().join("c.db")).unwrap();
+    assert!(open(&folder.path().join("c.db")).await.is_err());
+    let metadata = std::fs::metadata(&file).unwrap();
+    assert_eq!(
+        (metadata.len(), metadata.permissions().mode() & 0o777),
+        (0, 0o644)
+    );
+}
+
 /// A release without people's data created such a file.
 #[tokio::test]
 async fn an_older_file_gets_the_tables_and_can_shrink() {
