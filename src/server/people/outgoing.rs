@@ -63,7 +63,7 @@ impl Opened {
     /// Without TLS, only what the Identity has opened is reached: a public network could read and change the request.
     fn may_reach(&self, address: IpAddr, is_tls: bool) -> bool {
         let address = address.to_canonical();
-        (is_tls && is_public(address))
+        (is_tls && is_public(address) && is_ordinary(address))
             || (self.is_dev && address.is_loopback())
             || (is_ordinary(address) && self.networks.iter().any(|it| it.contains(address)))
     }
@@ -122,21 +122,33 @@ async fn addresses(
     Ok(found)
 }
 
-/// Where AWS serves the credentials of machines over IPv6; over IPv4, clouds use a link-local address.
-const CREDENTIALS_OF_MACHINES: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// Where clouds serve the credentials of machines, besides the link-local address that most use: Alibaba Cloud, Azure
+/// (WireServer), Oracle Cloud, and AWS over IPv6.
+const CREDENTIALS_OF_MACHINES: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+];
 
 /// Returns whether an address may be that of another machine that serves something. The pod's own addresses, link-local
-/// ones, and those of many machines are not.
+/// ones, those of many machines, and those at which clouds serve credentials are not.
 fn is_ordinary(address: IpAddr) -> bool {
     let is_near = match address {
         IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
         IpAddr::V6(address) => {
             address.is_unicast_link_local()
-                || address == CREDENTIALS_OF_MACHINES
+                // Local NAT64 (RFC 8215): where the IPv4 address is depends on the network.
+                || matches!(address.segments(), [0x64, 0xff9b, 1, ..])
                 || embedded_v4(address).is_some_and(|inner| !is_ordinary(inner.into()))
         }
     };
-    !(is_near || address.is_loopback() || address.is_unspecified() || address.is_multicast())
+    let serves_credentials = CREDENTIALS_OF_MACHINES.contains(&address);
+    !(is_near
+        || serves_credentials
+        || address.is_loopback()
+        || address.is_unspecified()
+        || address.is_multicast())
 }
 
 fn tls() -> Result<Arc<ClientConfig>, OutgoingError> {
@@ -284,6 +296,12 @@ mod tests {
             ("fe80::1", false, false),
             ("fd00:ec2::254", false, false),
             ("64:ff9b::a9fe:a9fe", false, false),
+            ("64:ff9b:1::a9fe:a9fe", false, false),
+            ("100.100.100.200", false, false),
+            ("168.63.129.16", false, false),
+            ("192.0.0.192", false, false),
+            ("64:ff9b::a83f:8110", false, false),
+            ("100.64.0.1", false, true),
             ("224.0.0.1", false, false),
             ("ff02::1", false, false),
             ("255.255.255.255", false, false),
