@@ -47,7 +47,9 @@ pub struct AttemptLimits {
     pub known: Gate,
     /// For an IPv4 address or a /64 of IPv6, over all accounts.
     pub network: Gate,
-    /// For a /32 of IPv6, over all accounts: a provider may give a customer many /64.
+    /// For a /48 of IPv6, over all accounts: a customer often has one, which is 65,536 networks.
+    pub site: Gate,
+    /// For a /32 of IPv6, over all accounts: one customer of a provider may have several sites.
     pub provider: Gate,
     /// Not failures, but sign-ins of an account that succeed, at each server: each costs it a hash.
     pub sign_ins: Gate,
@@ -62,6 +64,7 @@ impl Default for AttemptLimits {
             account: gate(10, Duration::from_mins(15)),
             known: gate(10, Duration::from_mins(15)),
             network: gate(100, Duration::from_secs(10)),
+            site: gate(300, Duration::from_secs(5)),
             provider: gate(2000, Duration::from_millis(500)),
             sign_ins: gate(20, Duration::from_secs(5)),
         }
@@ -91,6 +94,7 @@ impl Attempt<'_> {
             }
             Some(IpAddr::V6(address)) => {
                 gates.push((subject("ipv6/64", &start(address, 8)), limits.network));
+                gates.push((subject("ipv6/48", &start(address, 6)), limits.site));
                 gates.push((subject("ipv6/32", &start(address, 4)), limits.provider));
             }
         }
@@ -151,7 +155,8 @@ mod tests {
     #[case::same_account("192.0.2.1", "198.51.100.7", 1)]
     #[case::same_account_and_address("192.0.2.1", "192.0.2.1", 2)]
     #[case::mapped_address("192.0.2.1", "::ffff:192.0.2.1", 2)]
-    #[case::same_64("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", 3)]
+    #[case::same_64("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", 4)]
+    #[case::same_48("2001:db8:1:2::1", "2001:db8:1:3::1", 3)]
     #[case::same_32("2001:db8:1:2::1", "2001:db8:9::1", 2)]
     #[case::other_32("2001:db8::1", "2001:db9::1", 1)]
     fn an_account_counts_from_everywhere_and_a_network_over_all_accounts(
@@ -258,6 +263,7 @@ mod tests {
         assert_eq!(admitted.count(), 105);
     }
 
+    /// An attacker with one site must not keep the whole provider from signing in.
     #[test]
     fn one_network_cannot_try_many_accounts() {
         let mut stored = Stored::default();
@@ -267,9 +273,17 @@ mod tests {
         };
         let admitted = (0..500).filter(|n| stored.reserve(spray(*n, "2001:db8::1"), 0));
         assert_eq!(admitted.count(), 100);
-        // Each from another /64 of the same provider.
-        let address = |n: u128| Ipv6Addr::from((0x2001_0db8 << 96) | (n << 64)).to_string();
-        let admitted = (1000..5000).filter(|n| stored.reserve(spray(*n, &address(*n)), 0));
-        assert_eq!(admitted.count(), 1900);
+        let address = |n: u128| Ipv6Addr::from((0x2001_0db8 << 96) | n).to_string();
+        let mut admitted = |shift: u32| {
+            let tried = 1000..5000;
+            let admitted = tried.filter(|n| stored.reserve(spray(*n, &address(n << shift)), 0));
+            admitted.count()
+        };
+        assert_eq!(admitted(64), 200, "each from another /64 of the same site");
+        assert_eq!(
+            admitted(80),
+            1700,
+            "each from another site of the same provider"
+        );
     }
 }

@@ -108,8 +108,10 @@ impl KnownBrowserKeys {
     ) -> Option<BrowserId> {
         let mut entries = texts(cookie).filter_map(|text| self.entry(text));
         let entry = entries.find(|entry| entry.account == *account.id.0.as_bytes())?;
-        let is_valid =
-            entry.issued_at >= account.valid_after && now < later(entry.issued_at, KNOWN_FOR);
+        // An entry names whole seconds: one of the second in which the account was revoked is as good as a newer one, since
+        // it only chooses the gate.
+        let is_valid = entry.issued_at.as_second() >= account.valid_after.as_second()
+            && now < later(entry.issued_at, KNOWN_FOR);
         is_valid.then_some(entry.browser)
     }
 
@@ -206,6 +208,9 @@ mod tests {
         assert!(!seen(&account(1), end));
         let mut revoked = account(1);
         revoked.valid_after = at(100);
+        assert!(seen(&revoked, at(101)));
+        // A sign-in right after a new password was set, in the same second.
+        revoked.valid_after = later(at(100), Duration::from_millis(300));
         assert!(seen(&revoked, at(101)));
         revoked.valid_after = at(101);
         assert!(!seen(&revoked, at(101)));

@@ -17,6 +17,7 @@ use crate::people::guessing::Gate;
 use crate::people::later;
 use crate::people::password::{Comparison, Password, Phc};
 use crate::people::session::{Session, SessionLimits};
+use crate::server::networks;
 use crate::store::StoreError;
 use crate::tokens::{
     Entropy as _, Kind, Minted, Prefix, SecretString, SystemEntropy, TokenHash, TokenId, reference,
@@ -156,6 +157,10 @@ impl People {
         now: Timestamp,
         barred: impl Fn(&Candidate) -> Option<Barred> + Send + Sync,
     ) -> Result<Result<Proved, Failed>, StoreError> {
+        // It costs no hash, so it takes no place at a gate: else a stranger could close the gates of networks for nothing.
+        let Some(password) = tried.password.clone() else {
+            return Ok(Err(Failed::Wrong(Wrong::Password)));
+        };
         let owner = tried.candidate.as_ref().map(|person| &*person.owner);
         let found = self.store.credentials(owner.unwrap_or(NO_OWNER)).await?;
         // No account belongs to the empty owner.
@@ -165,9 +170,6 @@ impl People {
             let wait = self.wait(&gates, now).await?;
             return Ok(Err(Failed::TooMany { wait }));
         }
-        let Some(password) = tried.password.clone() else {
-            return Ok(Err(Failed::Wrong(Wrong::Password)));
-        };
         let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
         let stored = stored.and_then(|hash| Phc::parse(hash).ok());
         let has_password = stored.is_some();
@@ -243,7 +245,7 @@ impl People {
         let known = account.and_then(|account| self.keys.browsers.find(tried.known, account, now));
         let attempt = Attempt {
             person,
-            address: tried.address,
+            address: tried.address.map(networks::address),
             known,
         };
         attempt.gates(&self.attempts)

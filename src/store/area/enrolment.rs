@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::super::statement::Statement;
 use super::super::{Outcome, Store, StoreError};
 use crate::people::account::{Account, AccountId};
+use crate::people::attempt::of_account;
 
 /// An enrolment link whose MAC was verified, and what it is used for.
 #[derive(Clone, Debug)]
@@ -25,7 +26,7 @@ pub struct Enrolment {
 
 impl Store {
     /// Uses a link: creates the account if it does not exist, or takes over that of an owner who is gone; sets the password, and ends every session and grant of the
-    /// account. Returns `None`, and changes nothing, if the link has expired, was used before, or was issued before the
+    /// account. The failures of others at the account's gate are forgotten: the link is how its person comes back. Returns `None`, and changes nothing, if the link has expired, was used before, or was issued before the
     /// last revocation of the account.
     ///
     /// # Errors
@@ -60,6 +61,9 @@ impl Store {
                 }
                 let password = &enrolment.password;
                 tx.record_password(account.id, password, now).await?;
+                let attempts = of_account(account.id);
+                tx.row(Statement::ATTEMPT_CLEAR, [(&attempts).into()])
+                    .await?;
                 Ok(Outcome::Save(tx.account(account.id).await?))
             })
         })

@@ -235,7 +235,7 @@ const fn problem_of(fault: Fault) -> PasswordProblem {
     }
 }
 
-async fn enrol(guest: &Guest, works: Works, password: String) -> Result<Response, Stop> {
+async fn enrol(guest: &mut Guest, works: Works, password: String) -> Result<Response, Stop> {
     let Works {
         verified,
         owner,
@@ -257,7 +257,7 @@ async fn enrol(guest: &Guest, works: Works, password: String) -> Result<Response
     let origin = guest.lasting_origin();
     let enrolled = guest.carry_out(async move {
         let Some(account) = people.store.enrol(enrolment, now).await? else {
-            return Ok(false);
+            return Ok(None);
         };
         let enrolled = EnrolmentOutcome::Enrolled;
         app.metrics().people().enrolled(enrolled);
@@ -270,11 +270,13 @@ async fn enrol(guest: &Guest, works: Works, password: String) -> Result<Response
         });
         // The new password has ended them; their clients are told.
         people.end_sessions(account.id, now).await?;
-        Ok::<_, StoreError>(true)
+        Ok::<_, StoreError>(Some(account))
     });
-    if !enrolled.await?? {
+    let Some(account) = enrolled.await?? else {
         return Err(used(guest));
-    }
+    };
+    // Others may fail at this account from now on: the person signs in from here.
+    guest.remember(&account);
     let path = guest.path(Endpoint::SignIn, &[]);
     let way = LocalPath::new(&path).map(|path| Way::Local(path, Label::SignIn));
     Ok(guest.notice(Kind::PasswordSet { person: &username }, way))

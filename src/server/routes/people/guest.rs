@@ -256,6 +256,15 @@ impl Guest {
         self.set(Cookie::Known, known, Some(KNOWN_FOR));
     }
 
+    /// Remembers that this browser proved to be a person's.
+    pub fn remember(&mut self, account: &Account) {
+        let browsers = &self.people.keys.browsers;
+        // The account may have been revoked after this request began, by the request itself.
+        let now = self.now.max(account.valid_after);
+        let known = browsers.remember(self.known(), account, now, &mut SystemEntropy);
+        self.set(Cookie::Known, &known, Some(KNOWN_FOR));
+    }
+
     /// Returns whether people can stay signed in for longer.
     pub fn offers_remember(&self) -> bool {
         self.own.sessions.remembered > self.own.sessions.absolute

@@ -5,6 +5,7 @@ mod confidential;
 mod conformance;
 mod consents;
 mod database;
+mod gates;
 mod leaving;
 mod main_path;
 mod resources;
