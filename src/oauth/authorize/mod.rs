@@ -8,6 +8,8 @@ pub mod allowed;
 pub mod answer;
 pub mod claims;
 pub mod flow;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod next;
 pub mod request;
 

@@ -1,0 +1,10 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    symbolon_fuzz::bounded(
+        data,
+        symbolon::oauth::authorize::fuzzing::sign_out,
+        64,
+        64 << 10,
+    );
+});
