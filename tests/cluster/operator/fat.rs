@@ -122,8 +122,10 @@ async fn clients_with_a_megabyte_of_metadata_are_served_and_keep_it_unchanged() 
     );
     drop(source);
 
-    // The operator, which uses streaming lists here, writes their statuses and keeps their metadata.
-    let _operator = Operator::start(&world, cluster.kubeconfig_path());
+    // The operator, which uses streaming lists here, writes their statuses and keeps their metadata. Each write has a megabyte
+    // in both directions: on a busy machine that takes longer than other tests allow a request.
+    let patient = ["--request-timeout", "60"];
+    let _operator = Operator::start_with(&world, cluster.kubeconfig_path(), &patient);
     for number in [0, MANY / 2, MANY - 1] {
         let name = format!("fat-{number}");
         let stored = world.ready(Kind::OAuthClient, &name, "True", "Ready").await;

@@ -14,6 +14,9 @@ use symbolon::resources::Kind;
 use super::world::World;
 use crate::harness::{Cluster, PATIENCE, Program, eventually, rule};
 
+/// How many lines of a process's log a failed test shows.
+const LAST_LINES: usize = 60;
+
 /// The least rights of the operator.
 pub(super) fn rights() -> Vec<PolicyRule> {
     vec![
@@ -163,6 +166,11 @@ impl Drop for Process {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+        if std::thread::panicking() {
+            let lines: Vec<_> = self.lines.iter().collect();
+            let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+            eprintln!("the last lines of its log:\n{}", last.join("\n"));
+        }
     }
 }
 
