@@ -25,7 +25,7 @@ pub struct Enrolment {
 
 impl Store {
     /// Uses a link: creates the account if it does not exist, or takes over that of an owner who is gone; sets the password, and ends every session and grant of the
-    /// account. Returns `None`, and changes nothing, if the link has expired, was used before, or was issued before the
+    /// account, whose clients are told. Returns `None`, and changes nothing, if the link has expired, was used before, or was issued before the
     /// last revocation of the account.
     ///
     /// # Errors
@@ -38,7 +38,8 @@ impl Store {
         if now >= enrolment.expires_at {
             return Ok(None);
         }
-        self.write(move |tx| {
+        let audience = self.audience();
+        let enrolled = self.write(move |tx| {
             Box::pin(async move {
                 let Enrolment { owner, link, .. } = &enrolment;
                 let (account, is_taken) = tx.own_account(enrolment.account, owner, now).await?;
@@ -58,12 +59,18 @@ impl Store {
                 if !is_taken && !tx.revoke_account_unless(account.id, now, issued).await? {
                     return Ok(Outcome::Cancel(None));
                 }
+                let noted = tx.end_sessions_of(&*audience, account.id, now).await?;
                 let password = &enrolment.password;
                 tx.record_password(account.id, password, now).await?;
-                Ok(Outcome::Save(tx.account(account.id).await?))
+                let account = tx.account(account.id).await?;
+                Ok(Outcome::Save(account.map(|account| (account, noted))))
             })
-        })
-        .await
+        });
+        let Some((account, noted)) = enrolled.await? else {
+            return Ok(None);
+        };
+        self.audience().ended(noted);
+        Ok(Some(account))
     }
 
     /// Whether a link was used.

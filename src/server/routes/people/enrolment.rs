@@ -268,8 +268,6 @@ async fn enrol(guest: &Guest, works: Works, password: String) -> Result<Response
             reason: Some("enrollment"),
             ..Event::default()
         });
-        // The new password has ended them; their clients are told.
-        people.end_sessions(account.id, now).await?;
         Ok::<_, StoreError>(true)
     });
     if !enrolled.await?? {
