@@ -13,6 +13,7 @@ mod revoked;
 mod rules;
 mod sign_out;
 mod told;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
