@@ -154,11 +154,11 @@ impl Rounds {
 /// How a round ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RoundEnd {
-    /// Another replica has taken the notices, or the store failed.
+    /// Another replica has taken the notices.
     Nothing,
     /// The client answered.
     Answered,
-    /// It did not.
+    /// It did not, or the store failed: a full disk must not let the round begin again at once.
     Failed,
 }
 
@@ -203,7 +203,7 @@ impl<M: Messenger, N: Fn() -> Timestamp + Sync> Delivery<M, N> {
             Ok(end) => end,
             Err(error) => {
                 self.messenger.failed(&error);
-                RoundEnd::Nothing
+                RoundEnd::Failed
             }
         };
         (due, end)
@@ -218,7 +218,7 @@ impl<M: Messenger, N: Fn() -> Timestamp + Sync> Delivery<M, N> {
         while !left.is_empty() && end != RoundEnd::Failed {
             let (next, rest) = left.split_at(AT_ONCE.min(left.len()));
             let told = join_all(next.iter().map(|notice| self.attempt(notice, until))).await;
-            // One that fails alone may be at fault itself.
+            // If another one was answered, the client works: a notice that failed is at fault itself.
             let all_failed = told.iter().all(|told| *told == Told::Failed);
             end = if all_failed {
                 RoundEnd::Failed
