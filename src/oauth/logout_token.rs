@@ -7,12 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::tokens::TokenId;
 use crate::tokens::jwt::TokenType;
-use crate::tokens::{Entropy, TokenId};
 
 /// The `typ` of logout tokens.
 pub const TYPE: TokenType = TokenType::LogoutJwt;
-/// How long a token is valid: the longest time that the specification recommends. Each try gets a new one.
+/// How long a token is valid: the longest time that the specification recommends. Each try gets a new one, with the same
+/// `jti`, so that the client knows what it was told before.
 pub const LIFETIME: SignedDuration = SignedDuration::from_mins(2);
 /// The event.
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
@@ -51,14 +52,15 @@ impl Serialize for Event {
 }
 
 impl LogoutTokenClaims {
-    /// Returns the claims of a token for this client. It always names the person; with the session, if one ended.
+    /// Returns the claims of a token for this client, with the ID of what it is told. It always names the person; with the
+    /// session, if one ended.
     pub fn new(
         issuer: &str,
         subject: &str,
         client_id: &str,
         ended: Ended,
         now: Timestamp,
-        entropy: &mut dyn Entropy,
+        id: TokenId,
     ) -> Self {
         let iat = now.as_second();
         Self {
@@ -67,7 +69,7 @@ impl LogoutTokenClaims {
             aud: client_id.to_owned(),
             iat,
             exp: iat.saturating_add(LIFETIME.as_secs()),
-            jti: TokenId::random(entropy),
+            jti: id,
             events: Event,
             sid: match ended {
                 Ended::Session(session) => Some(session),
@@ -101,8 +103,8 @@ mod tests {
 
     fn claims(ended: Ended, seed: u64) -> LogoutTokenClaims {
         let now = Timestamp::from_second(1_000).unwrap();
-        let mut entropy = SeededEntropy::new(seed);
-        LogoutTokenClaims::new(ISSUER, "0198", "blue.shop", ended, now, &mut entropy)
+        let id = TokenId::random(&mut SeededEntropy::new(seed));
+        LogoutTokenClaims::new(ISSUER, "0198", "blue.shop", ended, now, id)
     }
 
     #[test]

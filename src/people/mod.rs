@@ -12,6 +12,7 @@ pub mod enrolment;
 pub mod grant;
 pub mod guessing;
 pub mod known_browser;
+pub mod notice;
 pub mod password;
 pub mod pushed;
 pub mod refresh;

@@ -10,6 +10,7 @@ mod activity;
 mod admission;
 mod answer;
 mod app;
+mod back_channel;
 pub mod browser;
 mod charges;
 mod connection;

@@ -4,51 +4,40 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-
+use super::back_channel::{BackChannel, Listeners};
 use super::passwords::Passwords;
 use super::people::People;
 use super::people::keys::PeopleKeys;
 use super::people::metrics::LogoutOutcome;
-use super::people::outbox::{Messenger, NamespaceOf, Notice, Outbox, Told};
-use super::people::outgoing::{Opened, post_form};
+use super::people::outbox::{Delivery, Outbox};
 use super::snapshot::Snapshot;
 use super::state::State;
-use crate::oauth::logout_token::{self, Ended, LogoutTokenClaims};
-use crate::oauth::redirect_uri;
-use crate::store::{Store, StoreError};
-use crate::tokens::SystemEntropy;
+use crate::store::{Cleaned, Store, StoreError};
 
 /// How often it is looked for people who may not act any more.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Serves people from a store that is bound to the issuer. Machine clients do not depend on it. Never returns.
 pub async fn serve_people(state: State, store: Store, issuer: String) {
-    let (outbox, waiting) = Outbox::new(namespace_of(&state));
-    let messenger = Arc::new(BackChannel(state.clone()));
+    let outbox = Outbox::default();
+    let store = store.telling(Arc::new(Listeners::new(&state, outbox.clone())));
+    let delivery = Delivery {
+        store: store.clone(),
+        outbox,
+        messenger: Arc::new(BackChannel(state.clone())),
+        now: super::now,
+    };
     tokio::join!(
-        follow_keys(&state, &store, &issuer, &outbox),
+        follow_keys(&state, &store, &issuer),
         follow_clock(&state),
         clean(&state, &store),
-        waiting.deliver(messenger),
+        delivery.run(),
         end_barred(&state),
     );
 }
 
-/// Returns whose share of the outbox a client's notices take.
-fn namespace_of(state: &State) -> Arc<NamespaceOf> {
-    // Not the state: it holds the outbox.
-    let publisher = Arc::clone(state.publisher());
-    Arc::new(move |client| {
-        let snapshot = publisher.current();
-        let registered = snapshot.registry().client(&client.id)?;
-        let key = &registered.client.accepted.client.object.key;
-        Some(Arc::clone(&key.namespace))
-    })
-}
-
 /// Serves people with the mac key, and with each one that replaces it. The previous one stays live for what it made.
-async fn follow_keys(state: &State, store: &Store, issuer: &str, outbox: &Outbox) {
+async fn follow_keys(state: &State, store: &Store, issuer: &str) {
     let passwords = Passwords::default();
     let mut macs = state.macs();
     let mut previous = None;
@@ -57,7 +46,7 @@ async fn follow_keys(state: &State, store: &Store, issuer: &str, outbox: &Outbox
         if let Some(mac) = mac {
             let before = previous.replace(Arc::clone(&mac));
             let keys = PeopleKeys::new(mac, before, issuer);
-            let people = People::new(store.clone(), keys, passwords.clone(), outbox.clone());
+            let people = People::new(store.clone(), keys, passwords.clone());
             if let Err(error) = people.check_clock(super::now).await {
                 tracing::warn!(%error, "cannot read the clock of the database, will retry");
             }
@@ -83,8 +72,17 @@ async fn follow_clock(state: &State) {
 
 /// Deletes expired rows.
 async fn clean(state: &State, store: &Store) {
-    let tell = |cleaned: Result<_, StoreError>| {
-        if let Err(error) = cleaned {
+    let tell = |cleaned: Result<Cleaned, StoreError>| match cleaned {
+        Ok(Cleaned { notices: 0, .. }) => {}
+        Ok(Cleaned { notices, .. }) => {
+            let outcome = LogoutOutcome::GivenUp;
+            state.metrics().people().logout_notices(outcome, notices);
+            tracing::warn!(
+                notices,
+                "clients were not told that sessions have ended: they did not answer for an hour"
+            );
+        }
+        Err(error) => {
             state.metrics().store_failed(error.fault());
             tracing::warn!(%error, "cannot delete expired rows, will retry: they are refused in any case");
         }
@@ -97,7 +95,7 @@ async fn clean(state: &State, store: &Store) {
 async fn end_barred(state: &State) {
     // With what was known of each User then: one that is accepted later is judged again.
     let mut ended: HashMap<Arc<str>, Option<Arc<str>>> = HashMap::new();
-    // Those that were disabled for less than a look.
+    // Those that were disabled for less than a look, and those that were deleted.
     let mut missed: HashSet<Arc<str>> = HashSet::new();
     loop {
         tokio::time::sleep(LOOK).await;
@@ -105,8 +103,8 @@ async fn end_barred(state: &State) {
             continue;
         };
         let now = super::now();
-        let enabled = state.publisher().take_enabled().into_iter();
-        missed.extend(enabled.filter(|uid| !ended.contains_key(uid)));
+        let left = state.publisher().take_left().into_iter();
+        missed.extend(left.filter(|uid| !ended.contains_key(uid)));
         let snapshot = state.publisher().current().clone();
         let mut barred = barred(&snapshot, now);
         ended.retain(|uid, _| barred.contains_key(uid));
@@ -165,68 +163,4 @@ async fn revoke(
         (None, None) => return Ok(()),
     };
     people.revoke(account.id, now).await
-}
-
-/// Tells clients through the back channel.
-struct BackChannel(State);
-
-impl Messenger for BackChannel {
-    fn tell<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Told> {
-        Box::pin(async move {
-            let Some((uri, body, opened)) = self.message(notice) else {
-                return Told::Done;
-            };
-            let told = match post_form(&uri, body, &opened).await {
-                Ok(200 | 204) => Told::Done,
-                // Back-Channel Logout section 2.8: the client did not accept the token.
-                Ok(400) => Told::Refused,
-                Ok(status) => {
-                    tracing::debug!(status, client = notice.client.id, "a logout notice failed");
-                    Told::Failed
-                }
-                Err(error) => {
-                    tracing::debug!(%error, client = notice.client.id, "a logout notice failed");
-                    Told::Failed
-                }
-            };
-            self.0.metrics().people().told(match told {
-                Told::Done => LogoutOutcome::Told,
-                Told::Refused => LogoutOutcome::Refused,
-                Told::Failed => LogoutOutcome::Failed,
-            });
-            told
-        })
-    }
-}
-
-impl BackChannel {
-    /// Returns where to send what; `None` if the client need not be told: it was deleted, or names no place.
-    fn message(&self, notice: &Notice) -> Option<(String, String, Opened)> {
-        let snapshot = self.0.publisher().current();
-        let site = snapshot.site()?;
-        let client = snapshot.registry().client(&notice.client.id)?;
-        let uri = client
-            .back_channel()
-            .filter(|_| client.uid() == notice.client.uid)?;
-        let claims = LogoutTokenClaims::new(
-            &site.issuer,
-            &notice.subject,
-            client.id(),
-            Ended::Session(notice.session),
-            super::now(),
-            &mut SystemEntropy,
-        );
-        let accepted = client.client.accepted;
-        let own = accepted.client.record.algorithm;
-        let algorithm = own.map(Into::into).or(site.default_algorithm)?;
-        let json = claims.to_json().ok()?;
-        let ring = snapshot.ring();
-        let token = ring.sign(algorithm, logout_token::TYPE, &json).ok()?;
-        let opened = Opened {
-            // An http issuer on a *.svc host is no dev mode: its pods have other listeners on loopback.
-            is_dev: redirect_uri::is_loopback(&site.issuer),
-            networks: accepted.identity.record.callable_networks.clone(),
-        };
-        Some((uri.to_owned(), format!("logout_token={token}"), opened))
-    }
 }

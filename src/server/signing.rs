@@ -13,12 +13,16 @@
 //! collide count as one. The hash is keyed, so that no caller can choose to collide with another.
 
 use std::hash::{BuildHasher as _, Hash};
+use std::pin::pin;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::keyed::Keyed;
 use crate::directory::ObjectKey;
+use crate::lock::lock;
 
 const BUCKETS: usize = 4096;
 
@@ -86,6 +90,13 @@ impl Signing {
         (before < self.most_waiting).then_some(in_line)
     }
 
+    /// Returns how many requests of the client's namespace wait.
+    #[cfg(test)]
+    pub fn in_line(&self, client: &ObjectKey) -> usize {
+        let namespace = self.buckets(client).map(|(_, namespace)| namespace);
+        namespace.map_or(0, |it| it.in_line.load(Ordering::Relaxed))
+    }
+
     fn buckets(&self, client: &ObjectKey) -> Option<(&Bucket, &Bucket)> {
         let of_client = self.bucket(&self.clients, client)?;
         let of_namespace = self.bucket(&self.namespaces, &client.namespace)?;
@@ -115,6 +126,63 @@ impl<'a> InLine<'a> {
             _client: self.client.slots.acquire().await.ok()?,
             _namespace: self.namespace.slots.acquire().await.ok()?,
         })
+    }
+}
+
+/// The turn of a request that reads the store before it signs, and writes to it afterwards. It has a slot while it signs,
+/// so that no one waits for the database in a slot: machine clients do not depend on it.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    signing: &'a Signing,
+    client: ObjectKey,
+    signs_slowly: bool,
+    /// The slot of a request that has waited in line.
+    held: Mutex<Option<Slot<'a>>>,
+}
+
+/// How long a request that has waited in line keeps its slot while it reads the store again.
+const SHORTLY: Duration = Duration::from_millis(100);
+
+impl<'a> Turn<'a> {
+    /// Creates the turn of a request of `client`, which has a slot if it has waited for one.
+    pub fn new(
+        signing: &'a Signing,
+        client: ObjectKey,
+        signs_slowly: bool,
+        held: Option<Slot<'a>>,
+    ) -> Self {
+        Self {
+            signing,
+            client,
+            signs_slowly,
+            held: Mutex::new(held),
+        }
+    }
+
+    /// Returns the right to sign now; `None` if the request must line up.
+    pub async fn slot(&self) -> Option<Slot<'a>> {
+        let held = lock(&self.held).take();
+        if held.is_some() {
+            return held;
+        }
+        let slot = self.signing.try_begin(&self.client)?;
+        if self.signs_slowly {
+            tokio::task::yield_now().await;
+        }
+        Some(slot)
+    }
+
+    /// Does the work that signs in this turn. If it does not come to that soon, it loses its slot.
+    pub async fn hold_shortly<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        let has_slot = lock(&self.held).is_some();
+        if has_slot {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(SHORTLY) => drop(lock(&self.held).take()),
+            }
+        }
+        work.await
     }
 }
 
@@ -198,6 +266,25 @@ mod tests {
         futures::future::join_all((0..1000).map(ask)).await;
         let held: Vec<_> = (0..9).map_while(|_| signing.try_begin(&client)).collect();
         assert_eq!(held.len(), 2, "nothing is left behind");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_waits_for_the_database_gives_the_slot_back_that_it_waited_for() {
+        let signing = Signing::new(1, 100);
+        let client = client("blue", "a");
+        let held = signing.try_begin(&client);
+        let turn = Turn::new(&signing, client.clone(), false, held);
+        let mut work = Box::pin(turn.hold_shortly(std::future::pending::<()>()));
+        assert!((&mut work).now_or_never().is_none());
+        let free = || {
+            let free: Vec<_> = (0..9).map_while(|_| signing.try_begin(&client)).collect();
+            free.len()
+        };
+        assert_eq!(free(), 1);
+        tokio::time::sleep(SHORTLY).await;
+        assert!((&mut work).now_or_never().is_none());
+        assert_eq!(free(), 2);
+        assert!(turn.slot().await.is_some(), "it takes another one");
     }
 
     #[test]

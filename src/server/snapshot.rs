@@ -27,7 +27,7 @@ use crate::lock::lock;
 use crate::oauth::acr::Acr;
 use crate::oauth::{discovery, endpoint};
 use crate::pages::Language;
-use crate::resources::WhenExceeded;
+use crate::resources::{Kind, WhenExceeded};
 use crate::tokens::Hex;
 
 /// Everything that a request may read.
@@ -245,8 +245,8 @@ struct Draft {
     is_recording: bool,
     /// Whether the tables differ from the published ones, also after a change that panicked.
     is_unpublished: bool,
-    /// The uids of Users that were disabled until a change since [`Publisher::take_enabled`].
-    enabled: HashSet<Arc<str>>,
+    /// The uids of Users that were disabled, or existed, until a change since [`Publisher::take_left`].
+    left: HashSet<Arc<str>>,
 }
 
 impl Publisher {
@@ -272,7 +272,7 @@ impl Publisher {
             early: EarlyRevocations::default(),
             is_recording: false,
             is_unpublished: false,
-            enabled: HashSet::new(),
+            left: HashSet::new(),
         };
         Ok(Self {
             current: ArcSwap::from_pointee(draft.snapshot()),
@@ -295,7 +295,7 @@ impl Publisher {
             // Those before it in the batch count: an object may be created and deleted in one batch.
             if draft.directory.is_news(&change) {
                 draft.is_unpublished = true;
-                draft.note_enabled(&change);
+                draft.note_left(&change);
                 draft.directory.apply(change);
             }
         }
@@ -304,9 +304,10 @@ impl Publisher {
         }
     }
 
-    /// Returns the uids of the Users that were disabled until a change since the last call, however short that was.
-    pub(super) fn take_enabled(&self) -> HashSet<Arc<str>> {
-        std::mem::take(&mut self.draft().enabled)
+    /// Returns the uids of the Users that were disabled until a change since the last call, however short that was, and
+    /// of those that were deleted.
+    pub(super) fn take_left(&self) -> HashSet<Arc<str>> {
+        std::mem::take(&mut self.draft().left)
     }
 
     /// Changes the tables and publishes once.
@@ -483,17 +484,25 @@ impl Publisher {
 }
 
 impl Draft {
-    /// Notes a User who is disabled no longer after this change.
-    fn note_enabled(&mut self, change: &Change) {
-        let Change::Upsert(Row::User(after)) = change else {
+    /// Notes a User who after this change is disabled no longer, or no longer exists.
+    fn note_left(&mut self, change: &Change) {
+        let (key, after) = match change {
+            Change::Upsert(Row::User(after)) => (&after.key, Some(after)),
+            Change::Delete(Kind::User, key) => (key, None),
+            _ => return,
+        };
+        let Some(before) = self.directory.user(key) else {
             return;
         };
         let is_disabled =
             |user: &Object<UserRecord>| user.record().is_some_and(|record| record.disabled);
-        let before = self.directory.user(&after.key);
-        let was_disabled = before.is_some_and(|it| it.uid == after.uid && is_disabled(it));
-        if was_disabled && !is_disabled(after) {
-            self.enabled.insert(Arc::clone(&after.uid));
+        let has_left = match after.filter(|after| after.uid == before.uid) {
+            Some(after) => is_disabled(before) && !is_disabled(after),
+            // Without people, no one takes them.
+            None => self.site.as_ref().is_some_and(|site| site.people.is_some()),
+        };
+        if has_left {
+            self.left.insert(Arc::clone(&before.uid));
         }
     }
 

@@ -160,6 +160,11 @@ impl State {
         &self.0.metrics
     }
 
+    /// Returns the metrics, for what lives longer than a request and must not hold the state.
+    pub(super) fn shared_metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.0.metrics)
+    }
+
     /// Checks whether it should get requests now.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ const SHRINK: &str = "PRAGMA incremental_vacuum(200)";
 
 /// Each table, what deletes its expired rows, and what finds its oldest one. The order respects references: rows of a
 /// later table are kept while one of an earlier table needs them.
-const TABLES: [(&str, Statement, Statement); 8] = [
+const TABLES: [(&str, Statement, Statement); 9] = [
     ("code", Statement::DELETE_CODES, Statement::OLDEST_CODE),
     (
         "refresh",
@@ -39,6 +39,11 @@ const TABLES: [(&str, Statement, Statement); 8] = [
         Statement::DELETE_ATTEMPTS,
         Statement::OLDEST_ATTEMPT,
     ),
+    (
+        "outbox",
+        Statement::DELETE_NOTICES,
+        Statement::OLDEST_NOTICE,
+    ),
 ];
 
 /// What one round of deletion did.
@@ -46,6 +51,8 @@ const TABLES: [(&str, Statement, Statement); 8] = [
 pub struct Deleted {
     /// The number of deleted rows.
     pub rows: u64,
+    /// How many of them were notices that no client has taken.
+    pub notices: u64,
     /// Whether a table may still have expired rows: another round is due at once.
     pub more: bool,
 }
@@ -60,6 +67,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub struct Cleaned {
     /// How many rows were deleted since the previous look.
     pub rows: u64,
+    /// How many of them were notices that no client has taken.
+    pub notices: u64,
     /// The oldest expired row of each table that is left.
     pub overdue: Vec<Overdue>,
 }
@@ -91,6 +100,9 @@ impl Store {
                 })
                 .await?;
             deleted.rows += rows;
+            if statement == Statement::DELETE_NOTICES {
+                deleted.notices += rows;
+            }
             deleted.more |= rows >= BATCH.unsigned_abs();
         }
         if !self.is_postgres() {
@@ -115,17 +127,22 @@ impl Store {
 
     /// Deletes every row that has expired, in batches.
     async fn clean(&self, now: impl Fn() -> Timestamp) -> Result<Cleaned, StoreError> {
-        let mut rows = 0;
+        let (mut rows, mut notices) = (0, 0);
         loop {
             let deleted = self.delete_expired(now()).await?;
             rows += deleted.rows;
+            notices += deleted.notices;
             if !deleted.more {
                 break;
             }
             tokio::time::sleep(PAUSE).await;
         }
         let overdue = self.overdue(now()).await?;
-        Ok(Cleaned { rows, overdue })
+        Ok(Cleaned {
+            rows,
+            notices,
+            overdue,
+        })
     }
 
     /// Returns the age of the oldest expired row of each table.

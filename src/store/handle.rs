@@ -1,6 +1,7 @@
 //! The handle of a store.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -13,6 +14,7 @@ use super::row::{Row, Value};
 use super::sqlite::Sqlite;
 use super::statement::Statement;
 use super::tx::{Mode, Outcome, Tx};
+use crate::people::notice::{Audience, NoAudience};
 
 /// The Identity that a store belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,9 +60,33 @@ pub enum Location {
 /// A caller that stops waiting for an operation cancels it before it has begun, and not afterwards. So callers that
 /// leave occupy no more of the store than what it does at once.
 #[derive(Clone)]
-pub struct Store(Backend);
+pub struct Store {
+    backend: Backend,
+    audience: Arc<dyn Audience>,
+}
 
 impl Store {
+    fn of(backend: Backend) -> Self {
+        Self {
+            backend,
+            audience: Arc::new(NoAudience),
+        }
+    }
+
+    /// Returns a handle of the same store whose operations write notices for this audience when they end sessions.
+    #[must_use]
+    pub fn telling(&self, audience: Arc<dyn Audience>) -> Self {
+        Self {
+            backend: self.backend.clone(),
+            audience,
+        }
+    }
+
+    /// Returns who is told of the end of sessions.
+    pub(super) fn audience(&self) -> Arc<dyn Audience> {
+        Arc::clone(&self.audience)
+    }
+
     /// Opens the store at a location.
     ///
     /// # Errors
@@ -80,7 +106,7 @@ impl Store {
     /// Why the store cannot be used; nothing was written then.
     pub async fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
         let sqlite = Sqlite::open(path, patience).await?;
-        Ok(Self(Backend::Sqlite(sqlite)))
+        Ok(Self::of(Backend::Sqlite(sqlite)))
     }
 
     /// Creates an empty store in memory, which is lost when the last handle is dropped.
@@ -88,7 +114,7 @@ impl Store {
     /// # Errors
     /// A fault of SQLite.
     pub async fn in_memory() -> Result<Self, StoreError> {
-        Ok(Self(Backend::Sqlite(Sqlite::in_memory().await?)))
+        Ok(Self::of(Backend::Sqlite(Sqlite::in_memory().await?)))
     }
 
     /// Connects to PostgreSQL and brings the schema up to date.
@@ -97,7 +123,7 @@ impl Store {
     /// Why the store cannot be used.
     pub async fn connect(settings: Settings) -> Result<Self, StoreError> {
         let postgres = Postgres::connect(settings).await?;
-        Ok(Self(Backend::Postgres(postgres)))
+        Ok(Self::of(Backend::Postgres(postgres)))
     }
 
     /// Runs `work`, which only reads. Each statement sees what was committed before it.
@@ -169,7 +195,7 @@ impl Store {
             + 'static,
     {
         // Boxed: the futures of both engines are large, and each operation contains several.
-        match &self.0 {
+        match &self.backend {
             Backend::Sqlite(sqlite) => Box::pin(sqlite.run(mode, work)).await,
             Backend::Postgres(postgres) => Box::pin(postgres.run(mode, work)).await,
         }
@@ -184,7 +210,7 @@ impl Store {
         let (holder, issuer) = (holder.clone(), &holder.issuer);
         self.write(move |tx| Box::pin(bind(tx, holder, now)))
             .await?;
-        if let Backend::Postgres(postgres) = &self.0 {
+        if let Backend::Postgres(postgres) = &self.backend {
             postgres.bound(issuer);
         }
         Ok(())
@@ -196,7 +222,7 @@ impl Store {
     /// # Errors
     /// Why the changed URL cannot be used, such as another issuer's store. The previous one stays in use.
     pub async fn reload(&self) -> Result<bool, StoreError> {
-        match &self.0 {
+        match &self.backend {
             Backend::Sqlite(_) => Ok(false),
             Backend::Postgres(postgres) => postgres.reload().await,
         }
@@ -205,7 +231,7 @@ impl Store {
     /// Calls [`Store::reload`] at each interval, and logs what changes. It never ends for a database, and at once for
     /// other stores.
     pub async fn follow_url(&self, every: Duration) {
-        if let Backend::Postgres(postgres) = &self.0 {
+        if let Backend::Postgres(postgres) = &self.backend {
             postgres::follow(postgres, every).await;
         }
     }
@@ -239,7 +265,7 @@ impl Store {
 
     /// Returns the size of the file and its write-ahead log in bytes; 0 for other stores.
     pub fn size(&self) -> u64 {
-        match &self.0 {
+        match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.size(),
             Backend::Postgres(_) => 0,
         }
@@ -247,7 +273,7 @@ impl Store {
 
     /// Whether each statement is a round trip to another process. There one statement does what several do in a file.
     pub(super) const fn is_postgres(&self) -> bool {
-        matches!(self.0, Backend::Postgres(_))
+        matches!(self.backend, Backend::Postgres(_))
     }
 
     /// Closes the store for every clone. SQLite writes the log into the file.
@@ -255,7 +281,7 @@ impl Store {
     /// # Errors
     /// The store could not be closed. The log remains, and the next start reads it.
     pub async fn close(&self) -> Result<(), StoreError> {
-        match &self.0 {
+        match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.close().await,
             Backend::Postgres(postgres) => {
                 postgres.close();
@@ -267,7 +293,7 @@ impl Store {
     /// Returns where tests inject faults.
     #[cfg(test)]
     pub(super) const fn faults(&self) -> &super::faults::Faults {
-        match &self.0 {
+        match &self.backend {
             Backend::Sqlite(sqlite) => &sqlite.faults,
             Backend::Postgres(postgres) => &postgres.faults,
         }
@@ -276,7 +302,7 @@ impl Store {
     /// Returns the schema's qualifier, for tests.
     #[cfg(test)]
     pub(super) fn qualifier(&self) -> &str {
-        match &self.0 {
+        match &self.backend {
             Backend::Sqlite(_) => "",
             Backend::Postgres(postgres) => postgres.qualifier(),
         }

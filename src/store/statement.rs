@@ -95,24 +95,24 @@ statements! {
         AND EXISTS (SELECT 1 FROM ~account AS a WHERE a.id = $6 AND a.epoch = $7) RETURNING id";
     SESSION_CLIENTS = "SELECT client, client_uid FROM ~participant WHERE session = $1 ORDER BY client, client_uid";
     PARTICIPANT_ADD = "INSERT INTO ~participant (session, client, client_uid) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-    SESSION_END = "UPDATE ~session SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL RETURNING id";
+    // The clients of the sessions of a person that ended at $2.
+    ENDED_CLIENTS = "SELECT p.session, p.client, p.client_uid FROM ~session AS s JOIN ~participant AS p \
+        ON p.session = s.id WHERE s.account = $1 AND s.ended_at = $2 ORDER BY p.client, p.client_uid, p.session";
+    SESSIONS_END_OF = "UPDATE ~session SET ended_at = $2 WHERE account = $1 AND ended_at IS NULL RETURNING id";
+    SESSION_END = "UPDATE ~session SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL RETURNING account";
     // Ends all but $3 sessions of a person besides the session $4.
     SESSION_SURPLUS = "UPDATE ~session SET ended_at = $2 WHERE account = $1 AND ended_at IS NULL AND id <> $4 \
         AND id NOT IN (SELECT id FROM ~session WHERE account = $1 AND ended_at IS NULL AND id <> $4 \
         ORDER BY created_at DESC, id DESC LIMIT $3) RETURNING id";
+    // Begins a session of a person who has fewer than $10 others, so that none of them must end.
     SESSION_BEGIN = "WITH begun AS (INSERT INTO ~session (id, hash, account, epoch, created_at, used_at, \
         authenticated_at, methods, expires_at, remembered) SELECT $1, $2, a.id, a.epoch, $4, $4, $5, $6, $7, $9 \
-        FROM ~account AS a WHERE a.id = $3 AND a.epoch = $8 RETURNING id), \
-        kept AS (SELECT id FROM ~session WHERE account = $3 AND ended_at IS NULL \
-        ORDER BY created_at DESC, id DESC LIMIT $10), \
-        surplus AS (UPDATE ~session SET ended_at = $4 WHERE account = $3 AND ended_at IS NULL \
-        AND id NOT IN (SELECT id FROM kept) AND EXISTS (SELECT 1 FROM begun) RETURNING id), \
-        ended AS (UPDATE ~grants SET ended_at = $4 WHERE session IN (SELECT id FROM surplus) AND ends_with = 0 \
-        AND ended_at IS NULL), \
+        FROM ~account AS a WHERE a.id = $3 AND a.epoch = $8 AND (SELECT count(*) FROM (SELECT 1 FROM ~session \
+        WHERE account = $3 AND ended_at IS NULL LIMIT $10) AS others) < $10 RETURNING id), \
         refund AS (SELECT r.subject, r.step FROM unnest($11, $12) AS r (subject, step)), \
         refunded AS (UPDATE ~attempt AS t SET at = t.at - refund.step FROM refund WHERE t.subject = refund.subject \
         AND EXISTS (SELECT 1 FROM begun)) \
-        SELECT id FROM begun UNION ALL SELECT id FROM surplus";
+        SELECT id FROM begun";
     // What one browser brings to an authorization request: the session $1, the person's consent to the client $2, and
     // the pushed request $3. Each may be absent.
     AUTHORIZE_READ = concat!("SELECT ", session!(), ", c.client_uid, c.scopes, c.given_at, \
@@ -233,6 +233,29 @@ statements! {
     ATTEMPT_READ = "SELECT at FROM ~attempt WHERE subject = $1";
     ATTEMPT_CLEAR = "DELETE FROM ~attempt WHERE subject = $1 RETURNING subject";
 
+    // Every row counts, whether its client answers or not.
+    OUTBOX_ADD = "INSERT INTO ~outbox (id, client, client_uid, namespace, account, session, tries, next_at, expires_at) \
+        SELECT $1, $2, $3, $4, $5, $6, 0, $7, $8 \
+        WHERE (SELECT count(*) FROM (SELECT 1 FROM ~outbox WHERE client = $2 LIMIT $9) AS open) < $9 \
+        AND (SELECT count(*) FROM (SELECT 1 FROM ~outbox WHERE namespace = $4 LIMIT $10) AS open) < $10 RETURNING id";
+    // The oldest notice that is due of each client. The index leads from one client to the next, so that a client with
+    // thousands of notices costs no more than one.
+    OUTBOX_DUE = "SELECT found.client, found.namespace, found.since FROM (SELECT one.client, \
+        (SELECT d.namespace FROM ~outbox AS d WHERE d.client = one.client ORDER BY d.next_at LIMIT 1) AS namespace, \
+        (SELECT d.next_at FROM ~outbox AS d WHERE d.client = one.client AND d.next_at <= $1 AND d.expires_at > $1 \
+        ORDER BY d.next_at LIMIT 1) AS since \
+        FROM (WITH RECURSIVE known (client) AS (SELECT min(client) FROM ~outbox UNION ALL \
+        SELECT (SELECT min(m.client) FROM ~outbox AS m WHERE m.client > known.client) FROM known \
+        WHERE known.client IS NOT NULL) SELECT client FROM known WHERE client IS NOT NULL) AS one) AS found \
+        WHERE found.since IS NOT NULL ORDER BY found.since, found.client";
+    // Takes some notices of a client until $3. The second condition is for one that another replica takes at the same time.
+    OUTBOX_TAKE = "UPDATE ~outbox SET next_at = $3, tries = tries + 1 WHERE id IN (SELECT id FROM ~outbox \
+        WHERE client = $1 AND next_at <= $2 AND expires_at > $2 ORDER BY next_at LIMIT $4 FOR UPDATE SKIP LOCKED) \
+        AND next_at <= $2 RETURNING id, client, client_uid, account, session, tries";
+    // Only if no other replica has taken it in the meantime, because this one was late.
+    OUTBOX_PUT_BACK = "UPDATE ~outbox SET next_at = $3, tries = $4 WHERE id = $1 AND next_at = $2";
+    OUTBOX_END = "DELETE FROM ~outbox WHERE id = $1";
+
     DELETE_CODES = "DELETE FROM ~code WHERE id IN (SELECT id FROM ~code WHERE delete_after <= $1 \
         ORDER BY delete_after LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
     DELETE_REFRESHES = "DELETE FROM ~refresh WHERE id IN (SELECT id FROM ~refresh WHERE delete_after <= $1 \
@@ -250,6 +273,8 @@ statements! {
         ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
     DELETE_ATTEMPTS = "DELETE FROM ~attempt WHERE subject IN (SELECT subject FROM ~attempt WHERE at <= $1 \
         ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED) AND at <= $1 RETURNING 1";
+    DELETE_NOTICES = "DELETE FROM ~outbox WHERE id IN (SELECT id FROM ~outbox WHERE expires_at <= $1 \
+        ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
 
     OLDEST_CODE = "SELECT min(delete_after) FROM ~code";
     OLDEST_REFRESH = "SELECT min(delete_after) FROM ~refresh";
@@ -259,6 +284,7 @@ statements! {
     OLDEST_ENROLMENT = "SELECT min(delete_after) FROM ~enrolment";
     OLDEST_ONCE = "SELECT min(expires_at) FROM ~once";
     OLDEST_ATTEMPT = "SELECT min(at) FROM ~attempt";
+    OLDEST_NOTICE = "SELECT min(expires_at) FROM ~outbox";
 }
 
 /// The texts of all statements for one engine and schema.
@@ -320,7 +346,8 @@ mod tests {
                         .iter()
                         .any(|it| table.starts_with(it));
                     let name = table.split([' ', ')']).next().unwrap_or_default();
-                    let is_step = sql.contains(&format!(" {name} AS (")) && statement.is_whole();
+                    let is_step = sql.contains(&format!(" {name} AS (")) && statement.is_whole()
+                        || sql.contains(&format!("WITH RECURSIVE {name} ("));
                     assert!(
                         is_subquery || is_step || table.starts_with('~'),
                         "{statement:?}: {table}"
@@ -340,8 +367,10 @@ mod tests {
             let sql = format!("EXPLAIN QUERY PLAN {}", texts.of(*statement));
             for row in store.all(&sql).await.unwrap() {
                 let step = row.text(3).unwrap();
-                // The subquery that counts open requests is bounded by its LIMIT; the others have one row.
-                let is_bounded = ["SCAN open", "SCAN o", "SCAN CONSTANT ROW"].contains(&&*step);
+                // The subqueries that count open rows are bounded by their LIMIT, and known clients have one row each; the
+                // others have one row.
+                let is_bounded =
+                    ["SCAN open", "SCAN o", "SCAN known", "SCAN CONSTANT ROW"].contains(&&*step);
                 let is_scan = step.starts_with("SCAN") && !step.contains("USING");
                 assert!(!is_scan || is_bounded, "{statement:?}: {step}");
             }

@@ -107,7 +107,7 @@ impl UserInfoOutcome {
     }
 }
 
-/// How one try to tell a client of a sign-out ends.
+/// What becomes of a notice that tells a client of a sign-out, or of one try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum LogoutOutcome {
@@ -115,8 +115,14 @@ pub enum LogoutOutcome {
     Told,
     /// The client refused it.
     Refused,
-    /// The client could not be reached, or failed.
+    /// The client could not be reached, or failed. The notice is tried again, or given up.
     Failed,
+    /// The client need not be told any more: it was deleted or disabled, or names no place.
+    Unneeded,
+    /// The notice was given up after its last try, or because it was too old.
+    GivenUp,
+    /// The notice was never written: too many of its client or namespace waited.
+    Dropped,
 }
 
 label! {
@@ -170,7 +176,7 @@ impl PeopleMetrics {
             .from_the_start([UserInfoOutcome::Answered]),
             logout_notices: catalog.counters(
                 "logout_notices",
-                "Tries to tell a client through the back channel that a session has ended, by outcome",
+                "Notices that tell a client through the back channel that a session has ended, by outcome: told, refused by the client, unneeded (the client is gone), given_up after the last try or an hour, dropped because too many wait; and failed tries",
             )
             .from_the_start(LogoutOutcome::VARIANTS.iter().copied()),
             grants_ended: catalog.counter(
@@ -205,9 +211,9 @@ impl PeopleMetrics {
         self.userinfo.inc(outcome);
     }
 
-    /// Counts a try to tell a client of a sign-out.
-    pub fn told(&self, outcome: LogoutOutcome) {
-        self.logout_notices.inc(outcome);
+    /// Counts notices that tell clients of a sign-out.
+    pub fn logout_notices(&self, outcome: LogoutOutcome, count: u64) {
+        self.logout_notices.of(outcome).inc_by(count);
     }
 
     /// Counts a grant that ended because something was presented again.

@@ -20,7 +20,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use self::keys::PeopleKeys;
-use self::outbox::Outbox;
 use self::recent::Recent;
 use super::passwords::Passwords;
 use crate::people::attempt;
@@ -38,8 +37,6 @@ pub struct People {
     pub attempts: attempt::AttemptLimits,
     /// How often each person has signed in lately.
     recent: Recent,
-    /// Tells clients that a session has ended.
-    pub outbox: Outbox,
     /// Whether the clock of the database is too far from this machine's.
     is_clock_far: AtomicBool,
 }
@@ -49,14 +46,13 @@ impl People {
     pub const CLOCK_EVERY: Duration = Duration::from_secs(10);
 
     /// Creates the state for an open store that is bound to the Identity.
-    pub fn new(store: Store, keys: PeopleKeys, passwords: Passwords, outbox: Outbox) -> Self {
+    pub fn new(store: Store, keys: PeopleKeys, passwords: Passwords) -> Self {
         Self {
             store,
             keys,
             passwords,
             attempts: attempt::AttemptLimits::default(),
             recent: Recent::default(),
-            outbox,
             is_clock_far: AtomicBool::new(false),
         }
     }

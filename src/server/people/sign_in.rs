@@ -354,7 +354,6 @@ impl People {
         };
         let mut ended = Vec::new();
         for session in surplus {
-            self.tell_of(session, account.id).await;
             ended.push(EndedSession {
                 session,
                 account: account.id,
@@ -362,7 +361,7 @@ impl People {
             });
         }
         if let Some((session, holder)) = replaced {
-            self.end_session(session, holder.id, now).await?;
+            self.end_session(session, now).await?;
             ended.push(EndedSession {
                 session,
                 account: holder.id,

@@ -12,7 +12,7 @@ use crate::oauth::{ErrorCode, Form, OAuthError, Refusal};
 use crate::server::metrics::Shed;
 use crate::server::reply;
 use crate::server::request::{Call, ServingSnapshot};
-use crate::server::signing::Slot;
+use crate::server::signing::{Slot, Turn};
 use crate::telemetry::audit;
 use crate::tokens::{Algorithm, SystemEntropy};
 
@@ -51,24 +51,57 @@ const CLIENT_CREDENTIALS: &str = SupportedGrant::ClientCredentials.as_str();
 
 /// Answers a request for tokens that act for a person.
 async fn for_person(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal> {
+    let client = match answer_person(call, body, None, now).await? {
+        Decided::Waits(client) => client,
+        Decided::Answered(response) => return Ok(response),
+        Decided::MaySign(_) => return Err(overloaded(call)),
+    };
+    let waiting = call.app.signing().line_up(&client);
+    let waiting = waiting.ok_or_else(|| overloaded(call))?;
+    let slot = waiting.wait().await.ok_or_else(|| overloaded(call))?;
+    tokio::task::yield_now().await;
+    // The snapshot and the store may have changed, so everything is decided again.
+    match answer_person(call, body, Some(slot), now).await? {
+        Decided::Answered(response) => Ok(response),
+        Decided::MaySign(_) | Decided::Waits(_) => Err(overloaded(call)),
+    }
+}
+
+/// Answers a request for tokens that act for a person, if it may sign.
+async fn answer_person<'a>(
+    call: &'a Call,
+    body: &[u8],
+    slot: Option<Slot<'a>>,
+    now: Timestamp,
+) -> Result<Decided<'a>, Refusal> {
     let form = Form::parse(body)?;
     let serving = call.serving(now)?.held();
     let (client, method) = call.identify(&serving, &form, now)?;
+    let key = &client.client.object.key;
+    let is_slow = signs_slowly(&serving, &client);
+    let turn = Turn::new(call.app.signing(), key.clone(), is_slow, slot);
     let granted = match SupportedGrant::requested(&form, true) {
         Ok(grant) => {
-            people::token::issue(call, &serving, (&client, method), grant, &form, now).await
+            let (client, grant) = ((&client, method), (grant, &form));
+            people::token::issue(call, &serving, client, grant, &turn, now).await
         }
         Err(error) => Err(error.into()),
     };
-    granted.map_err(|failed| refused(call, &serving, &client, failed))
+    match granted {
+        Ok(Some(response)) => Ok(Decided::Answered(response)),
+        Ok(None) => Ok(Decided::Waits(key.clone())),
+        Err(failed) => Err(refused(call, &serving, &client, failed)),
+    }
+}
+
+fn overloaded(call: &Call) -> Refusal {
+    call.app.metrics().shed(Shed::Signatures);
+    Refusal::Overloaded
 }
 
 /// Answers a request of a client for a token for itself.
 async fn for_client(call: &Call, body: &[u8]) -> Result<Response, Refusal> {
-    let overloaded = || {
-        call.app.metrics().shed(Shed::Signatures);
-        Refusal::Overloaded
-    };
+    let overloaded = || overloaded(call);
     // The snapshot may change while the request waits, so everything is decided again.
     let decided = match answer(call, body, None)? {
         Decided::MaySign(slot) => {

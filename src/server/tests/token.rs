@@ -40,7 +40,7 @@ async fn client_credentials_give_an_rfc_9068_token() {
 }
 
 /// Takes all signatures of a client.
-fn busy<'a>(fixture: &'a Fixture, client: &ObjectKey) -> Vec<Slot<'a>> {
+pub fn busy<'a>(fixture: &'a Fixture, client: &ObjectKey) -> Vec<Slot<'a>> {
     let signing = fixture.app.signing();
     std::iter::from_fn(|| signing.try_begin(client)).collect()
 }

@@ -6,6 +6,7 @@ use super::super::row::{Row, Value};
 use super::super::statement::Statement;
 use super::super::{Outcome, Store, StoreError, Tx};
 use crate::people::account::{Account, AccountId};
+use crate::people::notice::{Audience, Noted};
 
 /// Reads an account from the first five columns.
 pub(super) fn account(row: &Row) -> Result<Account, StoreError> {
@@ -74,17 +75,6 @@ impl Tx {
         row.map(|row| row.text(0)).transpose()
     }
 
-    /// Sets the password, given its hash, and ends every session and grant of the account.
-    pub async fn set_password(
-        &mut self,
-        id: AccountId,
-        hash: &str,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.record_password(id, hash, now).await?;
-        self.revoke_account(id, now).await
-    }
-
     /// Sets the password and ends nothing.
     pub(super) async fn record_password(
         &mut self,
@@ -96,7 +86,7 @@ impl Tx {
         self.run(Statement::PASSWORD_SET, values).await
     }
 
-    /// Ends every session and grant of the account, unless it was revoked at or after `since`. Returns whether it did.
+    /// Raises the epoch of the account, unless it was revoked at or after `since`. Returns whether it did.
     pub(super) async fn revoke_account_unless(
         &mut self,
         id: AccountId,
@@ -109,13 +99,15 @@ impl Tx {
     }
 
     /// Ends every session and grant of the account, also those that another transaction is about to record.
-    pub async fn revoke_account(
+    pub(in crate::store) async fn revoke_account(
         &mut self,
+        audience: &dyn Audience,
         id: AccountId,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Noted, StoreError> {
         let values = [id.into(), now.into()];
-        self.run(Statement::ACCOUNT_REVOKE, values).await
+        self.run(Statement::ACCOUNT_REVOKE, values).await?;
+        self.end_sessions_of(audience, id, now).await
     }
 }
 
@@ -145,13 +137,15 @@ impl Store {
         hash: String,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.write(move |tx| {
+        let audience = self.audience();
+        let changed = self.write(move |tx| {
             Box::pin(async move {
-                tx.set_password(id, &hash, now).await?;
-                Ok(Outcome::Save(()))
+                tx.record_password(id, &hash, now).await?;
+                Ok(Outcome::Save(tx.revoke_account(&*audience, id, now).await?))
             })
-        })
-        .await
+        });
+        self.audience().ended(changed.await?);
+        Ok(())
     }
 
     /// Replaces the hash `old` by another one of the same password, and ends nothing. Returns `false`, and changes
@@ -193,7 +187,7 @@ impl Store {
         .await
     }
 
-    /// Ends every session and grant of an account.
+    /// Ends every session and grant of an account. The clients of its sessions are told.
     ///
     /// # Errors
     /// A fault of the database.
@@ -202,7 +196,13 @@ impl Store {
         id: AccountId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.write_single(move |tx| Box::pin(tx.revoke_account(id, now)))
-            .await
+        let audience = self.audience();
+        let ended = self.write(move |tx| {
+            Box::pin(
+                async move { Ok(Outcome::Save(tx.revoke_account(&*audience, id, now).await?)) },
+            )
+        });
+        self.audience().ended(ended.await?);
+        Ok(())
     }
 }

@@ -230,7 +230,29 @@ impl Store {
         T: Send,
         E: Send,
     {
-        let mut decide = Some(decide);
+        let decide = |(), standing: &GrantStanding, code: &Code| decide(standing, code);
+        let turn = std::future::ready(());
+        self.redeem_code_in_turn(request, now, turn, decide).await
+    }
+
+    /// Does what [`Store::redeem_code`] says, and waits for `turn` before it decides. `decide` gets what the turn is. So
+    /// a caller whose decision takes long can wait for its turn without waiting for the database in it.
+    ///
+    /// # Errors
+    /// A fault of the database: then nothing was redeemed, unless the reply to the commit was lost.
+    pub async fn redeem_code_in_turn<S, T, E>(
+        &self,
+        request: Use<'_>,
+        now: Timestamp,
+        turn: impl Future<Output = S> + Send,
+        decide: impl FnOnce(S, &GrantStanding, &Code) -> Result<(Issue, T), E> + Send,
+    ) -> Result<Redeemed<T, E>, StoreError>
+    where
+        S: Send,
+        T: Send,
+        E: Send,
+    {
+        let mut decide = Some((turn, decide));
         // The second pass is for a request that lost a race: now the code is used, or its grant has ended.
         loop {
             let id = request.id;
@@ -246,10 +268,12 @@ impl Store {
                 }
                 verdict => return Ok(refused(CodeRefusal::Code(verdict), false)),
             }
-            let (Ok(_), Some(decide)) = (standing.judge(request.client, now), decide.take()) else {
+            let judged = standing.judge(request.client, now);
+            let (Ok(_), Some((turn, decide))) = (judged, decide.take()) else {
                 return Ok(refused(CodeRefusal::Ended, false));
             };
-            let (issue, decided) = match decide(&standing, &code) {
+            let turn = turn.await;
+            let (issue, decided) = match decide(turn, &standing, &code) {
                 Ok(decided) => decided,
                 Err(denied) => return Ok(Redeemed::Denied(denied)),
             };

@@ -25,9 +25,10 @@ pub struct Enrolment {
 }
 
 impl Store {
-    /// Uses a link: creates the account if it does not exist, or takes over that of an owner who is gone; sets the password, and ends every session and grant of the
-    /// account. The failures of others at the account's gate are forgotten: the link is how its person comes back. Returns `None`, and changes nothing, if the link has expired, was used before, or was issued before the
-    /// last revocation of the account.
+    /// Uses a link: creates the account if it does not exist, or takes over that of an owner who is gone; sets the password,
+    /// and ends every session and grant of the account, whose clients are told. The failures of others at the account's gate are forgotten: the link is how its
+    /// person comes back. Returns `None`, and changes nothing, if the link has expired, was used before, or was issued
+    /// before the last revocation of the account.
     ///
     /// # Errors
     /// A fault of the database.
@@ -39,7 +40,8 @@ impl Store {
         if now >= enrolment.expires_at {
             return Ok(None);
         }
-        self.write(move |tx| {
+        let audience = self.audience();
+        let enrolled = self.write(move |tx| {
             Box::pin(async move {
                 let Enrolment { owner, link, .. } = &enrolment;
                 let (account, is_taken) = tx.own_account(enrolment.account, owner, now).await?;
@@ -59,15 +61,21 @@ impl Store {
                 if !is_taken && !tx.revoke_account_unless(account.id, now, issued).await? {
                     return Ok(Outcome::Cancel(None));
                 }
+                let noted = tx.end_sessions_of(&*audience, account.id, now).await?;
                 let password = &enrolment.password;
                 tx.record_password(account.id, password, now).await?;
                 let attempts = of_account(account.id);
                 tx.row(Statement::ATTEMPT_CLEAR, [(&attempts).into()])
                     .await?;
-                Ok(Outcome::Save(tx.account(account.id).await?))
+                let account = tx.account(account.id).await?;
+                Ok(Outcome::Save(account.map(|account| (account, noted))))
             })
-        })
-        .await
+        });
+        let Some((account, noted)) = enrolled.await? else {
+            return Ok(None);
+        };
+        self.audience().ended(noted);
+        Ok(Some(account))
     }
 
     /// Whether a link was used.

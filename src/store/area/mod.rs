@@ -8,6 +8,7 @@ pub mod consent;
 pub mod enrolment;
 pub mod grant;
 pub mod once;
+pub mod outbox;
 pub mod pushed;
 pub mod refresh;
 pub mod session;

@@ -144,6 +144,31 @@ impl Store {
         T: Send,
         E: Send,
     {
+        let turn = || std::future::ready(());
+        let decide = |(), standing: &GrantStanding| decide(standing);
+        self.refresh_in_turn(presented, rules, now, turn, decide)
+            .await
+    }
+
+    /// Does what [`Store::refresh`] says, and waits for a turn before each decision, which gets what the turn is. So a
+    /// caller whose decision takes long can wait for its turn without waiting for the database in it.
+    ///
+    /// # Errors
+    /// A fault of the database. If the reply to the commit was lost, the same request gets the same child.
+    pub async fn refresh_in_turn<S, F, T, E>(
+        &self,
+        presented: &Presented,
+        rules: Rules<'_>,
+        now: Timestamp,
+        mut turn: impl FnMut() -> F + Send,
+        mut decide: impl FnMut(S, &GrantStanding) -> Result<T, E> + Send,
+    ) -> Result<Refreshed<T, E>, StoreError>
+    where
+        S: Send,
+        F: Future<Output = S> + Send,
+        T: Send,
+        E: Send,
+    {
         for _ in 0..TRIES {
             let Some((family, standing)) = self.family(presented.id()).await? else {
                 return Ok(refused(RefreshRefusal::Unknown));
@@ -160,7 +185,8 @@ impl Store {
             if standing.judge(rules.client, now).is_err() {
                 return Ok(refused(RefreshRefusal::Ended));
             }
-            let decided = match decide(&standing) {
+            let turn = turn().await;
+            let decided = match decide(turn, &standing) {
                 Ok(decided) => decided,
                 Err(denied) => return Ok(Refreshed::Denied(denied)),
             };

@@ -12,6 +12,7 @@ use super::pushed::pushed_at;
 use crate::people::account::{Account, AccountId};
 use crate::people::attempt::Subject;
 use crate::people::guessing::Gate;
+use crate::people::notice::{Audience, Noted, Participant};
 use crate::people::pushed::{self, Pushed};
 use crate::people::session::{self, MAX_SESSIONS, Session, SessionLimits, SessionVerdict};
 use crate::tokens::{TokenHash, TokenId};
@@ -35,6 +36,13 @@ fn read(row: &Row) -> Result<(Session, Account), StoreError> {
         is_remembered: row.int(14)? != 0,
     };
     Ok((session, account))
+}
+
+fn participant(row: &Row, from: usize) -> Result<Participant, StoreError> {
+    Ok(Participant {
+        id: row.text(from)?,
+        uid: row.text(from + 1)?,
+    })
 }
 
 /// What a browser brings to an authorization request.
@@ -89,15 +97,16 @@ fn values(session: &Session) -> [Value; 9] {
 impl Tx {
     /// Records a session, and ends the oldest ones of the person if there are too many. Returns those; `None`, and
     /// records nothing, if the account was revoked since its epoch was read: what the person proved no longer counts.
-    pub async fn add_session(
+    async fn add_session(
         &mut self,
+        audience: &dyn Audience,
         session: &Session,
-    ) -> Result<Option<Vec<TokenId>>, StoreError> {
+    ) -> Result<Option<(Vec<TokenId>, Noted)>, StoreError> {
         let added = self.row(Statement::SESSION_ADD, values(session)).await?;
         if added.is_none() {
             return Ok(None);
         }
-        let mut ended = Vec::new();
+        let (mut ended, mut noted) = (Vec::new(), Noted::default());
         let now = session.created_at;
         let values = [
             session.account.into(),
@@ -109,9 +118,13 @@ impl Tx {
             let id = surplus.id(0)?;
             let values = [id.into(), now.into()];
             self.run(Statement::GRANTS_END_OF_SESSION, values).await?;
+            for client in self.participants(id).await? {
+                let of = (session.account, id);
+                noted += self.write_notice(audience, of, &client, now).await?;
+            }
             ended.push(id);
         }
-        Ok(Some(ended))
+        Ok(Some((ended, noted)))
     }
 
     /// Returns a session with its account.
@@ -128,25 +141,72 @@ impl Tx {
             .collect()
     }
 
-    /// Returns the clients that had a grant in a session, each with the uid of its resource.
-    async fn participants(&mut self, id: TokenId) -> Result<Vec<(String, String)>, StoreError> {
+    /// Returns the clients that had a grant in a session.
+    async fn participants(&mut self, id: TokenId) -> Result<Vec<Participant>, StoreError> {
         let rows = self.rows(Statement::SESSION_CLIENTS, [id.into()]).await?;
-        let clients = rows.iter().map(|row| Ok((row.text(0)?, row.text(1)?)));
-        clients.collect()
+        rows.iter().map(|row| participant(row, 0)).collect()
     }
 
-    /// Revokes a session and the grants that end with it. Returns whether it was not revoked before.
-    pub async fn end_session(&mut self, id: TokenId, now: Timestamp) -> Result<bool, StoreError> {
+    /// Revokes a session and the grants that end with it. Returns the clients that had a grant in it; `None` if it was
+    /// revoked before.
+    pub(in crate::store) async fn end_session(
+        &mut self,
+        audience: &dyn Audience,
+        id: TokenId,
+        now: Timestamp,
+    ) -> Result<Option<(Vec<Participant>, Noted)>, StoreError> {
         let values = [id.into(), now.into()];
-        let ended = self.row(Statement::SESSION_END, values).await?.is_some();
+        let Some(ended) = self.row(Statement::SESSION_END, values).await? else {
+            return Ok(None);
+        };
+        let account = ended.account(0)?;
         let values = [id.into(), now.into()];
         self.run(Statement::GRANTS_END_OF_SESSION, values).await?;
-        Ok(ended)
+        let participants = self.participants(id).await?;
+        let mut noted = Noted::default();
+        for client in &participants {
+            let of = (account, id);
+            noted += self.write_notice(audience, of, client, now).await?;
+        }
+        Ok(Some((participants, noted)))
+    }
+
+    /// Revokes every session of an account. The grants of the sessions end with the account's epoch, which the caller
+    /// raises.
+    pub(super) async fn end_sessions_of(
+        &mut self,
+        audience: &dyn Audience,
+        account: AccountId,
+        now: Timestamp,
+    ) -> Result<Noted, StoreError> {
+        let values = [account.into(), now.into()];
+        let ended = self.rows(Statement::SESSIONS_END_OF, values).await?;
+        let ended: Vec<TokenId> = ended
+            .iter()
+            .map(|row| row.id(0))
+            .collect::<Result<_, _>>()?;
+        let mut noted = Noted::default();
+        if ended.is_empty() {
+            return Ok(noted);
+        }
+        let values = [account.into(), now.into()];
+        for row in self.rows(Statement::ENDED_CLIENTS, values).await? {
+            let session = row.id(0)?;
+            // Another transaction may have ended one in the same microsecond.
+            if ended.contains(&session) {
+                let client = participant(&row, 1)?;
+                let of = (account, session);
+                noted += self.write_notice(audience, of, &client, now).await?;
+            }
+        }
+        Ok(noted)
     }
 }
 
 impl Store {
-    /// Records a session, see [`Tx::add_session`], and takes back the attempts that were reserved for the sign-in.
+    /// Records a session, ends the oldest ones of the person if there are too many, and takes back the attempts that were
+    /// reserved for the sign-in. Returns the sessions that ended, whose clients are told; `None`, and records nothing, if
+    /// the account was revoked since its epoch was read: what the person proved no longer counts.
     ///
     /// # Errors
     /// A fault of the database.
@@ -156,25 +216,30 @@ impl Store {
         reserved: Vec<(Subject, Gate)>,
     ) -> Result<Option<Vec<TokenId>>, StoreError> {
         if self.is_postgres() {
-            let (subjects, steps) = refunds(reserved);
+            let (subjects, steps) = refunds(reserved.clone());
             let mut values = Vec::from(values(&session));
-            values.extend([OTHERS.into(), subjects, steps]);
-            let rows = self.execute(Statement::SESSION_BEGIN, values).await?;
-            let ids: Result<Vec<TokenId>, _> = rows.iter().map(|row| row.id(0)).collect();
-            let (begun, ended): (Vec<_>, Vec<_>) =
-                ids?.into_iter().partition(|id| *id == session.id);
-            return Ok((!begun.is_empty()).then_some(ended));
+            values.extend([i64::from(MAX_SESSIONS).into(), subjects, steps]);
+            let begun = self.execute(Statement::SESSION_BEGIN, values).await?;
+            if !begun.is_empty() {
+                return Ok(Some(Vec::new()));
+            }
+            // Almost always one round trip is enough. Here a session must end, or the account was revoked.
         }
-        self.write(move |tx| {
+        let audience = self.audience();
+        let begun = self.write(move |tx| {
             Box::pin(async move {
-                let Some(ended) = tx.add_session(&session).await? else {
+                let Some(begun) = tx.add_session(&*audience, &session).await? else {
                     return Ok(Outcome::Cancel(None));
                 };
                 tx.refund(reserved).await?;
-                Ok(Outcome::Save(Some(ended)))
+                Ok(Outcome::Save(Some(begun)))
             })
-        })
-        .await
+        });
+        let Some((ended, noted)) = begun.await? else {
+            return Ok(None);
+        };
+        self.audience().ended(noted);
+        Ok(Some(ended))
     }
 
     /// Begins a session of the same ID again, after another sign-in of its person: its cookie, times and methods are those
@@ -197,8 +262,8 @@ impl Store {
         Ok(!renewed.is_empty())
     }
 
-    /// Revokes a session and the grants that end with it. Returns the clients that had a grant in it, each with the uid
-    /// of its resource; `None` if it was revoked before.
+    /// Revokes a session and the grants that end with it. Returns the clients that had a grant in it, which are told;
+    /// `None` if it was revoked before.
     ///
     /// # Errors
     /// A fault of the database.
@@ -206,24 +271,21 @@ impl Store {
         &self,
         id: TokenId,
         now: Timestamp,
-    ) -> Result<Option<Vec<(String, String)>>, StoreError> {
-        self.write(move |tx| {
+    ) -> Result<Option<Vec<Participant>>, StoreError> {
+        let audience = self.audience();
+        let ended = self.write(move |tx| {
             Box::pin(async move {
-                if !tx.end_session(id, now).await? {
-                    return Ok(Outcome::Cancel(None));
-                }
-                Ok(Outcome::Save(Some(tx.participants(id).await?)))
+                Ok(match tx.end_session(&*audience, id, now).await? {
+                    Some(ended) => Outcome::Save(Some(ended)),
+                    None => Outcome::Cancel(None),
+                })
             })
-        })
-        .await
-    }
-
-    /// Returns the clients that had a grant in a session, each with the uid of its resource.
-    ///
-    /// # Errors
-    /// A fault of the database.
-    pub async fn participants(&self, id: TokenId) -> Result<Vec<(String, String)>, StoreError> {
-        self.read(move |tx| Box::pin(tx.participants(id))).await
+        });
+        let Some((participants, noted)) = ended.await? else {
+            return Ok(None);
+        };
+        self.audience().ended(noted);
+        Ok(Some(participants))
     }
 
     /// Reads what a browser brings to an authorization request, and records some uses of the session and the first
@@ -309,9 +371,6 @@ impl Store {
     /// # Errors
     /// A fault of the database.
     pub async fn end_session(&self, id: TokenId, now: Timestamp) -> Result<bool, StoreError> {
-        self.write(move |tx| {
-            Box::pin(async move { Ok(Outcome::Save(tx.end_session(id, now).await?)) })
-        })
-        .await
+        Ok(self.sign_out(id, now).await?.is_some())
     }
 }

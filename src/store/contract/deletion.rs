@@ -9,6 +9,7 @@ use super::super::{Cleaned, Deleted};
 use super::contract;
 use super::world::{NOW, SHOP, World, at};
 use crate::people::grant::EndsWith;
+use crate::people::notice::Participant;
 
 contract!(
     each_round_deletes_a_bounded_batch,
@@ -84,7 +85,10 @@ async fn a_session_knows_its_clients_when_their_grants_are_deleted(world: &World
     world.store.delete_expired(two_hours).await.unwrap();
     assert_eq!(world.store.grant(coded.grant.id).await.unwrap(), None);
     let clients = world.store.sign_out(coded.grant.session, two_hours).await;
-    let expected = (SHOP.id.to_owned(), SHOP.uid.to_owned());
+    let expected = Participant {
+        id: SHOP.id.to_owned(),
+        uid: SHOP.uid.to_owned(),
+    };
     assert_eq!(clients.unwrap(), Some(vec![expected]));
 }
 

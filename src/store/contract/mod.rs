@@ -5,6 +5,7 @@ mod deletion;
 mod grants;
 mod interleavings;
 mod migrations;
+mod outbox;
 mod people;
 mod rollback;
 mod round_trips;

@@ -1,7 +1,9 @@
 //! A fault at any step of any operation rolls all of it back.
 
-use futures::future::BoxFuture;
+use std::sync::Arc;
 use std::time::Duration;
+
+use futures::future::{BoxFuture, join_all};
 use uuid::Uuid;
 
 use super::super::area::code::Authorized;
@@ -9,12 +11,13 @@ use super::super::area::consent::Agreement;
 use super::super::area::enrolment::Enrolment;
 use super::super::{Store, StoreError};
 use super::contract;
-use super::world::{Coded, NOW, POLICY, World, at, consent, new_id, presented, room};
+use super::world::{Coded, Everyone, NOW, POLICY, World, at, consent, new_id, presented, room};
 use crate::people::account::{Account, AccountId};
 use crate::people::grant::EndsWith;
 use crate::people::guessing::Gate;
 use crate::people::pushed::Pushed;
 use crate::people::refresh::{Policy, Rotation, Token};
+use crate::people::session::MAX_SESSIONS;
 use crate::tokens::TokenHash;
 
 contract!(a_fault_at_any_step_of_any_operation_rolls_all_of_it_back);
@@ -23,6 +26,8 @@ contract!(a_fault_at_any_step_of_any_operation_rolls_all_of_it_back);
 struct Scene {
     world: World,
     account: Account,
+    /// Has as many sessions as a person may have.
+    crowded: Account,
     unused: Coded,
     used: Coded,
     first: Token,
@@ -33,7 +38,7 @@ struct Scene {
 type Operation = for<'a> fn(&'a Scene) -> BoxFuture<'a, Result<(), StoreError>>;
 
 /// Every operation that changes rows, with its name.
-const OPERATIONS: [(&str, Operation); 15] = [
+const OPERATIONS: [(&str, Operation); 16] = [
     ("redeem a code", |scene| {
         Box::pin(async move {
             scene
@@ -106,6 +111,13 @@ const OPERATIONS: [(&str, Operation); 15] = [
                 .begin_session(session, Vec::new())
                 .await
                 .map(drop)
+        })
+    }),
+    ("begin one session too many", |scene| {
+        let session = World::new_session(&scene.crowded, NOW + 1000);
+        Box::pin(async move {
+            let begun = scene.world.store.begin_session(session, Vec::new());
+            begun.await.map(drop)
         })
     }),
     ("end a session", |scene| {
@@ -247,13 +259,34 @@ async fn is_whole(
     changes(before, after) == changes(&start, &end)
 }
 
+/// Returns a person with as many sessions as one may have. The oldest has a client.
+async fn crowded(world: &World) -> Account {
+    let account = world.person().await;
+    let oldest = world.session(&account).await;
+    let coded = World::new_code(&oldest, EndsWith::Session);
+    let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
+    assert!(issued.unwrap().is_some());
+    let begin = |number| {
+        let session = World::new_session(&account, NOW + i64::from(number));
+        world.store.begin_session(session, Vec::new())
+    };
+    for begun in join_all((1..MAX_SESSIONS).map(begin)).await {
+        assert_eq!(begun.unwrap(), Some(Vec::new()));
+    }
+    account
+}
+
 async fn scene(store: &Store) -> Scene {
     let world = World {
-        store: store.clone(),
+        store: store.telling(Arc::new(Everyone)),
         folder: None,
     };
     let account = world.person().await;
-    world.session(&account).await;
+    let session = world.session(&account).await;
+    let coded = World::new_code(&session, EndsWith::Session);
+    let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
+    assert!(issued.unwrap().is_some());
+    let crowded = crowded(&world).await;
     let unused = world.code(EndsWith::Session).await;
     world
         .store
@@ -266,6 +299,7 @@ async fn scene(store: &Store) -> Scene {
     Scene {
         world,
         account,
+        crowded,
         unused,
         used,
         first,

@@ -17,6 +17,7 @@ use super::super::{Holder, Outcome, Settings, Store, StoreError, Tx};
 use crate::people::account::{Account, AccountId};
 use crate::people::code::{Code, Use};
 use crate::people::grant::{Client, EndsWith, Grant, GrantStanding};
+use crate::people::notice::{Audience, Noted, Participant};
 use crate::people::pushed::Pushed;
 use crate::people::refresh::{
     KeyMaterial, Policy, Presented, RefreshKeys, Rotation, Rules, Token, begin,
@@ -350,7 +351,7 @@ impl World {
 }
 
 /// Every table with people's data.
-pub(super) const TABLES: [&str; 12] = [
+pub(super) const TABLES: [&str; 13] = [
     "account",
     "password",
     "session",
@@ -363,7 +364,19 @@ pub(super) const TABLES: [&str; 12] = [
     "enrolment",
     "once",
     "attempt",
+    "outbox",
 ];
+
+/// Every client is told, and is in one namespace.
+pub(super) struct Everyone;
+
+impl Audience for Everyone {
+    fn namespace_of(&self, _: &Participant) -> Option<Arc<str>> {
+        Some("blue".into())
+    }
+
+    fn ended(&self, _: Noted) {}
+}
 
 /// The Identity of a store in tests.
 pub(in crate::store) fn holder(issuer: &str) -> Holder {

@@ -14,9 +14,8 @@ use crate::oauth::{Endpoint, Form, Refusal, frontchannel_logout};
 use crate::pages::{
     self, ClientUri, ConfirmSignOut, Field, Kind, LocalPath, SignedOut, WayBack, field,
 };
-use crate::people::account::Account;
+use crate::people::notice::Participant;
 use crate::server::people::metrics::SignOutOutcome;
-use crate::server::people::outbox::Participant;
 use crate::server::request::Call;
 use crate::store::StoreError;
 use crate::telemetry::audit::Event;
@@ -96,7 +95,6 @@ fn with_parameters(guest: &Guest, request: &Request) -> String {
 /// The session of the browser.
 struct Present {
     id: TokenId,
-    account: Account,
     subject: String,
 }
 
@@ -147,7 +145,6 @@ async fn session(guest: &Guest) -> Result<Option<Present>, Stop> {
     Ok(found.map(|(session, account)| Present {
         id: session.id,
         subject: account.id.0.to_string(),
-        account,
     }))
 }
 
@@ -215,13 +212,9 @@ async fn end(
     let now = crate::server::now();
     let (people, app) = (Arc::clone(&guest.people), guest.call.app.clone());
     let origin = guest.lasting_origin();
-    let Present {
-        id,
-        account,
-        subject,
-    } = session;
+    let Present { id, subject } = session;
     let ended = guest.carry_out(async move {
-        let participants = people.end_session(id, account.id, now).await?;
+        let participants = people.end_session(id, now).await?;
         origin.record(&Event {
             event: "signed_out",
             subject: Some(&subject),

@@ -268,8 +268,6 @@ async fn enrol(guest: &mut Guest, works: Works, password: String) -> Result<Resp
             reason: Some("enrollment"),
             ..Event::default()
         });
-        // The new password has ended them; their clients are told.
-        people.end_sessions(account.id, now).await?;
         Ok::<_, StoreError>(Some(account))
     });
     let Some(account) = enrolled.await?? else {

@@ -1,7 +1,7 @@
 //! The grants of people at the token endpoint: authorization codes and refresh tokens.
 //!
 //! Tokens are signed before the code is used up or the refresh token is replaced, so that a missing key costs the client
-//! nothing.
+//! nothing. They are signed in the client's turn, which begins when the store has been read and ends before it is written.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -17,7 +17,7 @@ use crate::oauth::grants::{SupportedGrant, authorization_code, refresh_token};
 use crate::oauth::id_token;
 use crate::oauth::sign_in::SignIn;
 use crate::oauth::{ErrorCode, Form, OAuthError, Refusal};
-use crate::people::code::CodeVerdict;
+use crate::people::code::{Code, CodeVerdict};
 use crate::people::grant::{self, GrantStanding};
 use crate::people::refresh::{Policy, Rules, begin};
 use crate::server::people::People;
@@ -25,6 +25,7 @@ use crate::server::people::registry::Registered;
 use crate::server::people::site::PeopleSite;
 use crate::server::reply;
 use crate::server::request::{Call, ServingSnapshot};
+use crate::server::signing::{Slot, Turn};
 use crate::server::snapshot::{Site, Snapshot};
 use crate::store::area::code::{CodeRefusal, Issue, Redeemed};
 use crate::store::area::refresh::{RefreshRefusal, Refreshed};
@@ -32,7 +33,7 @@ use crate::telemetry::audit::{self, Event};
 use crate::tokens::{Algorithm, SecretString, SystemEntropy};
 
 /// What all steps of a request share.
-struct Case<'a> {
+struct Case<'a, 't> {
     call: &'a Call,
     snapshot: &'a Snapshot,
     site: &'a Site,
@@ -40,7 +41,22 @@ struct Case<'a> {
     people: &'a People,
     registered: Registered<'a>,
     policy: Policy,
+    turn: &'a Turn<'t>,
     now: Timestamp,
+}
+
+/// Why a decision gives nothing.
+#[derive(Clone, Copy, Debug)]
+enum Denied {
+    Refused(Refused),
+    /// Other requests of the client must sign first.
+    Waits,
+}
+
+impl<E: Into<Refused>> From<E> for Denied {
+    fn from(refused: E) -> Self {
+        Self::Refused(refused.into())
+    }
 }
 
 /// Signed tokens, not yet given to the client.
@@ -87,7 +103,8 @@ impl Failed {
     }
 }
 
-/// Issues tokens for a person. The request has given its turn back.
+/// Issues tokens for a person. The request has given its turn on its connection back. Returns `None`, and changes
+/// nothing, if other requests of the client must sign first.
 ///
 /// # Errors
 /// Why not.
@@ -95,10 +112,10 @@ pub async fn issue(
     call: &Call,
     serving: &ServingSnapshot,
     (client, method): (&AcceptedClient<'_>, Method),
-    grant: SupportedGrant,
-    form: &Form<'_>,
+    (grant, form): (SupportedGrant, &Form<'_>),
+    turn: &Turn<'_>,
     now: Timestamp,
-) -> Result<Response, Failed> {
+) -> Result<Option<Response>, Failed> {
     let (snapshot, site) = (serving.snapshot(), serving.site()?);
     let own = site.people.as_deref().ok_or(Refusal::Unavailable)?;
     let unauthorized = || {
@@ -120,13 +137,16 @@ pub async fn issue(
         own,
         people: &people,
         registered,
+        turn,
         now,
     };
     let issued = match grant {
         SupportedGrant::AuthorizationCode => code(&case, form).await,
         _ => refresh(&case, form).await,
     };
-    let (signed, refresh_token) = issued?;
+    let Some((signed, refresh_token)) = issued? else {
+        return Ok(None);
+    };
     let tokens = &signed.tokens;
     call.app.metrics().issued(grant, signed.algorithm);
     audit::issued(
@@ -147,10 +167,10 @@ pub async fn issue(
         signed.id_token.as_deref(),
         refresh_token,
     );
-    Ok(reply::json(StatusCode::OK, body))
+    Ok(Some(reply::json(StatusCode::OK, body)))
 }
 
-impl Case<'_> {
+impl Case<'_, '_> {
     fn client(&self) -> grant::Client<'_> {
         grant::Client {
             id: self.registered.id(),
@@ -222,11 +242,12 @@ impl Case<'_> {
 
 type Issued = (Signed, Option<SecretString>);
 
-async fn code(case: &Case<'_>, form: &Form<'_>) -> Result<Issued, Failed> {
+async fn code(case: &Case<'_, '_>, form: &Form<'_>) -> Result<Option<Issued>, Failed> {
     authorization_code::check_client(&case.registered.client)?;
     let request = authorization_code::Request::parse(form, &case.own.prefix)?;
     let presented = request.of_client(case.client(), case.now);
-    let decide = |standing: &GrantStanding, code: &crate::people::code::Code| {
+    let decide = |slot: Option<Slot<'_>>, standing: &GrantStanding, code: &Code| {
+        let _slot = slot.ok_or(Denied::Waits)?;
         let redeemed = case.with_holding(standing, |holding| {
             let nonce = code.nonce.as_deref();
             let entropy = &mut SystemEntropy;
@@ -247,12 +268,14 @@ async fn code(case: &Case<'_>, form: &Form<'_>) -> Result<Issued, Failed> {
             expires_at: ends_at,
             family,
         };
-        Ok::<_, Refused>((issue, (signed, token)))
+        Ok::<_, Denied>((issue, (signed, token)))
     };
-    let redeemed = case.people.store.redeem_code(presented, case.now, decide);
-    match redeemed.await {
-        Ok(Redeemed::Granted(issued)) => Ok(issued),
-        Ok(Redeemed::Denied(refused)) => Err(Failed::denied(refused)),
+    let store = &case.people.store;
+    let redeemed = store.redeem_code_in_turn(presented, case.now, case.turn.slot(), decide);
+    match case.turn.hold_shortly(redeemed).await {
+        Ok(Redeemed::Granted(issued)) => Ok(Some(issued)),
+        Ok(Redeemed::Denied(Denied::Waits)) => Ok(None),
+        Ok(Redeemed::Denied(Denied::Refused(refused))) => Err(Failed::denied(refused)),
         Ok(Redeemed::Refused { reason, ended }) => {
             if ended {
                 case.ended("code_reused");
@@ -278,7 +301,7 @@ const fn reason_of_code(reason: CodeRefusal) -> &'static str {
     }
 }
 
-async fn refresh(case: &Case<'_>, form: &Form<'_>) -> Result<Issued, Failed> {
+async fn refresh(case: &Case<'_, '_>, form: &Form<'_>) -> Result<Option<Issued>, Failed> {
     refresh_token::check_client(&case.registered.client)?;
     let request = refresh_token::Request::parse(form, &case.own.prefix)?;
     let rules = Rules {
@@ -287,17 +310,22 @@ async fn refresh(case: &Case<'_>, form: &Form<'_>) -> Result<Issued, Failed> {
         policy: &case.policy,
         client: case.client(),
     };
-    let decide = |standing: &GrantStanding| {
+    let decide = |slot: Option<Slot<'_>>, standing: &GrantStanding| {
+        let _slot = slot.ok_or(Denied::Waits)?;
         let tokens = case.with_holding(standing, |holding| {
             refresh_token::decide(&request, holding, case.now, &mut SystemEntropy)
         })?;
-        Ok::<_, Refused>(case.sign(tokens, standing)?)
+        Ok::<_, Denied>(case.sign(tokens, standing)?)
     };
     let store = &case.people.store;
-    let refreshed = store.refresh(&request.presented, rules, case.now, decide);
-    match refreshed.await {
-        Ok(Refreshed::Granted { decided, token }) => Ok((decided, token.map(|token| token.text))),
-        Ok(Refreshed::Denied(refused)) => Err(Failed::denied(refused)),
+    let turn = || case.turn.slot();
+    let refreshed = store.refresh_in_turn(&request.presented, rules, case.now, turn, decide);
+    match case.turn.hold_shortly(refreshed).await {
+        Ok(Refreshed::Granted { decided, token }) => {
+            Ok(Some((decided, token.map(|token| token.text))))
+        }
+        Ok(Refreshed::Denied(Denied::Waits)) => Ok(None),
+        Ok(Refreshed::Denied(Denied::Refused(refused))) => Err(Failed::denied(refused)),
         Ok(Refreshed::Refused { reason, ended }) => {
             if ended {
                 case.ended("refresh_token_reused");

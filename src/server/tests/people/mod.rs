@@ -8,21 +8,24 @@ mod database;
 mod gates;
 mod leaving;
 mod main_path;
+mod notices;
 mod resources;
 mod revoked;
 mod rules;
 mod sign_out;
 mod told;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::people::enrolment::{self, Enrolled};
+use crate::people::notice::{Audience, Noted, Participant};
 use crate::server::passwords::Passwords;
 use crate::server::people::People;
 use crate::server::people::keys::PeopleKeys;
-use crate::server::people::outbox::{Outbox, Waiting};
+use crate::server::people::outbox::Outbox;
 use crate::store::{Holder, Store};
 use crate::tokens::MacKey;
 use browser::Browser;
@@ -79,7 +82,20 @@ const ALICE: &str = "User-platform-alice";
 struct Town {
     fixture: Fixture,
     people: Arc<People>,
-    waiting: Option<Waiting>,
+    outbox: Outbox,
+}
+
+/// Every client is told. IDs such as `blue.app` name the namespace.
+struct Everyone(Outbox);
+
+impl Audience for Everyone {
+    fn namespace_of(&self, client: &Participant) -> Option<Arc<str>> {
+        client.id.split('.').next().map(Into::into)
+    }
+
+    fn ended(&self, _: Noted) {
+        self.0.wake();
+    }
 }
 
 fn mac() -> Arc<MacKey> {
@@ -106,14 +122,15 @@ impl Town {
         };
         store.bind(&holder, now()).await.unwrap();
         let keys = PeopleKeys::new(mac(), None, ISSUER);
-        let (outbox, waiting) = Outbox::new(Arc::new(|_| None));
-        let people = People::new(store, keys, Passwords::default(), outbox);
+        let outbox = Outbox::default();
+        let store = store.telling(Arc::new(Everyone(outbox.clone())));
+        let people = People::new(store, keys, Passwords::default());
         let people = Arc::new(people);
         fixture.app.set_people(Some(Arc::clone(&people)));
         Self {
             fixture,
             people,
-            waiting: Some(waiting),
+            outbox,
         }
     }
 

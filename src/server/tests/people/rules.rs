@@ -202,9 +202,8 @@ async fn too_many_attempts_are_refused_for_known_and_unknown_names() {
 async fn one_person_signs_in_only_so_often_in_a_short_time() {
     let town = town().await;
     let keys = PeopleKeys::new(mac(), None, ISSUER);
-    let (outbox, _waiting) = Outbox::new(Arc::new(|_| None));
     let store = town.people.store.clone();
-    let mut people = People::new(store, keys, Passwords::default(), outbox);
+    let mut people = People::new(store, keys, Passwords::default());
     people.attempts.sign_ins.burst = 2;
     people.attempts.sign_ins.interval = Duration::from_hours(1);
     town.fixture.app.set_people(Some(Arc::new(people)));

@@ -1,54 +1,22 @@
 //! What ends with a session, and who is told.
 
 use std::pin::pin;
-use std::sync::Mutex;
 use std::task::Poll;
-
-use futures::future::BoxFuture;
 
 use super::browser::left;
 use super::main_path::payload;
+use super::notices::Kept;
 use super::*;
 use crate::people::session::{MAX_SESSIONS, Session};
-use crate::server::people::outbox::{Messenger, Notice, Told};
 use crate::server::serve_people;
 use crate::telemetry::testing::Log;
 use crate::tokens::{SystemEntropy, TokenHash, TokenId, reference};
 
-/// Keeps what it should tell.
-#[derive(Default)]
-struct Kept(Mutex<Vec<Notice>>);
-
-impl Messenger for Kept {
-    fn tell<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Told> {
-        self.0.lock().unwrap().push(notice.clone());
-        Box::pin(async { Told::Done })
-    }
-}
-
-impl Kept {
-    /// Carries out what the town's outbox gets.
-    fn of(town: &mut Town) -> Arc<Self> {
-        let kept = Arc::new(Self::default());
-        let waiting = town.waiting.take().unwrap();
-        tokio::spawn(waiting.deliver(Arc::<Self>::clone(&kept)));
-        kept
-    }
-
-    /// Waits for this number of notices.
-    async fn notices(&self, count: usize) -> Vec<Notice> {
-        while self.0.lock().unwrap().len() < count {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        self.0.lock().unwrap().clone()
-    }
-}
-
 #[tokio::test]
 async fn a_client_whose_grant_has_expired_is_told_of_the_end_of_the_session() {
-    let mut town = Town::new().await;
+    let town = Town::new().await;
     town.enrol().await;
-    let kept = Kept::of(&mut town);
+    let kept = Kept::of(&town);
     let mut browser = town.browser();
     let path = authorize("").replace("%20offline_access", "");
     let page = browser.get(&path).await;
@@ -68,9 +36,9 @@ async fn a_client_whose_grant_has_expired_is_told_of_the_end_of_the_session() {
 
 #[tokio::test]
 async fn every_client_of_a_session_is_told_of_its_end_once() {
-    let mut town = Town::new().await;
+    let town = Town::new().await;
     town.enrol().await;
-    let kept = Kept::of(&mut town);
+    let kept = Kept::of(&town);
     let mut browser = town.browser();
     let first = browser.authorize("").await;
     browser.authorize("").await;
@@ -88,7 +56,7 @@ async fn every_client_of_a_session_is_told_of_its_end_once() {
     let claims = payload(id_token);
     assert_eq!(notice.client.id, APP);
     assert_eq!(notice.session.as_str(), claims["sid"]);
-    assert_eq!(*notice.subject, *claims["sub"].as_str().unwrap());
+    assert_eq!(notice.subject(), claims["sub"].as_str().unwrap());
 }
 
 /// Polls a future at most so many times, then drops it.
@@ -107,9 +75,9 @@ async fn left_after<T>(polls: usize, work: impl Future<Output = T>) -> Option<T>
 /// The browser leaves at every point of the request.
 #[tokio::test]
 async fn a_browser_that_leaves_during_a_sign_out_suppresses_no_notice_and_no_audit_event() {
-    let mut town = Town::new().await;
+    let town = Town::new().await;
     town.enrol().await;
-    let kept = Kept::of(&mut town);
+    let kept = Kept::of(&town);
     let log = Log::default();
     let guard = log.start();
     for polls in 1.. {
@@ -195,9 +163,9 @@ async fn a_client_that_leaves_after_it_used_a_refresh_token_twice_suppresses_no_
 
 #[tokio::test]
 async fn the_clients_of_the_oldest_of_too_many_sessions_are_told_and_it_is_logged() {
-    let mut town = Town::new().await;
+    let town = Town::new().await;
     town.enrol().await;
-    let kept = Kept::of(&mut town);
+    let kept = Kept::of(&town);
     let mut browser = town.browser();
     let left = browser.authorize("").await;
     let tokens = town.redeem(&left.parameter("code").unwrap()).await.json();
