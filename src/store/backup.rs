@@ -419,11 +419,12 @@ mod tests {
         let store = made(&folder.path().join("a.db")).await;
         let written = Arc::new(std::sync::atomic::AtomicU32::new(0));
         let (writer, count) = (store.clone(), Arc::clone(&written));
+        let later = NOW + jiff::SignedDuration::from_hours(1);
         let load = tokio::spawn(async move {
             for number in 0_u32.. {
                 let mut value = [0; 32];
                 value[..4].copy_from_slice(&number.to_be_bytes());
-                let done = writer.accept_once(value, Timestamp::MAX, NOW);
+                let done = writer.accept_once(value, later, NOW);
                 done.await.unwrap();
                 writer.overdue(NOW).await.unwrap();
                 count.store(number + 1, std::sync::atomic::Ordering::SeqCst);

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Which;
 use crate::control::{folder_of, is_answered};
 use crate::store::{StoreError, Unused};
 
@@ -13,6 +12,17 @@ const POD: &str = "/var/lib/symbolon/symbolon.db";
 const POD_DATABASE: &str = "/var/run/symbolon/database";
 /// The folder of the stores in the state folder of dev mode.
 const STORES: &str = "people";
+
+/// Which store.
+#[derive(Debug, clap::Args)]
+pub(super) struct Which {
+    /// The store: a SQLite file, by its absolute path; default: the variable `SYMBOLON_STORE`, or the store of the pod
+    #[arg(long, value_name = "sqlite:PATH", conflicts_with = "state", value_parser = super::super::unshown::Unshown(super::super::serve::sqlite_path))]
+    store: Option<PathBuf>,
+    /// The state folder of dev mode
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
 
 /// A store.
 pub(super) enum Found {

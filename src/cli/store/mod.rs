@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use self::find::Unusable;
+use self::find::{Unusable, Which};
 use self::work::NotSound;
 use super::{ASKED_WRONGLY, signals, terminal};
 use crate::store::StoreError;
@@ -49,21 +49,10 @@ Exit status: 0: success; 1: no copy was written; 2: usage error, or the standard
   kubectl exec -n platform main-identity-0 -- /symbolon store verify -o json
 
 It checks every page, index and reference, and prints the version of the schema, the number of rows of each table, and how
-long the oldest expired row has been expired. It prints no names, secrets or hashes.
+long the oldest expired row has been expired. It prints no data of people, no secrets and no hashes.
 
 Exit status: 0: the store is sound; 1: it is damaged, not a store, of a newer release, or cannot be read; 2: usage error.")]
     Verify(Verify),
-}
-
-/// Which store.
-#[derive(Debug, clap::Args)]
-struct Which {
-    /// The store: a SQLite file, by its absolute path; default: the variable SYMBOLON_STORE, or the store of the pod
-    #[arg(long, value_name = "sqlite:PATH", conflicts_with = "state", value_parser = super::unshown::Unshown(super::serve::sqlite_path))]
-    store: Option<PathBuf>,
-    /// The state folder of dev mode
-    #[arg(long, value_name = "DIR")]
-    state: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -149,13 +138,12 @@ async fn verify(args: &Verify) -> anyhow::Result<ExitCode> {
     let name = found.path().display().to_string();
     match (args.output, report) {
         (Output::Text, Ok(report)) => terminal::print(&report::text(&name, &report))?,
-        (Output::Text, Err(error)) => return Err(error),
         (Output::Json, Ok(report)) => terminal::print_json(&report::json(&name, &report)?)?,
         (Output::Json, Err(error)) if error.is::<StoreError>() || error.is::<NotSound>() => {
             terminal::print_json(&report::unsound(&name, &error))?;
             return Ok(ExitCode::FAILURE);
         }
-        (Output::Json, Err(error)) => return Err(error),
+        (_, Err(error)) => return Err(error),
     }
     Ok(ExitCode::SUCCESS)
 }
