@@ -2,6 +2,7 @@
 
 pub mod characters;
 pub mod cli;
+pub mod control;
 pub mod directory;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;

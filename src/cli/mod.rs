@@ -3,6 +3,7 @@
 mod check;
 mod clock;
 mod cluster;
+mod control;
 mod crds;
 mod dev;
 mod embedded;
@@ -20,7 +21,7 @@ mod reference;
 mod restore;
 mod serve;
 mod signals;
-pub mod store;
+mod store;
 mod terminal;
 mod unshown;
 
@@ -72,6 +73,8 @@ enum Command {
     Restore(restore::Args),
     /// Run the server of one Identity in a cluster
     Serve(serve::Args),
+    /// Back up and check the store of people's data
+    Store(store::Args),
 }
 
 impl Cli {
@@ -88,6 +91,7 @@ impl Cli {
             Command::Operator(args) => operator::run(*args),
             Command::Restore(args) => restore::run(&args),
             Command::Serve(args) => serve::run(args),
+            Command::Store(args) => store::run(&args),
         };
         result.unwrap_or_else(|error| {
             terminal::complain(&error);

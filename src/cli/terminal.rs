@@ -41,6 +41,13 @@ pub(super) fn print_json(document: &serde_json::Value) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Writes bytes to the standard output as they are. Unlike text, a part of them is useless: a closed pipe is an error.
+pub(super) fn write_bytes(bytes: &[u8]) -> Result<(), Unwritable> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    written.map_err(Unwritable)
+}
+
 /// Prints one line to the standard error; line ends in it are escaped. A failure is ignored: there is no other place
 /// to report it.
 pub(super) fn note(line: &str) {

@@ -14,7 +14,7 @@ const SHRINK: &str = "PRAGMA incremental_vacuum(200)";
 
 /// Each table, what deletes its expired rows, and what finds its oldest one. The order respects references: rows of a
 /// later table are kept while one of an earlier table needs them.
-const TABLES: [(&str, Statement, Statement); 9] = [
+pub(super) const TABLES: [(&str, Statement, Statement); 9] = [
     ("code", Statement::DELETE_CODES, Statement::OLDEST_CODE),
     (
         "refresh",

@@ -64,6 +64,16 @@ pub enum StoreError {
         /// The reason.
         source: std::io::Error,
     },
+    /// A copy cannot be written.
+    #[error("cannot write {path}: {source}: nothing of the copy was kept; {advice}")]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: std::io::Error,
+        /// What to do.
+        advice: &'static str,
+    },
     /// Any other fault of the file.
     #[error("the store {path} failed: {source}")]
     Database {

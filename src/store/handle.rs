@@ -12,6 +12,7 @@ use super::StoreError;
 use super::postgres::{self, Postgres, Settings};
 use super::row::{Row, Value};
 use super::sqlite::Sqlite;
+use super::sqlite::snapshot::Snapshot;
 use super::statement::Statement;
 use super::tx::{Mode, Outcome, Tx};
 use crate::people::notice::{Audience, NoAudience};
@@ -274,6 +275,25 @@ impl Store {
     /// Whether each statement is a round trip to another process. There one statement does what several do in a file.
     pub(super) const fn is_postgres(&self) -> bool {
         matches!(self.backend, Backend::Postgres(_))
+    }
+
+    /// Returns the path of a SQLite file; `None` for other stores.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.0 {
+            Backend::Sqlite(sqlite) => sqlite.path(),
+            Backend::Postgres(_) => None,
+        }
+    }
+
+    /// Holds the present state of a SQLite file, for a copy of it. The store stays in use.
+    ///
+    /// # Errors
+    /// The store is not a file, is damaged, or is too busy.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        match &self.0 {
+            Backend::Sqlite(sqlite) => sqlite.snapshot().await,
+            Backend::Postgres(_) => Err(StoreError::Misused("PostgreSQL has no file")),
+        }
     }
 
     /// Closes the store for every clone. SQLite writes the log into the file.

@@ -26,10 +26,11 @@ mod statement;
 pub(crate) mod testing;
 mod tx;
 
-pub use backup::{backup, verify};
+pub use backup::{NewFile, Unused, verify_in_use};
 pub use cleanup::{Cleaned, Deleted, Overdue};
 pub use error::{Fault, StoreError};
 pub use handle::{CLOCK_LEEWAY, Holder, Location, Store};
 pub use postgres::{ConnectionLimits, Settings, check_url};
-pub use sqlite::copy::Report;
+pub use sqlite::copy::{Report, TableReport};
+pub use sqlite::snapshot::Snapshot;
 pub use tx::{Outcome, Tx};

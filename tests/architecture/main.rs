@@ -20,6 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "keys",
             "oauth",
             "store",
+            "control",
             "people",
             "directory",
             "tokens",
@@ -91,6 +92,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("resources", &[]),
     ("telemetry", &["characters", "lock"]),
     ("state_file", &["characters"]),
+    ("control", &[]),
     ("characters", &[]),
     ("lock", &[]),
 ];

@@ -21,6 +21,7 @@ mod listen;
 mod output;
 mod rotation;
 mod state;
+mod store;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "other test programs use the rest")]
 mod support;

@@ -43,6 +43,15 @@ async fn a_store_on_a_volume_is_taken_over_by_the_next_pod() {
     let made = fs::metadata(&store).unwrap();
     assert_eq!((made.uid(), made.mode() & 0o7777), (65532, 0o600));
 
+    // The commands reach the server from inside the pod.
+    let command = "exec -n platform stored-identity-0 -- /symbolon store";
+    let report = kubectl(&format!("{command} verify -o json"));
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["sound"], true);
+    kubectl(&format!("{command} backup --to /var/lib/symbolon/copy.db"));
+    let copy = fs::metadata(Path::new(FOLDER).join("copy.db")).unwrap();
+    assert_eq!((copy.uid(), copy.mode() & 0o7777), (65532, 0o600));
+
     // In a rollout, the previous pod releases the store first.
     let resources = r#"{"spec":{"pod":{"resources":{"requests":{"memory":"48Mi"}}}}}"#;
     patch("-n platform identity/stored", resources);

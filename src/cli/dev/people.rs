@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
+use crate::cli::control;
 use crate::directory::tables::record::{IdentityRecord, Object, UserRecord};
 use crate::directory::{Directory, ObjectKey, Served, revoked_before};
 use crate::oauth::Endpoint;
@@ -34,6 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct People {
     store: Store,
     serving: JoinHandle<()>,
+    control: JoinHandle<()>,
     mac: Arc<MacKey>,
     identity: ObjectKey,
 }
@@ -114,6 +116,7 @@ pub(super) async fn open(
     let serving = server::serve_people((**app).clone(), store.clone(), holder.issuer);
     Ok(Some(People {
         serving: tokio::spawn(serving),
+        control: tokio::spawn(control::serve(store.clone())),
         store,
         mac,
         identity: identity.clone(),
@@ -133,6 +136,9 @@ impl People {
     /// Closes the store.
     pub(super) async fn close(self, app: &App) {
         self.serving.abort();
+        // The socket is removed before the next process can take the store.
+        self.control.abort();
+        let _ = self.control.await;
         app.set_people(None);
         if let Err(error) = self.store.close().await {
             tracing::warn!(%error, "cannot close the store: its write-ahead log is replayed at the next start");

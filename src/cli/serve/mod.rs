@@ -22,6 +22,7 @@ use tracing::{info, warn};
 
 use self::certificate::Certificate;
 use self::keys::{KeyReloader, KeySource};
+pub(super) use self::store::sqlite_path;
 use self::store::{Pace, StoreArgs};
 use super::clock::now;
 use super::cluster::Program;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::super::clock::now;
+use super::super::control;
 use crate::directory::ObjectKey;
 use crate::resources::DEFAULT_SCHEMA;
 use crate::server::{self, App, Metrics};
@@ -116,7 +117,7 @@ impl StoreArgs {
 }
 
 /// Parses `--store`.
-fn sqlite_path(text: &str) -> Result<PathBuf, String> {
+pub(in crate::cli) fn sqlite_path(text: &str) -> Result<PathBuf, String> {
     match text.strip_prefix("sqlite:") {
         Some(path) if path.starts_with('/') => Ok(path.into()),
         _ => Err(
@@ -164,12 +165,16 @@ pub(super) async fn keep(
     info!(bytes = store.size(), "store open");
     let people = server::serve_people((*app).clone(), store.clone(), issuer);
     let people = tokio::spawn(people);
+    let control = tokio::spawn(control::serve(store.clone()));
     tokio::select! {
         () = probe(&store, is_database, &app, metrics, pace) => {}
         () = follow_url(&store, pace.url) => {}
         () = stop.cancelled() => {}
     }
     people.abort();
+    // The socket is removed before the next process can take the store.
+    control.abort();
+    let _ = control.await;
     app.set_people(None);
     if let Err(error) = store.close().await {
         warn!(%error, "cannot close the store: its write-ahead log is replayed at the next start");

@@ -1,53 +1,78 @@
-//! Reads a store's file beside the process that uses it.
+//! Checks a store's file completely, beside the process that uses it.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::super::StoreError;
-use super::file::{ask, check_owner, check_pages, damaged, examine, failed, options};
+use super::file::{APPLICATION, ask, check_owner, check_pages, damaged, failed, options};
 
-/// What a store in a file contains.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The largest number of tables that a report names.
+const MAX_TABLES: i64 = 64;
+
+/// What a sound store in a file contains. It has no values of columns except the issuer and times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Report {
     /// The issuer that it is bound to; `None` if no server has used it yet.
     pub issuer: Option<String>,
     /// When it was last written to, in RFC 3339, if it is bound.
     pub written_at: Option<String>,
-    /// The number of accounts.
-    pub accounts: i64,
-    /// The number of grants.
-    pub grants: i64,
+    /// The number of the last migration of its schema.
+    pub schema_version: i64,
     /// The size of the file in bytes.
     pub bytes: u64,
+    /// Its tables, by name.
+    pub tables: Vec<TableReport>,
 }
 
-/// Writes a copy to an empty file. The copy has no free pages and needs no write-ahead log.
-pub(in crate::store) async fn write(path: &Path, to: &Path) -> Result<(), StoreError> {
-    let options = options().filename(path).create_if_missing(false);
-    let opened = options.connect().await;
-    let mut connection = opened.map_err(|source| failed(path, source))?;
-    examine(&mut connection, path).await?;
-    let Some(name) = to.to_str() else {
-        let source = std::io::Error::other("its name is not UTF-8");
-        return Err(StoreError::file(to, source));
-    };
-    let copied = sqlx::query("VACUUM INTO $1")
-        .bind(name)
-        .execute(&mut connection)
-        .await;
-    copied.map_err(|source| failed(to, source))?;
-    let closed = connection.close().await;
-    closed.map_err(|source| failed(path, source))
+/// What a table contains.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TableReport {
+    /// Its name.
+    pub name: String,
+    /// The number of rows.
+    pub rows: i64,
+    /// How long its oldest expired row has been expired, in seconds; `None` if no row has expired, or rows do not expire.
+    pub oldest_expired_seconds: Option<u64>,
 }
 
-/// Checks a file completely, and reads what it contains.
-pub(in crate::store) async fn check(path: &Path) -> Result<Report, StoreError> {
-    let options = options().filename(path).read_only(true);
+/// Whether others may write to the file during the check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Usage {
+    /// A server uses it.
+    InUse,
+    /// Nothing else uses it, and its log is empty: nothing is written beside it.
+    AtRest,
+}
+
+/// Checks every page, index and reference of a file, and reads what it contains. `oldest` has the statement that finds the
+/// oldest row of each table whose rows expire.
+pub(in crate::store) async fn check(
+    path: &Path,
+    usage: Usage,
+    oldest: &[(&str, Arc<str>)],
+    now: Timestamp,
+) -> Result<Report, StoreError> {
+    let options = options()
+        .filename(path)
+        .read_only(true)
+        .immutable(usage == Usage::AtRest)
+        // A file may come from anywhere: its schema runs no functions with effects.
+        .pragma("trusted_schema", "OFF")
+        .pragma("query_only", "ON");
     let opened = options.connect().await;
     let mut connection = opened.map_err(|source| failed(path, source))?;
-    check_pages(&mut connection, path, "PRAGMA integrity_check(1)").await?;
+    let mark: i64 = ask(&mut connection, path, "PRAGMA application_id").await?;
+    if mark != APPLICATION {
+        return Err(StoreError::Foreign(path.to_owned()));
+    }
     check_owner(&mut connection, path).await?;
+    check_pages(&mut connection, path, "PRAGMA integrity_check(1)").await?;
     if let Some(words) = dangling(&mut connection, path).await? {
         return Err(damaged(path, words));
     }
@@ -56,16 +81,55 @@ pub(in crate::store) async fn check(path: &Path) -> Result<Report, StoreError> {
         .await;
     let bound: Option<(String, String)> = bound.map_err(|source| failed(path, source))?;
     let (issuer, written_at) = bound.unzip();
+    let version = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations";
     let report = Report {
         issuer,
         written_at,
-        accounts: ask(&mut connection, path, "SELECT count(*) FROM account").await?,
-        grants: ask(&mut connection, path, "SELECT count(*) FROM grants").await?,
+        schema_version: ask(&mut connection, path, version).await?,
         bytes: 0,
+        tables: tables(&mut connection, path, oldest, now).await?,
     };
     let closed = connection.close().await;
     closed.map_err(|source| failed(path, source))?;
     Ok(report)
+}
+
+async fn tables(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    oldest: &[(&str, Arc<str>)],
+    now: Timestamp,
+) -> Result<Vec<TableReport>, StoreError> {
+    let sql = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' \
+        AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE '\\_sqlx%' ESCAPE '\\' ORDER BY name LIMIT $1";
+    let names = sqlx::query_scalar(sql)
+        .bind(MAX_TABLES)
+        .fetch_all(&mut *connection)
+        .await;
+    let names: Vec<String> = names.map_err(|source| failed(path, source))?;
+    let mut found = Vec::with_capacity(names.len());
+    for name in names {
+        let count = format!("SELECT count(*) FROM \"{}\"", name.replace('"', "\"\""));
+        let rows = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&mut *connection);
+        let rows: i64 = rows.await.map_err(|source| failed(path, source))?;
+        let oldest = oldest.iter().find(|(table, _)| *table == name);
+        let mut seconds = None;
+        if let Some((_, sql)) = oldest {
+            let oldest = sqlx::query_scalar(AssertSqlSafe(Arc::clone(sql)));
+            let oldest = oldest.fetch_one(&mut *connection).await;
+            let oldest: Option<i64> = oldest.map_err(|source| failed(path, source))?;
+            let late = oldest.map(|oldest| now.as_microsecond().saturating_sub(oldest));
+            seconds = late
+                .filter(|late| *late > 0)
+                .map(|late| late.unsigned_abs() / 1_000_000);
+        }
+        found.push(TableReport {
+            name,
+            rows,
+            oldest_expired_seconds: seconds,
+        });
+    }
+    Ok(found)
 }
 
 /// Returns what is wrong with the first row that names a row which does not exist.

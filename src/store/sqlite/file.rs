@@ -2,7 +2,8 @@
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
@@ -22,7 +23,7 @@ const FLAGS: i32 = rustix::fs::OFlags::NONBLOCK
     .bits()
     .cast_signed();
 /// The `SQLite` `application_id` that marks a file as ours: "SYMB".
-const APPLICATION: i64 = 0x5359_4D42;
+pub(super) const APPLICATION: i64 = 0x5359_4D42;
 /// Every migration of the schema, by number. A migration that was released never changes.
 const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "store", include_str!("../0001_store.sql")),
@@ -51,6 +52,8 @@ pub(super) struct Opened {
     pub(super) connection: SqliteConnection,
     /// The kernel releases the lock however the process ends.
     pub(super) lock: File,
+    /// The file itself, for copies. It must be closed after the last connection.
+    pub(super) file: Arc<File>,
 }
 
 /// Opens the file or creates it; waits up to `patience` for another process to release it.
@@ -59,7 +62,8 @@ pub(super) struct Opened {
 /// Why the store cannot be used; nothing was written then.
 pub(super) async fn open(path: &Path, patience: Duration) -> Result<Opened, StoreError> {
     let lock = lock(path, patience).await?;
-    let is_new = own_file(path).map_err(|source| StoreError::file(path, source))?;
+    let owned = own_file(path).map_err(|source| StoreError::file(path, source))?;
+    let (file, is_new) = owned;
     // SQLite applies this setting only to a file without tables; `vacuum` converts an older file.
     let options = options()
         .filename(path)
@@ -73,7 +77,11 @@ pub(super) async fn open(path: &Path, patience: Duration) -> Result<Opened, Stor
     // The file remembers that it uses a write-ahead log.
     let _: String = ask(&mut connection, path, "PRAGMA journal_mode = WAL").await?;
     migrate(&mut connection, path).await?;
-    Ok(Opened { connection, lock })
+    Ok(Opened {
+        connection,
+        lock,
+        file: Arc::new(file),
+    })
 }
 
 /// Checks that the file is ours and sound. Reads only.
@@ -198,9 +206,9 @@ pub(super) fn failed(path: &Path, source: sqlx::Error) -> StoreError {
 }
 
 /// Creates the file with mode 0600, or restricts an existing one: SQLite would follow the umask, and gives the files
-/// beside it the mode of this one. Returns whether the file is empty.
-fn own_file(path: &Path) -> std::io::Result<bool> {
-    let file = open_private(path)?;
+/// beside it the mode of this one. Returns it, and whether it is empty.
+fn own_file(path: &Path) -> std::io::Result<(File, bool)> {
+    let file = open_private(OpenOptions::new().read(true), path)?;
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(std::io::Error::other("not a regular file"));
@@ -208,12 +216,12 @@ fn own_file(path: &Path) -> std::io::Result<bool> {
     if found.permissions().mode() & 0o077 != 0 {
         file.set_permissions(Permissions::from_mode(PRIVATE))?;
     }
-    Ok(found.len() == 0)
+    Ok((file, found.len() == 0))
 }
 
 /// Opens a file for writing, or creates it for its owner alone.
-fn open_private(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new()
+fn open_private(options: &mut OpenOptions, path: &Path) -> std::io::Result<File> {
+    options
         .create(true)
         .truncate(false)
         .write(true)
@@ -228,13 +236,35 @@ fn open_private(path: &Path) -> std::io::Result<File> {
         })
 }
 
-/// Locks the store. The volume itself is no lock: two pods on one node can mount it.
-async fn lock(path: &Path, patience: Duration) -> Result<File, StoreError> {
+fn lock_name(path: &Path) -> PathBuf {
     let mut name = path.to_owned().into_os_string();
     name.push(".lock");
-    let name = Path::new(&name);
+    name.into()
+}
+
+/// Locks a store that no other process holds; `None` if it has no lock, as a copy.
+pub(in crate::store) fn lock_if_free(path: &Path) -> Result<Option<File>, StoreError> {
+    let name = &lock_name(path);
+    let opened = OpenOptions::new()
+        .write(true)
+        .custom_flags(AT_ONCE)
+        .open(name);
+    let file = match opened {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(|source| StoreError::file(name, source))?,
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Held(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(StoreError::file(name, source)),
+    }
+}
+
+/// Locks the store. The volume itself is no lock: two pods on one node can mount it.
+async fn lock(path: &Path, patience: Duration) -> Result<File, StoreError> {
+    let name = &lock_name(path);
     let fault = |source| StoreError::file(name, source);
-    let file = open_private(name).map_err(fault)?;
+    let file = open_private(&mut OpenOptions::new(), name).map_err(fault)?;
     let began = Instant::now();
     let mut told = None;
     loop {

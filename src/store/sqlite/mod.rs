@@ -1,11 +1,13 @@
 //! SQLite, in a file or in memory: one writer with group commit, and short readers.
 
 pub(super) mod copy;
-mod file;
+pub(super) mod file;
+pub(super) mod snapshot;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use futures::future::BoxFuture;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 
+use self::snapshot::Snapshot;
 use self::writer::Writer;
 use super::StoreError;
 use super::statement::Texts;
@@ -25,6 +28,9 @@ const READERS: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a reader waits for its connection.
 const ACQUIRE: Duration = Duration::from_secs(3);
+/// How often a snapshot is tried while readers use an earlier state, and the pause between two tries.
+const TRIES: u32 = 250;
+const TRY_EVERY: Duration = Duration::from_millis(20);
 
 /// A SQLite store.
 #[derive(Clone)]
@@ -33,6 +39,8 @@ pub(super) struct Sqlite {
     /// `None` in memory, where each connection has a database of its own.
     readers: Option<SqlitePool>,
     path: PathBuf,
+    /// `None` in memory.
+    file: Option<Arc<File>>,
     texts: Arc<Texts>,
     #[cfg(test)]
     pub(super) faults: super::faults::Faults,
@@ -41,14 +49,22 @@ pub(super) struct Sqlite {
 impl Sqlite {
     /// Opens the file or creates it; waits up to `patience` for another process to release it.
     pub(super) async fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
-        let file::Opened { connection, lock } = file::open(path, patience).await?;
+        let opened = file::open(path, patience).await?;
+        let file::Opened {
+            connection,
+            lock,
+            file,
+        } = opened;
         let options = file::options().filename(path).pragma("query_only", "ON");
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE)
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        Ok(Self::over(connection, Some(readers), path, lock))
+        let held = (lock, Arc::clone(&file));
+        let sqlite = Self::over(connection, Some(readers), path, held);
+        let file = Some(file);
+        Ok(Self { file, ..sqlite })
     }
 
     /// Creates an empty store in memory.
@@ -80,6 +96,7 @@ impl Sqlite {
             writer: Writer::start(tx, path, PATIENCE, held),
             readers,
             path: path.to_owned(),
+            file: None,
             texts,
             #[cfg(test)]
             faults,
@@ -113,6 +130,35 @@ impl Sqlite {
 
     fn located(&self, error: StoreError) -> StoreError {
         file::located(&self.path, error)
+    }
+
+    /// Returns the path of the file; `None` in memory.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(|_| &*self.path)
+    }
+
+    /// Checks the file quickly, and holds its present state.
+    pub(super) async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let Some(file) = &self.file else {
+            return Err(StoreError::Misused("a store in memory has no file"));
+        };
+        let mut connection = Snapshot::connect(&self.path).await?;
+        for _ in 0..TRIES {
+            let (file, path) = (Arc::clone(file), self.path.clone());
+            // While the writer runs this, no one else writes.
+            let held = self.writer.run(Mode::Whole, move |_| {
+                Box::pin(async move {
+                    let held = Snapshot::hold(connection, file, &path).await?;
+                    Ok(Outcome::Cancel(held))
+                })
+            });
+            match held.await.map_err(|error| self.located(error))? {
+                Ok(snapshot) => return Ok(snapshot),
+                Err(again) => connection = again,
+            }
+            tokio::time::sleep(TRY_EVERY).await;
+        }
+        Err(StoreError::Busy)
     }
 
     /// Returns the size of the file and its write-ahead log in bytes; 0 in memory.
