@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::common::{DurationString, LocalRef, durations, is_default};
+use super::common::{DurationString, KeyRef, LocalRef, durations, is_default};
 
 /// Who serves an Identity.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
@@ -35,7 +35,7 @@ pub struct Network {
     #[schemars(length(max = 64), inner(length(min = 1, max = 43)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub trusted_proxies: Vec<String>,
-    /// What the servers may call besides public addresses.
+    /// What the servers may call besides public addresses, and which CAs they trust then.
     #[serde(default, skip_serializing_if = "is_default")]
     pub egress: Egress,
     /// How long the server keeps a connection open that brings no request, `5s` to `2h`. A proxy or load balancer in
@@ -58,8 +58,8 @@ pub struct Network {
     pub http_route: Option<HttpRouteOptions>,
 }
 
-/// What the servers of an Identity may call besides public addresses. They call only what clients name, such as
-/// `backchannelLogout`.
+/// What the servers of an Identity may call besides public addresses, and which CAs they trust then. They call only what
+/// clients name, such as `backchannelLogout`.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.allowedNetworks) || self.allowedNetworks.all(cidr, isCIDR(cidr))").message("allowedNetworks must be CIDRs, such as 10.0.0.0/8 or fd00::/8").field_path(".allowedNetworks"))]
@@ -71,6 +71,10 @@ pub struct Egress {
     #[schemars(length(max = 64), inner(length(min = 1, max = 43)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub allowed_networks: Vec<String>,
+    /// Key of a Secret in this namespace that contains certificates of CAs in PEM. The servers trust these CAs, besides
+    /// those of their image, when they call clients. Default: none. Example: `{name: internal-ca, key: ca.crt}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<KeyRef>,
 }
 
 /// TLS that the server terminates itself.

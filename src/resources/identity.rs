@@ -452,7 +452,7 @@ pub struct IdentityStatus {
     /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// URLs of the issuer.
+    /// URLs of the issuer; absent until its pods serve them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
     /// Number of pods, including those of an earlier version.
@@ -484,16 +484,37 @@ pub struct IdentityStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// URLs of an issuer.
+/// URLs of an issuer. Those that only people need are absent if no people can sign in.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoints {
+    /// The issuer, the `iss` claim of every token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
     /// URL of the discovery document (`OpenID` Connect Discovery).
     pub discovery: String,
+    /// URL of the JWK Set (RFC 7517).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<String>,
     /// URL of the token endpoint (RFC 6749).
     pub token: String,
     /// URL of the introspection endpoint (RFC 7662).
     pub introspection: String,
+    /// URL of the revocation endpoint (RFC 7009).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<String>,
+    /// URL of the authorization endpoint (RFC 6749).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<String>,
+    /// URL of the endpoint for pushed authorization requests (RFC 9126).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed_authorization_request: Option<String>,
+    /// URL of the userinfo endpoint (`OpenID` Connect Core).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub userinfo: Option<String>,
+    /// URL at which people sign out (`OpenID` Connect RP-Initiated Logout).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_session: Option<String>,
 }
 
 /// One signing key.

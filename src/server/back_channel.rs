@@ -139,6 +139,7 @@ impl BackChannel {
             // An http issuer on a *.svc host is no dev mode: its pods have other listeners on loopback.
             is_dev: redirect_uri::is_loopback(&site.issuer),
             networks: accepted.identity.record.callable_networks.clone(),
+            trust: self.0.callees(),
         };
         Ok((uri.to_owned(), format!("logout_token={token}"), opened))
     }

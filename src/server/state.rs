@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use jiff::Timestamp;
+use rustls::RootCertStore;
 use tokio::sync::watch;
 
 use super::ServerLimits;
@@ -17,6 +18,7 @@ use super::latest_census::LatestCensus;
 use super::metrics::{Metrics, Scrape};
 use super::noise::Noise;
 use super::people::People;
+use super::people::outgoing::Trust;
 use super::revocations::Revocations;
 use super::revoker::{Recorded, RevokeError, Revoker};
 use super::signing::Signing;
@@ -80,6 +82,7 @@ struct Inner {
     census: LatestCensus,
     people: ArcSwapOption<People>,
     macs: watch::Sender<Option<Arc<MacKey>>>,
+    callees: ArcSwap<Trust>,
 }
 
 impl State {
@@ -117,6 +120,7 @@ impl State {
             census: LatestCensus::default(),
             people: ArcSwapOption::empty(),
             macs: watch::Sender::new(None),
+            callees: ArcSwap::default(),
         })))
     }
 
@@ -148,6 +152,16 @@ impl State {
     /// Follows the mac key.
     pub(super) fn macs(&self) -> watch::Receiver<Option<Arc<MacKey>>> {
         self.0.macs.subscribe()
+    }
+
+    /// Trusts these CAs when clients are called, besides those of the system; `None` trusts only the latter.
+    pub fn trust_callees(&self, also: Option<RootCertStore>) {
+        self.0.callees.store(Arc::new(Trust::new(also)));
+    }
+
+    /// Returns which certificates of clients are trusted.
+    pub(super) fn callees(&self) -> Arc<Trust> {
+        self.0.callees.load_full()
     }
 
     /// Returns what people need; `None` until their store is open.

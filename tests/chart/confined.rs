@@ -103,6 +103,7 @@ spec:
       maxConnections: 10
   network:
     tls: {secretRef: {name: serving}}
+    egress: {caSecretRef: {name: internal-ca, key: ca.crt}}
     service: {type: LoadBalancer, annotations: {example.com/internal: 'true'}}
     httpRoute: {parentRefs: [{name: gate, namespace: gates, sectionName: https}]}
   autoscaling: {min: 3, max: 9, targetCPUUtilization: 60}
@@ -255,7 +256,11 @@ spec: {capacity: {storage: 10Gi}, accessModes: [ReadWriteOnce], storageClassName
         .replace("sectionName: https", "sectionName: other")
         .replace("    priorityClassName: urgent\n", "")
         .replace("      caSecretRef: {name: database-ca, key: ca.crt}\n", "")
-        .replace("    tls: {secretRef: {name: serving}}\n", "");
+        .replace("    tls: {secretRef: {name: serving}}\n", "")
+        .replace(
+            "    egress: {caSecretRef: {name: internal-ca, key: ca.crt}}\n",
+            "",
+        );
     kube.apply(&changed);
     let changed = KEPT.replace("size: 1Gi", "size: 2Gi").replace(
         "{cert-manager.io/cluster-issuer: a}",

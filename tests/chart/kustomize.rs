@@ -164,7 +164,7 @@ kind: Identity
 metadata: {name: other, namespace: shop}
 spec:
   issuer: https://other.example.com
-  network: {httpRoute: {parentRefs: [{name: gate}]}}
+  network: {httpRoute: {parentRefs: [{name: gate}]}, egress: {caSecretRef: {name: internal, key: ca}}}
   storage:
     type: PostgreSQL
     postgresql: {urlSecretRef: {name: database, key: url}, caSecretRef: {name: database, key: ca}}
@@ -195,6 +195,8 @@ spec: {clientRef: {name: till}, scopes: [read]}
 {apiVersion: symbolon.dev/v1alpha1, kind: User, metadata: {name: alice, namespace: shop}, spec: {identityRef: {name: main}}}
 ---
 {apiVersion: v1, kind: Secret, metadata: {name: database, namespace: shop}}
+---
+{apiVersion: v1, kind: Secret, metadata: {name: internal, namespace: shop}}
 ---
 {apiVersion: v1, kind: Secret, metadata: {name: own, namespace: shop, labels: {symbolon.dev/client: till}}}
 ---

@@ -2,6 +2,7 @@
 //! take effect even while no operator runs.
 
 mod certificate;
+mod egress;
 mod keys;
 mod store;
 
@@ -66,6 +67,10 @@ pub(super) struct Args {
     /// certificate, which is read again when the files change; without it terminate TLS in front of the server
     #[arg(long, value_name = "DIR", env = "SYMBOLON_TLS_DIR")]
     tls_dir: Option<PathBuf>,
+    /// A file with certificates of CAs in PEM, such as one of a mounted Secret: trust them, besides those of the system,
+    /// when clients are called; it is read again when it changes
+    #[arg(long, value_name = "FILE", env = "SYMBOLON_EGRESS_CA_FILE")]
+    egress_ca_file: Option<PathBuf>,
     #[command(flatten)]
     store: StoreArgs,
     /// The address to serve on
@@ -269,6 +274,11 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let serving = server::run(listener, tls, health, app.clone(), shutdown.clone());
     let mut serving = tokio::spawn(serving);
     let renewing = certificate.map(|certificate| tokio::spawn(certificate.follow()));
+    let trusting = args.egress_ca_file.map(|path| {
+        let app = app.clone();
+        let trust = move |roots| app.trust_callees(roots);
+        tokio::spawn(egress::follow(path, egress::PERIOD, trust))
+    });
     let mut following = Box::pin(service.follow(&client, &app).fuse());
     let failed = tokio::select! {
         () = &mut following => true,
@@ -288,7 +298,9 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     drop(following);
     closing.cancel();
     storing.await.context("the store failed")??;
-    renewing.inspect(tokio::task::JoinHandle::abort);
+    for following in renewing.into_iter().chain(trusting) {
+        following.abort();
+    }
     ensure!(
         !failed,
         "a watch has failed: exiting, so that the process is restarted"

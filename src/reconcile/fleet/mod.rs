@@ -4,13 +4,15 @@
 //! [`build`] returns the objects that should exist, [`compare`] decides what to do about each existing object, and
 //! [`rollout`] reads how far the pods are. When the installation's image changes, [`upgrade`] decides which Identity is
 //! next. [`obstacles`] are the namespaces that its servers may not read. These are pure. [`Fleet`] gathers live objects
-//! and applies, one request per action; [`store_health`] asks the pods whether they can use their database. Not here:
-//! Secrets (the pods mount them and follow their changes), connections to a database, and dev mode, which runs no pods.
+//! and applies, one request per action; [`store_health`] asks the pods whether they can use their database, and
+//! [`mounted`] judges other Secrets that they mount. Not here: writes of Secrets (the pods mount them and follow their
+//! changes), connections to a database, and dev mode, which runs no pods.
 
 pub mod build;
 mod compare;
 mod drive;
 mod keeper;
+mod mounted;
 mod objects;
 mod obstacles;
 mod pass;

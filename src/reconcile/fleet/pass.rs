@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::Child;
-use super::build::{Wanted, WantedObjects, database};
+use super::build::{Wanted, WantedObjects, database, egress};
 use super::compare::{ObjectAction, action, annotation};
 use super::keeper::{APIS_FOR, Fleet, FleetError, UpgradeTurn, only};
+use super::mounted::{missing_certificate, unusable_authorities};
 use super::obstacles::{BindingObstacle, ObstacleEvent, Obstacles, is_elsewhere};
 use super::rollout::{self, Rollout, RolloutPhase, is_rolling, is_stuck, read};
 use super::store_health::{self, Mounted};
@@ -20,9 +21,8 @@ use super::volume::{claim_name, growth, not_grown, not_relabelled, relabelling};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::lock::lock;
 use crate::reconcile::cluster::api::ApiError;
-use crate::reconcile::cluster::secret::SecretObject;
 use crate::resources::{
-    ANNOTATION_APPLIED, ANNOTATION_ROLLOUT, Identity, InheritedMetadata, ManagedKind,
+    ANNOTATION_APPLIED, ANNOTATION_ROLLOUT, Identity, InheritedMetadata, KeyRef, ManagedKind,
     PostgresStorage,
 };
 
@@ -68,6 +68,8 @@ pub(super) struct Pass<'a> {
     uid: &'a str,
     /// The Secret of its TLS certificate.
     certificate: Option<&'a str>,
+    /// The Secret of the CAs that it trusts when it calls clients.
+    authorities: Option<&'a KeyRef>,
     /// Its database.
     database: Option<&'a PostgresStorage>,
     inherited: InheritedMetadata,
@@ -123,6 +125,7 @@ impl<'a> Pass<'a> {
             uid: identity.metadata.uid.as_deref().unwrap_or_default(),
             inherited: identity.spec.inherited_metadata.clone(),
             certificate: tls.map(|tls| &*tls.secret_ref.name),
+            authorities: egress::wanted(&identity.spec),
             database: database::wanted(&identity.spec),
             plan,
             refused: Obstacles::new(),
@@ -141,6 +144,19 @@ impl<'a> Pass<'a> {
         // The Secret is only read for a message, so an error is ignored.
         let Ok(found) = asked.await else { return };
         if let Some(problem) = missing_certificate(name, found.as_ref()) {
+            self.passed.repeat_within(IN_THE_WAY);
+            self.passed.problem.get_or_insert(problem);
+        }
+    }
+
+    /// Reports CAs that the pods cannot read. They run without them, so nothing else shows it.
+    async fn look_for_authorities(&mut self) {
+        let Some(of) = self.authorities else { return };
+        self.passed.repeat_within(UNWATCHED);
+        let asked = self.fleet.objects.secret(&self.key.namespace, &of.name);
+        // The Secret is only read for a message, so an error is ignored.
+        let Ok(found) = asked.await else { return };
+        if let Some(problem) = unusable_authorities(of, found.as_ref()) {
             self.passed.repeat_within(IN_THE_WAY);
             self.passed.problem.get_or_insert(problem);
         }
@@ -555,28 +571,11 @@ impl<'a> Pass<'a> {
             self.look_for_certificate().await;
         }
         self.look_for_database(&rollout.selector).await;
+        self.look_for_authorities().await;
         rollout.upgrade = self.waits;
         self.passed.rollout = Some(rollout);
         self.passed
     }
-}
-
-/// Returns the problem of a missing certificate. Pods that mount it wait without an error in their status.
-pub(super) fn missing_certificate(name: &str, found: Option<&SecretObject>) -> Option<Problem> {
-    let why = match found {
-        None => "does not exist".to_owned(),
-        Some(secret) => {
-            let missing = ["tls.crt", "tls.key"]
-                .into_iter()
-                .find(|key| !secret.has_text(key))?;
-            format!("has no {missing}")
-        }
-    };
-    let message = format!(
-        "the Secret {name} of spec.network.tls.secretRef {why}, and no new pod starts without this certificate: create it with the type kubernetes.io/tls, as cert-manager does, or correct spec.network.tls.secretRef"
-    );
-    let path = "/spec/network/tls/secretRef/name";
-    Some(Problem::error(Reason::SecretNotFound, path, message))
 }
 
 /// Returns the size of the volume that a StatefulSet claims.

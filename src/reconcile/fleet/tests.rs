@@ -1,14 +1,15 @@
 //! Tests of what is built for an Identity, what is done about live objects, and what the status says.
 
 mod database;
+mod egress;
 
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::build::{Allowed, Apis, Scale, Wanted, WantedObjects, build};
 use super::compare::{ObjectAction, action};
+use super::mounted::{missing_certificate, unusable_authorities};
 use super::obstacles::{BindingObstacle, Obstacles, is_elsewhere, obstacle, tell};
-use super::pass::missing_certificate;
 use super::rollout::{RolloutPhase, read};
 use super::seen::SeenObjects;
 use super::upgrade::{UpgradeCause, cause, noted, rescaled, under_way};
@@ -86,6 +87,11 @@ fn snapshot(name: &str, spec: &str, of: &Installation, apis: Apis) {
 #[case::ca(
     "storage: {type: PostgreSQL, postgresql: {urlSecretRef: {name: a, key: b}, caSecretRef: {name: main-signing, key: b}}}",
     "/spec/storage/postgresql/caSecretRef/name",
+    "own keys"
+)]
+#[case::egress(
+    "{storage: {type: SQLite}, network: {egress: {caSecretRef: {name: main-mac, key: mac.key}}}}",
+    "/spec/network/egress/caSecretRef/name",
     "own keys"
 )]
 fn no_image_or_mount_gives_access_to_keys(

@@ -7,17 +7,16 @@
 //! also over http. The addresses at which clouds serve the credentials of machines never are.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Uri;
 use http::header::{CONTENT_TYPE, HOST};
 use http_body_util::Full;
-use hyper_rustls::ConfigBuilderExt as _;
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -45,9 +44,42 @@ pub enum OutgoingError {
     /// The peer does not speak HTTP.
     #[error("the exchange failed: {0}")]
     Http(#[from] hyper::Error),
-    /// The system has no root certificates.
-    #[error("there are no root certificates: {0}")]
-    Roots(String),
+    /// Neither the system nor the Identity names a CA.
+    #[error("there are no root certificates")]
+    Roots,
+}
+
+/// Which certificates are trusted: those of the system's CAs, and of the Identity's.
+#[derive(Debug, Default)]
+pub struct Trust {
+    also: Option<RootCertStore>,
+    /// Made at the first call, since many servers make none.
+    config: OnceLock<Option<Arc<ClientConfig>>>,
+}
+
+impl Trust {
+    /// Trusts these CAs besides the system's.
+    pub const fn new(also: Option<RootCertStore>) -> Self {
+        Self {
+            also,
+            config: OnceLock::new(),
+        }
+    }
+
+    fn config(&self) -> Result<Arc<ClientConfig>, OutgoingError> {
+        let config = self.config.get_or_init(|| {
+            let mut roots = RootCertStore::empty();
+            // What cannot be read is left out, as other programs on the system do.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots.extend(self.also.iter().flat_map(|also| also.roots.iter().cloned()));
+            if roots.is_empty() {
+                return None;
+            }
+            let config = ClientConfig::builder().with_root_certificates(roots);
+            Some(Arc::new(config.with_no_client_auth()))
+        });
+        config.clone().ok_or(OutgoingError::Roots)
+    }
 }
 
 /// What may be reached besides public addresses.
@@ -57,6 +89,8 @@ pub struct Opened {
     pub is_dev: bool,
     /// Networks of the cluster or the organisation.
     pub networks: Vec<Cidr>,
+    /// Which certificates are trusted.
+    pub trust: Arc<Trust>,
 }
 
 impl Opened {
@@ -103,7 +137,8 @@ async fn exchange(uri: &str, body: String, opened: &Opened) -> Result<u16, Outgo
         return send(stream, &uri, body).await;
     }
     let name = ServerName::try_from(name).map_err(|_| OutgoingError::Uri)?;
-    let stream = TlsConnector::from(tls()?).connect(name, stream).await?;
+    let config = opened.trust.config()?;
+    let stream = TlsConnector::from(config).connect(name, stream).await?;
     send(stream, &uri, body).await
 }
 
@@ -149,15 +184,6 @@ fn is_ordinary(address: IpAddr) -> bool {
         || address.is_loopback()
         || address.is_unspecified()
         || address.is_multicast())
-}
-
-fn tls() -> Result<Arc<ClientConfig>, OutgoingError> {
-    static CONFIG: LazyLock<Result<Arc<ClientConfig>, String>> = LazyLock::new(|| {
-        let config = ClientConfig::builder().with_native_roots();
-        let config = config.map_err(|error| error.to_string())?;
-        Ok(Arc::new(config.with_no_client_auth()))
-    });
-    CONFIG.clone().map_err(OutgoingError::Roots)
 }
 
 async fn send(
@@ -272,16 +298,12 @@ mod tests {
 
     #[test]
     fn an_identity_opens_networks_but_never_the_machine_itself() {
-        let opened = Opened {
-            is_dev: false,
-            networks: ["10.0.0.0/8", "fd00::/8", "0.0.0.0/32"]
-                .map(|it| it.parse().unwrap())
-                .into(),
+        let open = |networks: &[&str]| Opened {
+            networks: networks.iter().map(|it| it.parse().unwrap()).collect(),
+            ..Opened::default()
         };
-        let all = Opened {
-            is_dev: false,
-            networks: ["0.0.0.0/0", "::/0"].map(|it| it.parse().unwrap()).into(),
-        };
+        let opened = open(&["10.0.0.0/8", "fd00::/8", "0.0.0.0/32"]);
+        let all = open(&["0.0.0.0/0", "::/0"]);
         for (address, by_some, by_all) in [
             ("10.1.2.3", true, true),
             ("::ffff:10.1.2.3", true, true),
@@ -347,6 +369,53 @@ mod tests {
             received.contains(&format!("host: 127.0.0.1:{port}\r\n")),
             "{received}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_client_with_a_certificate_of_an_own_authority_is_told_only_if_that_is_trusted() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let acceptor = crate::server::Tls::new(pem.as_bytes(), key.as_bytes());
+        let acceptor = acceptor.unwrap().acceptor();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let peer = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    continue;
+                };
+                let mut received = vec![0; 4096];
+                let mut length = 0;
+                while !received[..length].ends_with(b"a=1") {
+                    length += stream.read(&mut received[length..]).await.unwrap();
+                }
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+            }
+        });
+        let authorities = |pem: &str| crate::keys::authorities(pem.as_bytes()).unwrap();
+        let call = async |host: &str, also| {
+            let opened = Opened {
+                is_dev: true,
+                trust: Arc::new(Trust::new(also)),
+                ..Opened::default()
+            };
+            let uri = format!("https://{host}:{port}/logout");
+            post_form(&uri, "a=1".to_owned(), &opened).await.ok()
+        };
+        let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let other = other.cert.pem();
+        assert_eq!(call("localhost", None).await, None);
+        assert_eq!(call("localhost", Some(authorities(&other))).await, None);
+        assert_eq!(call("localhost", Some(authorities(&pem))).await, Some(200));
+        assert_eq!(
+            call("127.0.0.1", Some(authorities(&pem))).await,
+            None,
+            "another name"
+        );
+        peer.abort();
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 //! keys: a tenant's own image could read these, so the installation lists the images that may run. Pure.
 
 use super::super::Installation;
-use super::database;
+use super::{database, egress};
 use crate::directory::{Problem, Reason};
 use crate::resources::IdentitySpec;
 
@@ -56,7 +56,11 @@ fn mounted(spec: &IdentitySpec) -> impl Iterator<Item = (&str, &'static str, &'s
         let path = "/spec/storage/postgresql/caSecretRef/name";
         (&*ca.name, path, "of the database's CA")
     });
-    tls.chain(url).chain(ca)
+    let callees = egress::wanted(spec).map(|ca| {
+        let path = "/spec/network/egress/caSecretRef/name";
+        (&*ca.name, path, "of the CAs of clients")
+    });
+    tls.chain(url).chain(ca).chain(callees)
 }
 
 /// Parses what an installation allows: a repository, one with a closing slash for all below it, or `*`.

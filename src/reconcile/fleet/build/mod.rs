@@ -2,6 +2,7 @@
 
 mod allowed;
 pub(super) mod database;
+pub(super) mod egress;
 mod network;
 mod options;
 mod rights;

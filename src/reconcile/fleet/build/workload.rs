@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::volume::{CLAIM, STORE_DIR, STORE_FILE, claim_template};
 use super::super::{Child, name_of};
-use super::{About, HEALTH_PORT, HTTP_PORT, database, digest};
+use super::{About, HEALTH_PORT, HTTP_PORT, database, digest, egress};
 use crate::directory::ObjectKey;
 use crate::directory::admit::volume;
 use crate::reconcile::key_secrets::{KEYSET, MAC, mac_secret, signing_secret};
@@ -234,6 +234,7 @@ fn container(about: &About<'_>, options: &PodOptions) -> Value {
         mounts.push(json!({"name": CLAIM, "mountPath": STORE_DIR}));
     }
     mounts.extend(database::mount(about.spec));
+    mounts.extend(egress::mount(about.spec));
     let probe = |path: &str, period: u64, failures: u64| {
         json!({
             "httpGet": {"path": path, "port": "health"},
@@ -298,6 +299,7 @@ fn arguments(about: &About<'_>) -> Vec<String> {
         arguments.push(format!("--store=sqlite:{STORE_DIR}/{STORE_FILE}"));
     }
     arguments.extend(database::arguments(about.spec));
+    arguments.extend(egress::argument(about.spec));
     if !about.of.namespaces.is_empty() {
         arguments.push(format!("--namespace={}", about.of.namespaces.join(",")));
     }
@@ -311,7 +313,7 @@ fn arguments(about: &About<'_>) -> Vec<String> {
     arguments
 }
 
-/// Returns the volumes. The server follows changes of mounted Secrets, so a new key, certificate or database URL restarts
+/// Returns the volumes. The server follows changes of mounted Secrets, so a new key, certificate, CA or database URL restarts
 /// no pod.
 fn volumes(about: &About<'_>) -> Vec<Value> {
     let part = |secret: ObjectKey, key: &str| json!({"secret": {"name": *secret.name, "items": [{"key": key, "path": key}]}});
@@ -330,6 +332,7 @@ fn volumes(about: &About<'_>) -> Vec<Value> {
         volumes.push(json!({"name": "tls", "secret": source}));
     }
     volumes.extend(database::volume(about.spec));
+    volumes.extend(egress::volume(about.spec));
     volumes
 }
 

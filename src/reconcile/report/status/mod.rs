@@ -1,9 +1,11 @@
 //! Builds statuses from what the directory judges and what issuing found. Pure.
 //!
-//! This file says what the status of each kind contains, and `user` that of a User; `builder` says how fields and conditions are written. Validity
-//! of a token reads none of these statuses.
+//! This file says what the status of each kind contains, and `user` that of a User; `endpoints` says which URLs an
+//! Identity announces, and `builder` how fields and conditions are written. Validity of a token reads none of these
+//! statuses.
 
 mod builder;
+mod endpoints;
 mod issuance;
 mod obstacle;
 #[cfg(test)]
@@ -14,6 +16,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use self::builder::{StatusBuilder, joined, worst};
+use self::endpoints::ServedState;
 pub use self::issuance::Issuance;
 pub(super) use self::obstacle::condition;
 pub use self::obstacle::{ReadyObstacle, new_obstacle};
@@ -23,7 +26,6 @@ use crate::directory::tables::record::{
     ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
 };
 use crate::directory::{Counts, Directory, ObjectKey, Problem, Reason, ReferenceCounts, Settings};
-use crate::oauth::Endpoint;
 use crate::reconcile::fleet::FleetOutcome;
 use crate::resources::{ANNOTATION_CREATED_BY, KeyStatus};
 
@@ -118,14 +120,12 @@ pub fn identity(
 ) -> Value {
     let mut status = StatusBuilder::of(live, now);
     let mut problems = directory.identity_problems(object);
-    if let Some(record) = object.record() {
-        let issuer = &record.issuer;
-        let endpoints = json!({
-            "discovery": Endpoint::OpenIdConfiguration.url(issuer),
-            "token": Endpoint::Token.url(issuer),
-            "introspection": Endpoint::Introspection.url(issuer),
-        });
-        status.set("endpoints", endpoints);
+    let accepted = object.record().filter(|_| problems.is_empty());
+    let has_keys = matches!(found.keys, Some(Ok(_)));
+    match (accepted, ServedState::of(has_keys, pods)) {
+        (None, _) | (_, ServedState::NotServed) => status.set("endpoints", Value::Null),
+        (Some(record), ServedState::Served) => status.set("endpoints", endpoints::of(record)),
+        (Some(_), ServedState::Unknown) => {}
     }
     status.verdict("Accepted", &problems);
     match found.keys {

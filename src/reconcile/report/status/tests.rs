@@ -540,7 +540,7 @@ fn a_message_starts_with_the_worst_problem_and_is_bounded() {
 }
 
 #[test]
-fn an_identity_reports_its_endpoints_and_keys_or_their_problem() {
+fn an_identity_reports_its_keys_or_their_problem() {
     let world = World::new(QUICKSTART);
     let object = world
         .directory
@@ -565,10 +565,6 @@ fn an_identity_reports_its_endpoints_and_keys_or_their_problem() {
         at(0),
     );
     assert_eq!(
-        good["status"]["endpoints"]["token"],
-        "https://id.example.com/id/connect/token"
-    );
-    assert_eq!(
         good["status"]["keys"],
         json!([{"kid": "k", "algorithm": "RS256", "phase": "Active", "activeFrom": crate::resources::Moment(at(0))}])
     );
@@ -589,6 +585,102 @@ fn an_identity_reports_its_endpoints_and_keys_or_their_problem() {
         bad["status"]["keys"], good["status"]["keys"],
         "the known keys stay"
     );
+}
+
+fn rollout(phase: RolloutPhase, ready: i64) -> FleetOutcome {
+    let rollout = Rollout {
+        replicas: 3,
+        ready,
+        wanted: 2,
+        selector: "a=b".to_owned(),
+        version: None,
+        phase,
+        upgrade: None,
+    };
+    FleetOutcome {
+        rollout: Some(rollout),
+        ..FleetOutcome::default()
+    }
+}
+
+/// Returns the endpoints in the status after one that had `before`.
+fn endpoints_after(
+    before: &Value,
+    yaml: &str,
+    keys: Option<Result<&[KeyStatus], &Problem>>,
+    pods: Option<&FleetOutcome>,
+) -> Value {
+    let world = World::new(yaml);
+    let key = ObjectKey::new("platform", "main");
+    let object = world.directory.identity(&key).unwrap();
+    let mut live = live("Identity", 1);
+    live["status"]["endpoints"] = before.clone();
+    let refused = None;
+    let found = KeysFound { keys, refused };
+    identity(&live, &world.directory, object, found, pods, at(0))["status"]["endpoints"].clone()
+}
+
+#[test]
+fn an_identity_announces_the_urls_that_it_serves() {
+    let keys = Some(Ok(&[][..]));
+    let pods = rollout(RolloutPhase::Complete, 2);
+    let machines = endpoints_after(&Value::Null, QUICKSTART, keys, Some(&pods));
+    let below = |path: &str| format!("https://id.example.com/id{path}");
+    let mut expected = json!({
+        "issuer": below(""),
+        "discovery": below("/.well-known/openid-configuration"),
+        "jwks": below("/.well-known/openid-configuration/jwks"),
+        "token": below("/connect/token"),
+        "introspection": below("/connect/introspect"),
+        "revocation": below("/connect/revocation"),
+    });
+    assert_eq!(machines, expected);
+    let people = QUICKSTART.replacen(
+        "issuer: https://id.example.com/id",
+        "issuer: https://id.example.com/id\n  storage: {type: SQLite}\n  login: {password: Enabled}",
+        1,
+    );
+    for (name, path) in [
+        ("authorization", "/connect/authorize"),
+        ("pushedAuthorizationRequest", "/connect/par"),
+        ("userinfo", "/connect/userinfo"),
+        ("endSession", "/connect/endsession"),
+    ] {
+        expected[name] = json!(below(path));
+    }
+    let announced = endpoints_after(&machines, &people, keys, Some(&pods));
+    assert_eq!(announced, expected);
+    // Servers that users run themselves, and the operator's own pods.
+    let elsewhere = FleetOutcome::default();
+    let announced = endpoints_after(&Value::Null, &people, keys, Some(&elsewhere));
+    assert_eq!(announced, expected);
+}
+
+#[test]
+fn an_identity_announces_no_url_that_it_does_not_serve() {
+    let keys = Some(Ok(&[][..]));
+    let known = json!({"token": "known"});
+    let under = rollout(RolloutPhase::Under("1 of 2".to_owned()), 1);
+    let failed = rollout(RolloutPhase::Failed("no further".to_owned()), 1);
+    let conflict = FleetOutcome {
+        problem: Some(Problem::error(Reason::ValueConflict, "", "taken")),
+        ..FleetOutcome::default()
+    };
+    for before in [Value::Null, known.clone()] {
+        let after = |keys, pods| endpoints_after(&before, QUICKSTART, keys, pods);
+        // Pods of the previous revision go on.
+        for pods in [Some(&under), Some(&failed), Some(&conflict), None] {
+            assert_eq!(after(keys, pods), before, "{pods:?}");
+        }
+        let problem = Problem::error(Reason::SecretConflict, "", "garbled");
+        assert_eq!(after(Some(Err(&problem)), None), before);
+        let none = rollout(RolloutPhase::Complete, 0);
+        assert_eq!(after(keys, Some(&none)), Value::Null);
+        let complete = rollout(RolloutPhase::Complete, 2);
+        let refused = QUICKSTART.replacen("https://id.example.com/id", "http://id.example.com", 1);
+        let announced = endpoints_after(&before, &refused, keys, Some(&complete));
+        assert_eq!(announced, Value::Null, "it is not accepted");
+    }
 }
 
 #[test]
