@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::keyed::Keyed;
 use crate::directory::ObjectKey;
+use crate::shares::Keyed;
 
 const BUCKETS: usize = 4096;
 

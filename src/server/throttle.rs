@@ -17,8 +17,8 @@ use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use super::keyed::Keyed;
 use super::networks::{network, site};
+use crate::shares::Keyed;
 use crate::telemetry::Rate;
 
 const BUCKETS: usize = 8192;

@@ -13,6 +13,7 @@ use super::row::{Row, Value};
 use super::sqlite::Sqlite;
 use super::statement::Statement;
 use super::tx::{Mode, Outcome, Tx};
+use crate::shares::Caller;
 
 /// The Identity that a store belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,11 +57,31 @@ pub enum Location {
 /// An open store. Clones share it.
 ///
 /// A caller that stops waiting for an operation cancels it before it has begun, and not afterwards. So callers that
-/// leave occupy no more of the store than what it does at once.
+/// leave occupy no more of the store than what it does at once. What waits is bounded, and each caller has a share of it.
 #[derive(Clone)]
-pub struct Store(Backend);
+pub struct Store {
+    backend: Backend,
+    caller: Option<Caller>,
+}
 
 impl Store {
+    fn of(backend: Backend) -> Self {
+        Self {
+            backend,
+            caller: None,
+        }
+    }
+
+    /// Returns a handle of the same store whose operations wait in the share of this caller. The operations of a handle
+    /// without a caller are the server's own.
+    #[must_use]
+    pub fn for_caller(&self, caller: Option<Caller>) -> Self {
+        Self {
+            caller,
+            ..self.clone()
+        }
+    }
+
     /// Opens the store at a location.
     ///
     /// # Errors
@@ -80,7 +101,7 @@ impl Store {
     /// Why the store cannot be used; nothing was written then.
     pub async fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
         let sqlite = Sqlite::open(path, patience).await?;
-        Ok(Self(Backend::Sqlite(sqlite)))
+        Ok(Self::of(Backend::Sqlite(sqlite)))
     }
 
     /// Creates an empty store in memory, which is lost when the last handle is dropped.
@@ -88,7 +109,7 @@ impl Store {
     /// # Errors
     /// A fault of SQLite.
     pub async fn in_memory() -> Result<Self, StoreError> {
-        Ok(Self(Backend::Sqlite(Sqlite::in_memory().await?)))
+        Ok(Self::of(Backend::Sqlite(Sqlite::in_memory().await?)))
     }
 
     /// Connects to PostgreSQL and brings the schema up to date.
@@ -97,7 +118,7 @@ impl Store {
     /// Why the store cannot be used.
     pub async fn connect(settings: Settings) -> Result<Self, StoreError> {
         let postgres = Postgres::connect(settings).await?;
-        Ok(Self(Backend::Postgres(postgres)))
+        Ok(Self::of(Backend::Postgres(postgres)))
     }
 
     /// Runs `work`, which only reads. Each statement sees what was committed before it.
@@ -169,9 +190,9 @@ impl Store {
             + 'static,
     {
         // Boxed: the futures of both engines are large, and each operation contains several.
-        match &self.0 {
-            Backend::Sqlite(sqlite) => Box::pin(sqlite.run(mode, work)).await,
-            Backend::Postgres(postgres) => Box::pin(postgres.run(mode, work)).await,
+        match &self.backend {
+            Backend::Sqlite(sqlite) => Box::pin(sqlite.run(self.caller, mode, work)).await,
+            Backend::Postgres(postgres) => Box::pin(postgres.run(self.caller, mode, work)).await,
         }
     }
 
@@ -184,7 +205,7 @@ impl Store {
         let (holder, issuer) = (holder.clone(), &holder.issuer);
         self.write(move |tx| Box::pin(bind(tx, holder, now)))
             .await?;
-        if let Backend::Postgres(postgres) = &self.0 {
+        if let Backend::Postgres(postgres) = &self.backend {
             postgres.bound(issuer);
         }
         Ok(())
@@ -196,7 +217,7 @@ impl Store {
     /// # Errors
     /// Why the changed URL cannot be used, such as another issuer's store. The previous one stays in use.
     pub async fn reload(&self) -> Result<bool, StoreError> {
-        match &self.0 {
+        match &self.backend {
             Backend::Sqlite(_) => Ok(false),
             Backend::Postgres(postgres) => postgres.reload().await,
         }
@@ -205,7 +226,7 @@ impl Store {
     /// Calls [`Store::reload`] at each interval, and logs what changes. It never ends for a database, and at once for
     /// other stores.
     pub async fn follow_url(&self, every: Duration) {
-        if let Backend::Postgres(postgres) = &self.0 {
+        if let Backend::Postgres(postgres) = &self.backend {
             postgres::follow(postgres, every).await;
         }
     }
@@ -239,7 +260,7 @@ impl Store {
 
     /// Returns the size of the file and its write-ahead log in bytes; 0 for other stores.
     pub fn size(&self) -> u64 {
-        match &self.0 {
+        match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.size(),
             Backend::Postgres(_) => 0,
         }
@@ -247,7 +268,7 @@ impl Store {
 
     /// Whether each statement is a round trip to another process. There one statement does what several do in a file.
     pub(super) const fn is_postgres(&self) -> bool {
-        matches!(self.0, Backend::Postgres(_))
+        matches!(self.backend, Backend::Postgres(_))
     }
 
     /// Closes the store for every clone. SQLite writes the log into the file.
@@ -255,7 +276,7 @@ impl Store {
     /// # Errors
     /// The store could not be closed. The log remains, and the next start reads it.
     pub async fn close(&self) -> Result<(), StoreError> {
-        match &self.0 {
+        match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.close().await,
             Backend::Postgres(postgres) => {
                 postgres.close();
@@ -264,10 +285,16 @@ impl Store {
         }
     }
 
+    /// Returns the store over an open file, for tests.
+    #[cfg(test)]
+    pub(super) fn over(sqlite: Sqlite) -> Self {
+        Self::of(Backend::Sqlite(sqlite))
+    }
+
     /// Returns where tests inject faults.
     #[cfg(test)]
     pub(super) const fn faults(&self) -> &super::faults::Faults {
-        match &self.0 {
+        match &self.backend {
             Backend::Sqlite(sqlite) => &sqlite.faults,
             Backend::Postgres(postgres) => &postgres.faults,
         }
@@ -276,7 +303,7 @@ impl Store {
     /// Returns the schema's qualifier, for tests.
     #[cfg(test)]
     pub(super) fn qualifier(&self) -> &str {
-        match &self.0 {
+        match &self.backend {
             Backend::Sqlite(_) => "",
             Backend::Postgres(postgres) => postgres.qualifier(),
         }

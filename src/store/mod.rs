@@ -33,3 +33,5 @@ pub use handle::{CLOCK_LEEWAY, Holder, Location, Store};
 pub use postgres::{ConnectionLimits, Settings, check_url};
 pub use sqlite::copy::Report;
 pub use tx::{Outcome, Tx};
+
+pub use crate::shares::Caller;

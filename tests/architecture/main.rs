@@ -46,6 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "resources",
             "telemetry",
             "lock",
+            "shares",
         ],
     ),
     (
@@ -81,7 +82,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("keys", &["tokens", "resources", "telemetry"]),
     ("oauth", &["directory", "people", "tokens", "resources"]),
-    ("store", &["people", "tokens", "state_file"]),
+    ("store", &["people", "tokens", "state_file", "shares"]),
     ("pages", &["characters"]),
     ("people", &["tokens"]),
     ("directory", &["tokens", "resources", "characters"]),
@@ -93,6 +94,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("state_file", &["characters"]),
     ("characters", &[]),
     ("lock", &[]),
+    ("shares", &[]),
 ];
 
 /// Crates that do IO. The pure modules name none of them. `resources` is not pure, because it uses kube's derives.

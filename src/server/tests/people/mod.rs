@@ -10,6 +10,7 @@ mod main_path;
 mod resources;
 mod revoked;
 mod rules;
+mod shares;
 mod sign_out;
 mod told;
 
