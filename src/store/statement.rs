@@ -52,6 +52,23 @@ macro_rules! join_standing {
     };
 }
 
+/// Sets the columns of a session that ends at a time. Its row is kept for ten minutes, and as long as its grants: one that
+/// lasted until the session would have expired would let a person fill the table by signing in again and again.
+macro_rules! ended_at {
+    ($time:literal) => {
+        concat!(
+            "ended_at = ",
+            $time,
+            ", expires_at = coalesce((SELECT max(g.expires_at) FROM ~grants AS g WHERE g.session = ~session.id \
+             AND g.expires_at > ",
+            $time,
+            " + 600000000), ",
+            $time,
+            " + 600000000)"
+        )
+    };
+}
+
 statements! {
     STORE_READ = "SELECT issuer, namespace, name, uid FROM ~store WHERE \"only\" = 1";
     STORE_BIND = "INSERT INTO ~store (\"only\", issuer, namespace, name, uid, created_at, written_at) \
@@ -95,24 +112,24 @@ statements! {
         AND EXISTS (SELECT 1 FROM ~account AS a WHERE a.id = $6 AND a.epoch = $7) RETURNING id";
     SESSION_CLIENTS = "SELECT client, client_uid FROM ~participant WHERE session = $1 ORDER BY client, client_uid";
     PARTICIPANT_ADD = "INSERT INTO ~participant (session, client, client_uid) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-    SESSION_END = "UPDATE ~session SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL RETURNING id";
+    SESSION_END = concat!("UPDATE ~session SET ", ended_at!("$2"), " WHERE id = $1 AND ended_at IS NULL RETURNING id");
     // Ends all but $3 sessions of a person besides the session $4.
-    SESSION_SURPLUS = "UPDATE ~session SET ended_at = $2 WHERE account = $1 AND ended_at IS NULL AND id <> $4 \
+    SESSION_SURPLUS = concat!("UPDATE ~session SET ", ended_at!("$2"), " WHERE account = $1 AND ended_at IS NULL AND id <> $4 \
         AND id NOT IN (SELECT id FROM ~session WHERE account = $1 AND ended_at IS NULL AND id <> $4 \
-        ORDER BY created_at DESC, id DESC LIMIT $3) RETURNING id";
-    SESSION_BEGIN = "WITH begun AS (INSERT INTO ~session (id, hash, account, epoch, created_at, used_at, \
+        ORDER BY created_at DESC, id DESC LIMIT $3) RETURNING id");
+    SESSION_BEGIN = concat!("WITH begun AS (INSERT INTO ~session (id, hash, account, epoch, created_at, used_at, \
         authenticated_at, methods, expires_at, remembered) SELECT $1, $2, a.id, a.epoch, $4, $4, $5, $6, $7, $9 \
         FROM ~account AS a WHERE a.id = $3 AND a.epoch = $8 RETURNING id), \
         kept AS (SELECT id FROM ~session WHERE account = $3 AND ended_at IS NULL \
         ORDER BY created_at DESC, id DESC LIMIT $10), \
-        surplus AS (UPDATE ~session SET ended_at = $4 WHERE account = $3 AND ended_at IS NULL \
+        surplus AS (UPDATE ~session SET ", ended_at!("$4"), " WHERE account = $3 AND ended_at IS NULL \
         AND id NOT IN (SELECT id FROM kept) AND EXISTS (SELECT 1 FROM begun) RETURNING id), \
         ended AS (UPDATE ~grants SET ended_at = $4 WHERE session IN (SELECT id FROM surplus) AND ends_with = 0 \
         AND ended_at IS NULL), \
         refund AS (SELECT r.subject, r.step FROM unnest($11, $12) AS r (subject, step)), \
         refunded AS (UPDATE ~attempt AS t SET at = t.at - refund.step FROM refund WHERE t.subject = refund.subject \
         AND EXISTS (SELECT 1 FROM begun)) \
-        SELECT id FROM begun UNION ALL SELECT id FROM surplus";
+        SELECT id FROM begun UNION ALL SELECT id FROM surplus");
     // What one browser brings to an authorization request: the session $1, the person's consent to the client $2, and
     // the pushed request $3. Each may be absent.
     AUTHORIZE_READ = concat!("SELECT ", session!(), ", c.client_uid, c.scopes, c.given_at, \
