@@ -4,9 +4,13 @@ use super::super::area::code::{Authorized, Redeemed};
 use super::super::area::pushed::Room;
 use super::super::area::refresh::Refreshed;
 use super::contract;
-use super::world::{NOW, SHOP, World, at, pushed_by, room};
-use crate::people::grant::{EndsWith, MOST_OF_CLIENT};
+use super::world::{Coded, NOW, SHOP, World, at, issue, keys, pushed_by, room};
+use crate::people::code::Code;
+use crate::people::grant::{EndsWith, GrantStanding, MOST_OF_CLIENT, MOST_UNREDEEMED};
 use crate::people::pushed::Pushed;
+use crate::people::session::Session;
+use crate::tokens::reference::Prefix;
+use crate::tokens::{SystemEntropy, TokenId};
 
 contract!(
     pushed_requests_are_capped,
@@ -15,6 +19,8 @@ contract!(
     the_oldest_of_too_many_grants_of_a_person_and_client_ends,
 );
 
+    codes_that_are_not_redeemed_end_no_other_grant,
+    grants_that_have_ended_go_before_those_that_work,
 async fn pushed_requests_are_capped(world: &World) {
     let store = &world.store;
     let push = async |pushed: &Pushed, most| {
@@ -155,34 +161,107 @@ async fn the_oldest_of_too_many_grants_of_a_person_and_client_ends(world: &World
     let store = &world.store;
     let account = world.person().await;
     let session = world.session(&account).await;
-    let issue = async |number: u32, client: &str| {
-        let mut coded = World::new_code(&session, EndsWith::Grant);
-        coded.grant.created_at = at(NOW + i64::from(number));
-        coded.grant.client = client.to_owned();
-        let issued = store.issue_code(coded.authorized(), at(NOW)).await;
-        (coded, issued.unwrap().unwrap())
-    };
-    let (first, ended) = issue(0, SHOP.id).await;
-    assert_eq!(ended, []);
-    let (redeemed, token) = world.redeem(&first.request, NOW).await.unwrap();
-    assert!(matches!(redeemed, Redeemed::Granted(_)));
-    for number in 1..MOST_OF_CLIENT {
-        assert_eq!(issue(number, SHOP.id).await.1, []);
+    let mut families = Vec::new();
+    for number in 0..=MOST_OF_CLIENT {
+        let (coded, ended) = issued(world, &session, number, SHOP.id).await;
+        assert_eq!(ended, []);
+        let (redeemed, token) = world.redeem(&coded.request, NOW).await.unwrap();
+        assert!(matches!(redeemed, Redeemed::Granted(_)));
+        families.push((coded, token));
     }
-    assert_eq!(
-        issue(0, "other").await.1,
-        [],
-        "another client's do not count"
-    );
-    assert!(store.grant(first.grant.id).await.unwrap().is_some());
-    let (last, ended) = issue(MOST_OF_CLIENT, SHOP.id).await;
-    assert_eq!(ended, [first.grant.id]);
-    assert_eq!(store.grant(first.grant.id).await.unwrap(), None);
-    let refreshed = world.refresh(&token, NOW).await.unwrap();
+    let (_, ended) = issued(world, &session, 0, "other").await;
+    assert_eq!(ended, [], "another client's do not count");
+    let (last, ended) = issued(world, &session, 200, SHOP.id).await;
+    let (oldest, token) = &families[0];
+    assert_eq!(ended, [oldest.grant.id]);
+    assert_eq!(store.grant(oldest.grant.id).await.unwrap(), None);
+    let refreshed = world.refresh(token, NOW).await.unwrap();
     assert!(
         matches!(refreshed, Refreshed::Refused { .. }),
         "{refreshed:?}"
     );
     let (redeemed, _) = world.redeem(&last.request, NOW).await.unwrap();
     assert!(matches!(redeemed, Redeemed::Granted(_)));
+}
+/// Issues a code of a client in a session, as if it was at a second.
+async fn issued(
+    world: &World,
+    session: &Session,
+    second: u32,
+    client: &str,
+) -> (Coded, Vec<TokenId>) {
+    let mut coded = World::new_code(session, EndsWith::Grant);
+    coded.grant.created_at = at(NOW + i64::from(second));
+    coded.grant.client = client.to_owned();
+    let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
+    (coded, issued.unwrap().unwrap())
+}
+
+async fn grants(world: &World) -> usize {
+    let dump = world.dump().await;
+    dump.iter().filter(|row| row.starts_with("grants:")).count()
+}
+
+    let refreshed = world.refresh(&families[1].1, NOW).await.unwrap();
+    assert!(matches!(refreshed, Refreshed::Granted { .. }));
+
+/// Any page that the person visits can begin authorization requests of a client that the person has consented to.
+async fn codes_that_are_not_redeemed_end_no_other_grant(world: &World) {
+    let account = world.person().await;
+    let session = world.session(&account).await;
+    let (first, _) = issued(world, &session, 0, SHOP.id).await;
+    let (_, token) = world.redeem(&first.request, NOW).await.unwrap();
+    let most = usize::try_from(MOST_UNREDEEMED).unwrap();
+    let mut codes = Vec::new();
+    for number in 1..=MOST_OF_CLIENT + 30 {
+        let (coded, ended) = issued(world, &session, number, SHOP.id).await;
+        codes.push(coded);
+        let expected = codes.len().checked_sub(most + 1);
+        let expected: Vec<TokenId> = expected.map(|at| codes[at].grant.id).into_iter().collect();
+        assert_eq!(ended, expected, "the oldest goes that waits to be redeemed");
+    }
+    assert_eq!(grants(world).await, 1 + most);
+    let refreshed = world.refresh(&token, NOW).await.unwrap();
+    assert!(
+        matches!(refreshed, Refreshed::Granted { .. }),
+        "{refreshed:?}"
+    );
+    for coded in codes.iter().rev().take(most) {
+        let (redeemed, _) = world.redeem(&coded.request, NOW).await.unwrap();
+        assert!(matches!(redeemed, Redeemed::Granted(_)));
+    }
+}
+
+async fn grants_that_have_ended_go_before_those_that_work(world: &World) {
+    let store = &world.store;
+    let account = world.person().await;
+    let session = world.session(&account).await;
+    let redeemed = async |second: u32, has_family: bool| {
+        let (coded, ended) = issued(world, &session, second, SHOP.id).await;
+        let token = keys().first(&Prefix::default(), &mut SystemEntropy);
+        let decide = |standing: &GrantStanding, _: &Code| {
+            let mut issue = issue(&token, standing, NOW);
+            issue.family = issue.family.filter(|_| has_family);
+            Ok::<_, &str>((issue, ()))
+        };
+        let redeemed = store.redeem_code(coded.request.clone(), at(NOW), decide);
+        assert!(matches!(redeemed.await.unwrap(), Redeemed::Granted(())));
+        (coded.grant.id, ended)
+    };
+    let (family, _) = redeemed(0, true).await;
+    let (older, _) = redeemed(1, false).await;
+    let (newer, _) = redeemed(2, false).await;
+    let mut revoked = Vec::new();
+    for second in 3..=MOST_OF_CLIENT {
+        let (grant, ended) = redeemed(second, true).await;
+        assert_eq!(ended, []);
+        revoked.push(grant);
+    }
+    assert!(store.end_grant(revoked[50], at(NOW)).await.unwrap());
+    // There is one too many, then another one, and so on.
+    let mut gone = Vec::new();
+    for second in 200..204 {
+        gone.extend(redeemed(second, true).await.1);
+    }
+    assert_eq!(gone, [revoked[50], older, newer, family]);
 }

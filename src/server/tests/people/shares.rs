@@ -1,9 +1,33 @@
 //! What strangers, and pages that a person visits, take from others: nothing.
 
+use super::browser::left;
 use super::*;
 use crate::store::testing::{PostgresServer, few};
 use crate::store::{Outcome, Settings};
 use crate::tokens::{Prefix, SystemEntropy, reference};
+
+/// A town in which alice has a password.
+async fn town() -> Town {
+    let town = Town::new().await;
+    town.enrol().await;
+    town
+}
+
+/// Any page can lead the browser to an authorization request, with its cookies.
+#[tokio::test]
+async fn a_page_that_opens_authorization_requests_ends_no_refresh_token() {
+    let town = town().await;
+    let mut browser = town.browser();
+    let first = browser.authorize("").await;
+    let tokens = town.redeem(&first.parameter("code").unwrap()).await.json();
+    for number in 0..120 {
+        let prompt = if number % 2 == 0 { "" } else { "&prompt=none" };
+        let navigated = browser.once(&authorize(prompt)).await;
+        assert!(left(&navigated).parameter("code").is_some(), "{navigated}");
+    }
+    let refreshed = town.refresh(tokens["refresh_token"].as_str().unwrap());
+    assert_eq!(refreshed.await.status, StatusCode::OK);
+}
 
 /// Anyone can make up a link, as many as they like.
 #[tokio::test]
