@@ -52,6 +52,19 @@ macro_rules! join_standing {
     };
 }
 
+/// Makes room for a pushed request among the rows that have `$1` in a column.
+macro_rules! make_room {
+    ($column:literal) => {
+        concat!(
+            "DELETE FROM ~par WHERE id = (SELECT id FROM (SELECT id, used_at, presented_at, expires_at, \
+             count(*) OVER () AS number, count(*) OVER (PARTITION BY client, site) AS held FROM ~par WHERE ",
+            $column,
+            " = $1) AS open WHERE number >= $2 \
+             ORDER BY used_at IS NULL, held DESC, presented_at IS NOT NULL, expires_at, id LIMIT 1)"
+        )
+    };
+}
+
 /// Sets the columns of a session that ends at a time. Its row is kept for ten minutes, and as long as its grants: one that
 /// lasted until the session would have expired would let a person fill the table by signing in again and again.
 macro_rules! ended_at {
@@ -219,16 +232,14 @@ statements! {
     CONSENT_WITHDRAW = "DELETE FROM ~consent WHERE account = $1 AND client = $2";
 
     // Every row counts that exists, whether it is still of use or not: the bound is one of bytes.
-    PAR_ADD = "INSERT INTO ~par (id, hash, client, namespace, request, expires_at, delete_after) \
-        SELECT $1, $2, $3, $4, $5, $6, $6 \
+    PAR_ADD = "INSERT INTO ~par (id, hash, client, room, site, request, expires_at, delete_after) \
+        SELECT $1, $2, $3, $4, $9, $5, $6, $6 \
         WHERE (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE client = $3 LIMIT $7) AS open) < $7 \
-        AND (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE namespace = $4 LIMIT $8) AS open) < $8 RETURNING id";
-    PAR_MAKE_ROOM_OF_CLIENT = "DELETE FROM ~par WHERE id = (SELECT id FROM ~par WHERE client = $1 \
-        AND (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE client = $1 LIMIT $2) AS open) >= $2 \
-        ORDER BY used_at IS NULL, expires_at, id LIMIT 1)";
-    PAR_MAKE_ROOM_OF_NAMESPACE = "DELETE FROM ~par WHERE id = (SELECT id FROM ~par WHERE namespace = $1 \
-        AND (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE namespace = $1 LIMIT $2) AS open) >= $2 \
-        ORDER BY used_at IS NULL, expires_at, id LIMIT 1)";
+        AND (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE room = $4 LIMIT $8) AS open) < $8 RETURNING id";
+    // If $2 rows are there: deletes a used one; else one of the client and site that hold most, and of those the oldest
+    // that no browser has presented.
+    PAR_MAKE_ROOM_OF_CLIENT = make_room!("client");
+    PAR_MAKE_ROOM_OF_NAMESPACE = make_room!("room");
     PAR_READ = "SELECT id, hash, client, request, expires_at, presented_at, used_at FROM ~par WHERE id = $1";
     PAR_PRESENT = "UPDATE ~par SET presented_at = $2, delete_after = $3 WHERE id = $1 AND presented_at IS NULL AND used_at IS NULL";
     // A used request is of no use to anyone.

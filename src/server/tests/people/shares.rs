@@ -29,6 +29,40 @@ async fn a_page_that_opens_authorization_requests_ends_no_refresh_token() {
     assert_eq!(refreshed.await.status, StatusCode::OK);
 }
 
+/// A site of IPv6 has 65,536 networks.
+#[tokio::test]
+async fn the_networks_of_one_site_do_not_end_what_another_site_has_pushed_for_a_public_client() {
+    let town = town().await;
+    let request = authorize("");
+    let (_, query) = request.split_once('?').unwrap();
+    let push = async |address: std::net::Ipv6Addr| {
+        let request = form("/id/connect/par", "", query);
+        let answer = town.fixture.app.answer(Some(address.into()), request);
+        Reply::of(answer.await).await
+    };
+    let mine = push("2001:db8:1::1".parse().unwrap()).await.json();
+    let (mut pushed, mut refused) = (0, 0);
+    for network in 0..60_u128 {
+        for _ in 0..60 {
+            let site = 0x2001_0db8_00cc_u128 << 80;
+            let reply = push((site | (network << 64) | 1).into()).await;
+            match reply.status {
+                StatusCode::CREATED => pushed += 1,
+                status => {
+                    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{reply}");
+                    assert_ne!(reply.header("retry-after"), "(none)");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(pushed >= 240 && refused >= 2400, "{pushed} {refused}");
+    let uri = encoded(mine["request_uri"].as_str().unwrap());
+    let path = format!("/id/connect/authorize?client_id={APP}&request_uri={uri}");
+    let page = town.browser().get(&path).await;
+    assert!(page.body.contains("type=\"password\""), "{page}");
+}
+
 /// Anyone can make up a link, as many as they like.
 #[tokio::test]
 async fn a_link_that_was_made_up_asks_nothing_of_the_store() {
