@@ -16,6 +16,7 @@ pub mod people;
 pub mod reconcile;
 pub mod resources;
 pub mod server;
+mod shares;
 pub mod source;
 pub mod state_file;
 pub mod store;

@@ -6,9 +6,13 @@ use jiff::Timestamp;
 use super::account::{Account, AccountId};
 use crate::tokens::TokenId;
 
-/// The largest number of grants that a person has with one client. One more ends the oldest: codes cost nothing once the
-/// person has consented, and what each leaves in the store lasts.
+/// The largest number of grants that a person has with one client, without those whose codes wait to be redeemed. Beyond it,
+/// those go first that have ended, then those without refresh tokens, then the oldest.
 pub const MOST_OF_CLIENT: u32 = 100;
+/// The largest number of grants of a person and client whose codes wait to be redeemed. One more ends the oldest. They have a
+/// bound of their own, and end no other grant: once the person has consented, any page that the person visits can begin
+/// them.
+pub const MOST_UNREDEEMED: u32 = 20;
 
 /// A client as its resource is now: the authenticated one, or the one that a token names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

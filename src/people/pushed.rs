@@ -1,12 +1,13 @@
 //! Pushed authorization requests (RFC 9126): each is used up when its code is issued, not when the page is shown, since
 //! people reload pages.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::later;
-use crate::tokens::{TokenHash, TokenId};
+use crate::tokens::{TokenHash, TokenId, fields};
 
 /// How long a request remains usable after a browser first presented it.
 pub const SHOWN_FOR: Duration = Duration::from_mins(10);
@@ -28,6 +29,13 @@ pub struct Pushed {
     pub presented_at: Option<Timestamp>,
     /// When a code was issued for it.
     pub used_at: Option<Timestamp>,
+}
+
+/// Returns a hash of the site whose caller pushes a request, by its address if it is known: sites share the room that anyone
+/// can fill.
+pub fn site(address: Option<IpAddr>) -> [u8; 32] {
+    let address = address.map(|address| address.to_string());
+    fields::sha256(["symbolon.dev/pushed", &address.unwrap_or_default()])
 }
 
 /// What a presented reference means for a request.

@@ -12,9 +12,10 @@ use tokio::sync::Notify;
 use super::ServerLimits;
 use super::load::millis;
 use super::metrics::Shed;
+use super::networks;
 use super::places::{Caller, Full, Places, Rule};
-use super::shares::{Share, Shares, WhenScarce};
 use crate::lock::lock;
+use crate::shares::{Share, Shares, WhenScarce};
 
 /// The time in milliseconds after which a body that is still arriving may lose its place to a body of a caller that has
 /// no more. Sending a byte now and then does not prolong it. To a caller that has at least two fewer it may lose the
@@ -131,7 +132,7 @@ impl Admitted {
             ..
         } = &*self.admission;
         let is_scarce = in_flight.load(Ordering::Relaxed) > most.div_ceil(2);
-        let share = shares.take(caller, is_scarce);
+        let share = shares.take(networks::caller(caller), is_scarce);
         self.share = Some(share.ok_or(Shed::RequestsPerPeer)?);
         Ok(())
     }

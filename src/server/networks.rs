@@ -6,6 +6,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::shares::Caller;
+
 /// The prefix of IPv4 addresses behind a NAT64, `64:ff9b::/96` (RFC 6052 section 2.1).
 const NAT64: u128 = 0x0064_ff9b << 96;
 
@@ -34,6 +36,14 @@ pub(super) fn site(peer: IpAddr) -> IpAddr {
     match address(peer) {
         IpAddr::V6(address) => first_bits(address, 48),
         IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & !0xff).into(),
+    }
+}
+
+/// Returns who a caller is, for shares.
+pub(super) fn caller(peer: IpAddr) -> Caller {
+    Caller {
+        network: network(peer),
+        site: site(peer),
     }
 }
 

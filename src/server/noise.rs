@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::metrics::Metrics;
 use super::networks::network;
 use super::suppressed::{Suppressed, Who};
-use super::throttle::{LineDecision, PerClient, Throttle};
+use super::throttle::{LineDecision, PerClient, PublicPushes, Throttle};
 use crate::lock::lock;
 use crate::telemetry::audit;
 
@@ -22,7 +22,7 @@ pub(super) struct Noise {
     denials: Throttle,
     refusals: Throttle,
     sign_ins: Throttle,
-    pushed: Throttle,
+    pushed: PublicPushes,
     pushed_by: PerClient,
     suppressed: Mutex<Suppressed>,
     started: Instant,
@@ -36,7 +36,7 @@ impl Noise {
             denials: Throttle::default(),
             refusals: Throttle::default(),
             sign_ins: Throttle::default(),
-            pushed: Throttle::default(),
+            pushed: PublicPushes::default(),
             pushed_by: PerClient::default(),
             suppressed: Mutex::default(),
             started: Instant::now(),
@@ -59,10 +59,9 @@ impl Noise {
     /// Counts an authorization request that a caller pushed in the name of a public client.
     ///
     /// # Errors
-    /// How long the caller must wait, if it has pushed too many.
+    /// How long the caller must wait, if it or its site has pushed too many.
     pub fn pushed(&self, peer: Option<IpAddr>, client: &str) -> Result<(), Duration> {
-        let counted = self.pushed.failed(peer, client, self.started.elapsed());
-        counted.map(|_| ())
+        self.pushed.take(peer, client, self.started.elapsed())
     }
 
     /// Counts an authorization request that a confidential client pushed.

@@ -7,16 +7,16 @@
 //! hash that has begun keeps its place until it ends.
 //!
 //! No caller holds all places: an address has a quarter of them at most, and while fewer than half are free, addresses
-//! and sites that hold many get no more (see `shares`).
+//! and sites that hold many get no more (see [`Line`]).
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
-use super::shares::{Share, Shares, WhenScarce};
-
+use super::networks::caller;
 use crate::people::password::{self, Comparison, Fault, Names, Password, Phc};
+use crate::shares::{Line, Place};
 use crate::tokens::SystemEntropy;
 
 /// How many requests wait for each thread by default. With 20 ms a hash, the last one waits less than a second.
@@ -25,12 +25,8 @@ const WAITING_PER_THREAD: usize = 32;
 /// The threads.
 #[derive(Clone, Debug)]
 pub struct Passwords {
-    /// A permit for each hash that is computed or waited for.
-    places: Arc<Semaphore>,
-    /// How many there are.
-    number: usize,
-    /// The places of each caller.
-    shares: Arc<Shares>,
+    /// A place for each hash that is computed or waited for.
+    line: Arc<Line>,
     /// A permit for each hash that is computed.
     threads: Arc<Semaphore>,
     /// What a password is compared with if there is no account.
@@ -62,16 +58,8 @@ impl Default for Passwords {
 impl Passwords {
     /// Bounds the hashes that are computed at once, and the requests that wait for them.
     pub fn new(threads: usize, waiting: usize) -> Self {
-        let number = threads + waiting;
-        let part = |of: usize| (number / of).max(1);
-        let scarce = WhenScarce {
-            of_network: part(16),
-            of_site: part(8),
-        };
         Self {
-            places: Arc::new(Semaphore::new(number)),
-            number,
-            shares: Arc::new(Shares::new(part(4), scarce)),
+            line: Arc::new(Line::new(threads + waiting)),
             threads: Arc::new(Semaphore::new(threads)),
             no_one: Arc::new(Phc::of_no_one(&mut SystemEntropy)),
         }
@@ -126,19 +114,8 @@ impl Passwords {
     }
 
     /// Takes a place for a caller.
-    fn place(&self, caller: Option<IpAddr>) -> Result<Place, Busy> {
-        let is_scarce = self.places.available_permits() < self.number / 2;
-        let taken = caller.map(|caller| self.shares.take(caller, is_scarce).ok_or(Busy));
-        // From here on it is given back when dropped.
-        let share = taken.transpose()?.map(|share| Held {
-            shares: Arc::clone(&self.shares),
-            share,
-        });
-        let permit = Arc::clone(&self.places).try_acquire_owned();
-        Ok(Place {
-            _permit: permit.map_err(|_| Busy)?,
-            _share: share,
-        })
+    fn place(&self, address: Option<IpAddr>) -> Result<Place, Busy> {
+        self.line.enter(address.map(caller)).ok_or(Busy)
     }
 
     /// Runs `work` on a thread for blocking work.
@@ -157,24 +134,6 @@ impl Passwords {
         });
         // An error here is a panic, which is logged.
         task.await.map_err(|_| Busy)
-    }
-}
-
-/// A place among the hashes, until it is dropped.
-struct Place {
-    _permit: OwnedSemaphorePermit,
-    _share: Option<Held>,
-}
-
-/// A place counted for a caller.
-struct Held {
-    shares: Arc<Shares>,
-    share: Share,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.shares.give_back(&self.share);
     }
 }
 
@@ -254,27 +213,18 @@ mod tests {
         drop(end);
         assert_eq!(second.await, Ok(2));
         assert_eq!(third.await, Ok(3));
-        assert_eq!(passwords.places.available_permits(), 3);
+        assert_eq!(passwords.line.free(), 3);
     }
 
-    #[tokio::test]
-    async fn one_address_does_not_hold_the_places_of_others() {
+    #[test]
+    fn one_address_does_not_hold_the_places_of_others() {
         let passwords = Passwords::new(2, 14);
         let caller = |text: &str| Some(text.parse::<IpAddr>().unwrap());
         let (one, other) = (caller("192.0.2.1"), caller("198.51.100.1"));
-        let mut held: Vec<Place> = (0..4).map(|_| passwords.place(one).unwrap()).collect();
+        let held: Vec<Place> = (0..4).map(|_| passwords.place(one).unwrap()).collect();
         assert!(passwords.place(one).is_err(), "a quarter is the most");
-        held.pop();
-        held.push(passwords.place(one).unwrap());
-        // While places are scarce, a site gets no more than two.
-        held.extend((0..5).map(|_| passwords.place(None).unwrap()));
-        assert!(passwords.place(caller("192.0.2.2")).is_err());
-        held.push(passwords.place(other).unwrap());
-        assert!(passwords.place(other).is_err());
-        held.push(passwords.place(caller("198.51.100.2")).unwrap());
-        assert!(passwords.place(caller("198.51.100.3")).is_err());
+        assert!(passwords.place(other).is_ok());
         drop(held);
-        assert_eq!(passwords.places.available_permits(), 16);
         assert!(passwords.place(one).is_ok(), "the share is given back");
     }
 

@@ -20,9 +20,9 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::keyed::Keyed;
 use crate::directory::ObjectKey;
 use crate::lock::lock;
+use crate::shares::Keyed;
 
 const BUCKETS: usize = 4096;
 

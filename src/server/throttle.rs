@@ -17,8 +17,8 @@ use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use super::keyed::Keyed;
 use super::networks::{network, site};
+use crate::shares::Keyed;
 use crate::telemetry::Rate;
 
 const BUCKETS: usize = 8192;
@@ -42,6 +42,14 @@ const OF_A_SITE: Rate = Rate {
 const OF_ALL: Rate = Rate {
     burst: 2000,
     period: 10,
+};
+
+/// The allowance of a site for the requests that it pushes in the name of one public client: 240 at once, then two a
+/// second. So in [`PeopleSite::PUSHED`](super::people::site::PeopleSite::PUSHED) a site fills less than half of the
+/// client's room.
+const PUSHED_OF_A_SITE: Rate = Rate {
+    burst: 240,
+    period: 500,
 };
 
 /// The allowance of a client that proves who it is: 1,000 at once, then 50 a second.
@@ -88,6 +96,29 @@ impl PerClient {
     /// How long the client must wait, if it has sent too many.
     pub fn take(&self, client: &str, now: Duration) -> Result<(), Duration> {
         self.0.take(&OF_A_CLIENT, client, now)
+    }
+}
+
+/// The allowances of callers that push requests in the name of public clients. Each request takes room in the store, so,
+/// unlike a failure, one beyond the allowance of the site is refused too.
+#[derive(Debug, Default)]
+pub(super) struct PublicPushes {
+    callers: Buckets,
+    addresses: Buckets,
+    sites: Buckets,
+}
+
+impl PublicPushes {
+    /// Counts a request of a caller in the name of `client`. `now` is the time since any fixed moment.
+    ///
+    /// # Errors
+    /// How long the caller must wait, if it or its site has sent too many.
+    pub fn take(&self, peer: Option<IpAddr>, client: &str, now: Duration) -> Result<(), Duration> {
+        let site = peer.map(site);
+        let peer = peer.map(network);
+        self.callers.take(&OF_A_CALLER, (peer, client), now)?;
+        self.addresses.take(&OF_AN_ADDRESS, peer, now)?;
+        self.sites.take(&PUSHED_OF_A_SITE, (site, client), now)
     }
 }
 
@@ -248,6 +279,29 @@ mod tests {
             throttle.failed(Some(peer(1)), "a", now),
             Ok(LineDecision::Written)
         );
+    }
+
+    #[test]
+    fn one_site_fills_less_than_half_of_what_a_public_client_may_have_pushed() {
+        use crate::server::people::site::PeopleSite;
+        let pushes = PublicPushes::default();
+        let of_site = |n: u16| Some(IpAddr::from([0x2001, 0xdb8, 1, n, 0, 0, 0, 1]));
+        let mut pushed = 0;
+        for second in 0..PeopleSite::PUSHED.as_secs() {
+            for network in 0..200 {
+                let now = Duration::from_secs(100 + second);
+                let taken = pushes.take(of_site(network), "a", now);
+                pushed += u32::from(taken.is_ok());
+            }
+        }
+        assert!(pushed >= 240, "{pushed}");
+        assert!(pushed < PeopleSite::MAX_PUSHED / 2, "{pushed}");
+        let now = Duration::from_secs(101);
+        assert!(
+            pushes.take(of_site(900), "b", now).is_ok(),
+            "another client"
+        );
+        assert!(pushes.take(Some(peer(1)), "a", now).is_ok(), "another site");
     }
 
     #[test]

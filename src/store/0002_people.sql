@@ -112,8 +112,11 @@ CREATE TABLE par (
     id           TEXT PRIMARY KEY,
     hash         BLOB NOT NULL,
     client       TEXT NOT NULL,
-    -- The namespace of the client: what it can store is bounded.
-    namespace    TEXT NOT NULL,
+    -- Whose requests share what can be stored: those of the clients of a namespace that prove who they are, or those that
+    -- anyone can push.
+    room         TEXT NOT NULL,
+    -- A hash of the site that pushed it, if anyone can.
+    site         BLOB,
     request      TEXT NOT NULL,
     expires_at   INTEGER NOT NULL,
     presented_at INTEGER,
@@ -121,7 +124,7 @@ CREATE TABLE par (
     delete_after INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX par_client ON par (client);
-CREATE INDEX par_namespace ON par (namespace);
+CREATE INDEX par_room ON par (room);
 CREATE INDEX par_expiry ON par (delete_after);
 
 -- Enrolment links that were used.

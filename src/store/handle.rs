@@ -16,6 +16,7 @@ use super::sqlite::snapshot::Snapshot;
 use super::statement::Statement;
 use super::tx::{Mode, Outcome, Tx};
 use crate::people::notice::{Audience, NoAudience};
+use crate::shares::Caller;
 
 /// The Identity that a store belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,11 +60,12 @@ pub enum Location {
 /// An open store. Clones share it.
 ///
 /// A caller that stops waiting for an operation cancels it before it has begun, and not afterwards. So callers that
-/// leave occupy no more of the store than what it does at once.
+/// leave occupy no more of the store than what it does at once. What waits is bounded, and each caller has a share of it.
 #[derive(Clone)]
 pub struct Store {
     backend: Backend,
     audience: Arc<dyn Audience>,
+    caller: Option<Caller>,
 }
 
 impl Store {
@@ -71,6 +73,7 @@ impl Store {
         Self {
             backend,
             audience: Arc::new(NoAudience),
+            caller: None,
         }
     }
 
@@ -78,14 +81,24 @@ impl Store {
     #[must_use]
     pub fn telling(&self, audience: Arc<dyn Audience>) -> Self {
         Self {
-            backend: self.backend.clone(),
             audience,
+            ..self.clone()
         }
     }
 
     /// Returns who is told of the end of sessions.
     pub(super) fn audience(&self) -> Arc<dyn Audience> {
         Arc::clone(&self.audience)
+    }
+
+    /// Returns a handle of the same store whose operations wait in the share of this caller. The operations of a handle
+    /// without a caller are the server's own.
+    #[must_use]
+    pub fn for_caller(&self, caller: Option<Caller>) -> Self {
+        Self {
+            caller,
+            ..self.clone()
+        }
     }
 
     /// Opens the store at a location.
@@ -197,8 +210,8 @@ impl Store {
     {
         // Boxed: the futures of both engines are large, and each operation contains several.
         match &self.backend {
-            Backend::Sqlite(sqlite) => Box::pin(sqlite.run(mode, work)).await,
-            Backend::Postgres(postgres) => Box::pin(postgres.run(mode, work)).await,
+            Backend::Sqlite(sqlite) => Box::pin(sqlite.run(self.caller, mode, work)).await,
+            Backend::Postgres(postgres) => Box::pin(postgres.run(self.caller, mode, work)).await,
         }
     }
 
@@ -279,7 +292,7 @@ impl Store {
 
     /// Returns the path of a SQLite file; `None` for other stores.
     pub fn path(&self) -> Option<&Path> {
-        match &self.0 {
+        match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.path(),
             Backend::Postgres(_) => None,
         }
@@ -290,7 +303,7 @@ impl Store {
     /// # Errors
     /// The store is not a file, is damaged, or is too busy.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        match &self.0 {
+        match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.snapshot().await,
             Backend::Postgres(_) => Err(StoreError::Misused("PostgreSQL has no file")),
         }
@@ -308,6 +321,12 @@ impl Store {
                 Ok(())
             }
         }
+    }
+
+    /// Returns the store over an open file, for tests.
+    #[cfg(test)]
+    pub(super) fn over(sqlite: Sqlite) -> Self {
+        Self::of(Backend::Sqlite(sqlite))
     }
 
     /// Returns where tests inject faults.

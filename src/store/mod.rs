@@ -34,3 +34,5 @@ pub use postgres::{ConnectionLimits, Settings, check_url};
 pub use sqlite::copy::{Report, TableReport};
 pub use sqlite::snapshot::Snapshot;
 pub use tx::{Outcome, Tx};
+
+pub use crate::shares::Caller;

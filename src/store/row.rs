@@ -131,6 +131,12 @@ impl From<&[u8; 32]> for Value {
     }
 }
 
+impl From<Option<[u8; 32]>> for Value {
+    fn from(value: Option<[u8; 32]>) -> Self {
+        Self::Bytes(value.map(Vec::from))
+    }
+}
+
 impl From<AccountId> for Value {
     fn from(value: AccountId) -> Self {
         Self::Bytes(Some(value.0.as_bytes().to_vec()))

@@ -52,6 +52,36 @@ macro_rules! join_standing {
     };
 }
 
+/// Makes room for a pushed request among the rows that have `$1` in a column.
+macro_rules! make_room {
+    ($column:literal) => {
+        concat!(
+            "DELETE FROM ~par WHERE id = (SELECT id FROM (SELECT id, used_at, presented_at, expires_at, \
+             count(*) OVER () AS number, count(*) OVER (PARTITION BY client, site) AS held FROM ~par WHERE ",
+            $column,
+            " = $1) AS open WHERE number >= $2 \
+             ORDER BY used_at IS NULL, held DESC, presented_at IS NOT NULL, expires_at, id LIMIT 1)"
+        )
+    };
+}
+
+/// Sets the columns of a session that ends at a time. Its row is kept for ten minutes, and as long as its grants: one that
+/// lasted until the session would have expired would let a person fill the table by signing in again and again.
+macro_rules! ended_at {
+    ($time:literal) => {
+        concat!(
+            "ended_at = ",
+            $time,
+            ", expires_at = coalesce((SELECT max(g.expires_at) FROM ~grants AS g WHERE g.session = ~session.id \
+             AND g.expires_at > ",
+            $time,
+            " + 600000000), ",
+            $time,
+            " + 600000000)"
+        )
+    };
+}
+
 statements! {
     STORE_READ = "SELECT issuer, namespace, name, uid FROM ~store WHERE \"only\" = 1";
     STORE_BIND = "INSERT INTO ~store (\"only\", issuer, namespace, name, uid, created_at, written_at) \
@@ -98,12 +128,12 @@ statements! {
     // The clients of the sessions of a person that ended at $2.
     ENDED_CLIENTS = "SELECT p.session, p.client, p.client_uid FROM ~session AS s JOIN ~participant AS p \
         ON p.session = s.id WHERE s.account = $1 AND s.ended_at = $2 ORDER BY p.client, p.client_uid, p.session";
-    SESSIONS_END_OF = "UPDATE ~session SET ended_at = $2 WHERE account = $1 AND ended_at IS NULL RETURNING id";
-    SESSION_END = "UPDATE ~session SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL RETURNING account";
+    SESSIONS_END_OF = concat!("UPDATE ~session SET ", ended_at!("$2"), " WHERE account = $1 AND ended_at IS NULL RETURNING id");
+    SESSION_END = concat!("UPDATE ~session SET ", ended_at!("$2"), " WHERE id = $1 AND ended_at IS NULL RETURNING account");
     // Ends all but $3 sessions of a person besides the session $4.
-    SESSION_SURPLUS = "UPDATE ~session SET ended_at = $2 WHERE account = $1 AND ended_at IS NULL AND id <> $4 \
+    SESSION_SURPLUS = concat!("UPDATE ~session SET ", ended_at!("$2"), " WHERE account = $1 AND ended_at IS NULL AND id <> $4 \
         AND id NOT IN (SELECT id FROM ~session WHERE account = $1 AND ended_at IS NULL AND id <> $4 \
-        ORDER BY created_at DESC, id DESC LIMIT $3) RETURNING id";
+        ORDER BY created_at DESC, id DESC LIMIT $3) RETURNING id");
     // Begins a session of a person who has fewer than $10 others, so that none of them must end.
     SESSION_BEGIN = "WITH begun AS (INSERT INTO ~session (id, hash, account, epoch, created_at, used_at, \
         authenticated_at, methods, expires_at, remembered) SELECT $1, $2, a.id, a.epoch, $4, $4, $5, $6, $7, $9 \
@@ -132,9 +162,19 @@ statements! {
     GRANTS_END_OF_SESSION = "UPDATE ~grants SET ended_at = $2 WHERE session = $1 AND ends_with = 0 AND ended_at IS NULL";
     GRANTS_END_OF_CLIENT = "UPDATE ~grants SET ended_at = $3 WHERE account = $1 AND client = $2 AND ended_at IS NULL";
 
-    // The grants beyond the newest $4 of a person and client, without the grant $3, which has just begun.
-    GRANTS_SURPLUS = "SELECT id FROM ~grants WHERE account = $1 AND client = $2 AND id <> $3 \
-        ORDER BY created_at DESC, id LIMIT 1000 OFFSET $4";
+    // The grants of a person and client that must go, without the grant $3, which has just begun with its code: beyond the
+    // newest $4 whose codes are not redeemed yet, and beyond $5 others. Of the others those go last that have refresh
+    // tokens, and those first that have ended at $6. $7: the uid of the client's resource.
+    GRANTS_SURPLUS = "SELECT id, CAST(kind AS BIGINT) FROM (SELECT id, kind, row_number() OVER (PARTITION BY kind = 3 \
+        ORDER BY kind, created_at DESC, id) AS place FROM (SELECT g.id, g.created_at, \
+        CASE WHEN g.ended_at IS NOT NULL OR g.expires_at <= $6 OR g.epoch <> a.epoch OR g.client_uid <> $7 THEN 2 \
+        WHEN EXISTS (SELECT 1 FROM ~code AS c WHERE c.grant_id = g.id AND c.used_at IS NULL) THEN 3 \
+        WHEN EXISTS (SELECT 1 FROM ~refresh AS r WHERE r.grant_id = g.id AND r.ended_at IS NULL) THEN 0 \
+        ELSE 1 END AS kind FROM ~grants AS g JOIN ~account AS a ON a.id = g.account \
+        WHERE g.account = $1 AND g.client = $2 AND g.id <> $3) AS o) AS open \
+        WHERE place > CASE WHEN kind = 3 THEN $4 ELSE $5 END ORDER BY place LIMIT 1000";
+    // A request that redeems the code at the same time is first or finds nothing.
+    GRANT_UNUSED_CODE_DELETE = "DELETE FROM ~code WHERE grant_id = $1 AND used_at IS NULL RETURNING id";
     GRANT_CODES_DELETE = "DELETE FROM ~code WHERE grant_id = $1";
     GRANT_REFRESHES_DELETE = "DELETE FROM ~refresh WHERE grant_id = $1";
     GRANT_DELETE = "DELETE FROM ~grants WHERE id = $1";
@@ -192,16 +232,14 @@ statements! {
     CONSENT_WITHDRAW = "DELETE FROM ~consent WHERE account = $1 AND client = $2";
 
     // Every row counts that exists, whether it is still of use or not: the bound is one of bytes.
-    PAR_ADD = "INSERT INTO ~par (id, hash, client, namespace, request, expires_at, delete_after) \
-        SELECT $1, $2, $3, $4, $5, $6, $6 \
+    PAR_ADD = "INSERT INTO ~par (id, hash, client, room, site, request, expires_at, delete_after) \
+        SELECT $1, $2, $3, $4, $9, $5, $6, $6 \
         WHERE (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE client = $3 LIMIT $7) AS open) < $7 \
-        AND (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE namespace = $4 LIMIT $8) AS open) < $8 RETURNING id";
-    PAR_MAKE_ROOM_OF_CLIENT = "DELETE FROM ~par WHERE id = (SELECT id FROM ~par WHERE client = $1 \
-        AND (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE client = $1 LIMIT $2) AS open) >= $2 \
-        ORDER BY used_at IS NULL, expires_at, id LIMIT 1)";
-    PAR_MAKE_ROOM_OF_NAMESPACE = "DELETE FROM ~par WHERE id = (SELECT id FROM ~par WHERE namespace = $1 \
-        AND (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE namespace = $1 LIMIT $2) AS open) >= $2 \
-        ORDER BY used_at IS NULL, expires_at, id LIMIT 1)";
+        AND (SELECT count(*) FROM (SELECT 1 FROM ~par WHERE room = $4 LIMIT $8) AS open) < $8 RETURNING id";
+    // If $2 rows are there: deletes a used one; else one of the client and site that hold most, and of those the oldest
+    // that no browser has presented.
+    PAR_MAKE_ROOM_OF_CLIENT = make_room!("client");
+    PAR_MAKE_ROOM_OF_NAMESPACE = make_room!("room");
     PAR_READ = "SELECT id, hash, client, request, expires_at, presented_at, used_at FROM ~par WHERE id = $1";
     PAR_PRESENT = "UPDATE ~par SET presented_at = $2, delete_after = $3 WHERE id = $1 AND presented_at IS NULL AND used_at IS NULL";
     // A used request is of no use to anyone.
@@ -367,10 +405,12 @@ mod tests {
             let sql = format!("EXPLAIN QUERY PLAN {}", texts.of(*statement));
             for row in store.all(&sql).await.unwrap() {
                 let step = row.text(3).unwrap();
-                // The subqueries that count open rows are bounded by their LIMIT, and known clients have one row each; the
-                // others have one row.
-                let is_bounded =
-                    ["SCAN open", "SCAN o", "SCAN known", "SCAN CONSTANT ROW"].contains(&&*step);
+                // The subqueries that count open rows or grants are bounded by their LIMIT, or by what is found by an index,
+                // and known clients have one row each; the others have one row. SQLite adds one without a name for each
+                // window.
+                let is_bounded = ["SCAN open", "SCAN o", "SCAN known", "SCAN CONSTANT ROW"]
+                    .contains(&&*step)
+                    || step.starts_with("SCAN (subquery-");
                 let is_scan = step.starts_with("SCAN") && !step.contains("USING");
                 assert!(!is_scan || is_bounded, "{statement:?}: {step}");
             }

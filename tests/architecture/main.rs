@@ -47,6 +47,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "resources",
             "telemetry",
             "lock",
+            "shares",
         ],
     ),
     (
@@ -82,7 +83,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("keys", &["tokens", "resources", "telemetry"]),
     ("oauth", &["directory", "people", "tokens", "resources"]),
-    ("store", &["people", "tokens", "state_file"]),
+    ("store", &["people", "tokens", "state_file", "shares"]),
     ("pages", &["characters"]),
     ("people", &["tokens"]),
     ("directory", &["tokens", "resources", "characters"]),
@@ -95,6 +96,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("control", &[]),
     ("characters", &[]),
     ("lock", &[]),
+    ("shares", &[]),
 ];
 
 /// Crates that do IO. The pure modules name none of them. `resources` is not pure, because it uses kube's derives.

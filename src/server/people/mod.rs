@@ -14,6 +14,8 @@ pub mod sign_in;
 pub mod site;
 
 use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -21,24 +23,26 @@ use jiff::Timestamp;
 
 use self::keys::PeopleKeys;
 use self::recent::Recent;
+use super::networks;
 use super::passwords::Passwords;
 use crate::people::attempt;
 use crate::store::{CLOCK_LEEWAY, Store, StoreError};
 
-/// What a server needs for people.
+/// What a server needs for people. Clones share it.
+#[derive(Clone)]
 pub struct People {
     /// The store.
     pub store: Store,
     /// The keys of everything that a browser or client holds.
-    pub keys: PeopleKeys,
+    pub keys: Arc<PeopleKeys>,
     /// The threads that hash passwords.
     pub passwords: Passwords,
     /// How many guesses are admitted.
     pub attempts: attempt::AttemptLimits,
     /// How often each person has signed in lately.
-    recent: Recent,
+    recent: Arc<Recent>,
     /// Whether the clock of the database is too far from this machine's.
-    is_clock_far: AtomicBool,
+    is_clock_far: Arc<AtomicBool>,
 }
 
 impl People {
@@ -49,11 +53,21 @@ impl People {
     pub fn new(store: Store, keys: PeopleKeys, passwords: Passwords) -> Self {
         Self {
             store,
-            keys,
+            keys: Arc::new(keys),
             passwords,
             attempts: attempt::AttemptLimits::default(),
-            recent: Recent::default(),
-            is_clock_far: AtomicBool::new(false),
+            recent: Arc::default(),
+            is_clock_far: Arc::default(),
+        }
+    }
+
+    /// Returns the same for the request of a caller: what it asks of the store waits in the share of the caller, if the
+    /// caller's address is known.
+    #[must_use]
+    pub fn for_caller(&self, address: Option<IpAddr>) -> Self {
+        Self {
+            store: self.store.for_caller(address.map(networks::caller)),
+            ..self.clone()
         }
     }
 

@@ -64,7 +64,8 @@ impl PeopleSite {
     /// The largest number of pushed requests that the store keeps of one client. Each has at most
     /// [`MAX_STORED`](crate::oauth::authorize::request::MAX_STORED) bytes.
     pub const MAX_PUSHED: u32 = 1000;
-    /// The largest number that it keeps of all clients of one namespace: 32 MiB.
+    /// The largest number that it keeps of all clients of one namespace: 32 MiB for those that prove who they are, and as
+    /// much for public clients, in whose name anyone can push.
     pub const MAX_PUSHED_OF_NAMESPACE: u32 = 2000;
 
     /// Creates the site of an Identity; `None` if it has no people.

@@ -8,7 +8,7 @@ use super::super::{Outcome, Store, StoreError, Tx};
 use super::consent::Agreement;
 use super::grant::{self, COLUMNS, standing};
 use crate::people::code::{self, Code, CodeVerdict, KEPT_FOR, Use};
-use crate::people::grant::{Grant, GrantStanding, MOST_OF_CLIENT};
+use crate::people::grant::{Grant, GrantStanding, MOST_UNREDEEMED};
 use crate::people::later;
 use crate::people::refresh::Family;
 use crate::tokens::TokenId;
@@ -122,7 +122,7 @@ fn issue_values(authorized: &Authorized, now: Timestamp) -> Vec<Value> {
         needs.into(),
         scopes.into(),
         now.into(),
-        i64::from(MOST_OF_CLIENT).into(),
+        i64::from(MOST_UNREDEEMED).into(),
     ]);
     values
 }
@@ -175,12 +175,12 @@ impl Store {
                 return Ok(None);
             };
             // Those that were there before. Almost always there are few, and one round trip is enough.
-            if row.int(0)? < i64::from(MOST_OF_CLIENT) {
+            if row.int(0)? < i64::from(MOST_UNREDEEMED) {
                 return Ok(Some(Vec::new()));
             }
             let work = self.write(move |tx| {
                 Box::pin(async move {
-                    let surplus = tx.delete_surplus(&authorized.grant).await?;
+                    let surplus = tx.delete_surplus(&authorized.grant, now).await?;
                     Ok(Outcome::Save(Some(surplus)))
                 })
             });
@@ -203,7 +203,7 @@ impl Store {
                     return Ok(Outcome::Cancel(None));
                 }
                 tx.add_code(code).await?;
-                let surplus = tx.delete_surplus(grant).await?;
+                let surplus = tx.delete_surplus(grant, now).await?;
                 Ok(Outcome::Save(Some(surplus)))
             })
         })

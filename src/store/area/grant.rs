@@ -6,9 +6,11 @@ use super::super::row::{Row, Value, unexpected};
 use super::super::statement::Statement;
 use super::super::{Store, StoreError, Tx};
 use super::account::account;
-use crate::people::grant::{EndsWith, Grant, GrantStanding, MOST_OF_CLIENT};
+use crate::people::grant::{EndsWith, Grant, GrantStanding, MOST_OF_CLIENT, MOST_UNREDEEMED};
 use crate::tokens::TokenId;
 
+/// The kind of a grant whose code waits to be redeemed, in [`Statement::GRANTS_SURPLUS`].
+const UNREDEEMED: i64 = 3;
 /// The number of columns that [`standing`] reads.
 pub(super) const COLUMNS: usize = 21;
 
@@ -96,34 +98,42 @@ impl Tx {
         Ok(self.row(Statement::GRANT_END, values).await?.is_some())
     }
 
-    /// Deletes the oldest grants of a person and client beyond [`MOST_OF_CLIENT`], with everything that was issued from
-    /// them, so that nothing of it is valid any more. Never deletes `newest`. Returns the deleted ones.
+    /// Deletes the grants of a person and client beyond [`MOST_UNREDEEMED`] and [`MOST_OF_CLIENT`], with everything that was
+    /// issued from them, so that nothing of it is valid any more. Never deletes `newest`, whose code was issued at `now`.
+    /// Returns the deleted ones.
     pub(super) async fn delete_surplus(
         &mut self,
         newest: &Grant,
+        now: Timestamp,
     ) -> Result<Vec<TokenId>, StoreError> {
-        let others = i64::from(MOST_OF_CLIENT - 1);
-        let values = [
+        let values: [Value; 7] = [
             newest.account.into(),
             (&newest.client).into(),
             newest.id.into(),
-            others.into(),
+            i64::from(MOST_UNREDEEMED - 1).into(),
+            i64::from(MOST_OF_CLIENT).into(),
+            now.into(),
+            (&newest.client_uid).into(),
         ];
-        let surplus = self.rows(Statement::GRANTS_SURPLUS, values).await?;
-        let surplus: Vec<TokenId> = surplus
-            .iter()
-            .map(|row| row.id(0))
-            .collect::<Result<_, _>>()?;
-        for id in &surplus {
+        let mut deleted = Vec::new();
+        for row in self.rows(Statement::GRANTS_SURPLUS, values).await? {
+            let (id, is_unredeemed) = (row.id(0)?, row.int(1)? == UNREDEEMED);
+            if is_unredeemed {
+                let code = self.row(Statement::GRANT_UNUSED_CODE_DELETE, [id.into()]);
+                if code.await?.is_none() {
+                    continue;
+                }
+            }
             for statement in [
                 Statement::GRANT_CODES_DELETE,
                 Statement::GRANT_REFRESHES_DELETE,
                 Statement::GRANT_DELETE,
             ] {
-                self.run(statement, [(*id).into()]).await?;
+                self.run(statement, [id.into()]).await?;
             }
+            deleted.push(id);
         }
-        Ok(surplus)
+        Ok(deleted)
     }
 }
 

@@ -40,31 +40,47 @@ impl Tx {
 pub struct Room {
     /// The namespace of the client.
     pub namespace: String,
+    /// [`pushed::site`] of the caller, if anyone can push in the name of the client. Such requests have a room of their own:
+    /// strangers must not take that of clients which prove who they are.
+    pub site: Option<[u8; 32]>,
     /// The largest number of one client.
     pub of_client: u32,
-    /// The largest number of all clients of the namespace.
+    /// The largest number of all clients of the namespace that share the room.
     pub of_namespace: u32,
 }
 
+impl Room {
+    /// Returns the name by which requests share the room. No namespace has a slash in its name.
+    fn name(&self) -> String {
+        match self.site {
+            None => self.namespace.clone(),
+            Some(_) => format!("{}/anyone", self.namespace),
+        }
+    }
+}
+
 impl Store {
-    /// Records a request. If its client or its namespace has no room left, the oldest one goes, a used one first: a
-    /// public client's requests can be pushed by anyone, so that many must not keep out the next one. Returns `false`,
-    /// and records nothing, if others take its place at once. Requests that arrive on several replicas at the same time
-    /// may exceed the number.
+    /// Records a request. If its client or its namespace has no room left, a used one goes. If none was used, one of the
+    /// client and site goes that hold most: anyone can push a public client's requests, so those of one site must keep out
+    /// neither the next one nor what others have pushed. Of these the oldest goes that no browser has presented. Returns
+    /// `false`, and records nothing, if others take its place at once. Requests that arrive on several replicas at the same
+    /// time may exceed the number.
     ///
     /// # Errors
     /// A fault of the database.
     pub async fn push_request(&self, pushed: Pushed, room: &Room) -> Result<bool, StoreError> {
         let (of_client, of_namespace) = (i64::from(room.of_client), i64::from(room.of_namespace));
-        let values: [Value; 8] = [
+        let shared = room.name();
+        let values: [Value; 9] = [
             pushed.id.into(),
             pushed.hash.into(),
             (&pushed.client).into(),
-            (&room.namespace).into(),
+            (&shared).into(),
             (&pushed.request).into(),
             pushed.expires_at.into(),
             of_client.into(),
             of_namespace.into(),
+            room.site.into(),
         ];
         let added = self.execute(Statement::PAR_ADD, values.clone()).await?;
         if !added.is_empty() {
@@ -76,11 +92,7 @@ impl Store {
                 &pushed.client,
                 of_client,
             ),
-            (
-                Statement::PAR_MAKE_ROOM_OF_NAMESPACE,
-                &room.namespace,
-                of_namespace,
-            ),
+            (Statement::PAR_MAKE_ROOM_OF_NAMESPACE, &shared, of_namespace),
         ] {
             self.execute(statement, [who.into(), most.into()]).await?;
         }

@@ -4,16 +4,20 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
+use super::super::area::code::Redeemed;
 use super::super::cleanup::BATCH;
 use super::super::{Cleaned, Deleted};
 use super::contract;
 use super::world::{NOW, SHOP, World, at};
 use crate::people::grant::EndsWith;
+use crate::people::later;
 use crate::people::notice::Participant;
+use crate::people::session::{MAX_SESSIONS, Session};
 
 contract!(
     each_round_deletes_a_bounded_batch,
     rows_go_when_nothing_needs_them_any_more,
+    sessions_that_have_ended_go_long_before_they_would_have_expired,
     a_session_knows_its_clients_when_their_grants_are_deleted,
     the_age_of_the_oldest_expired_row_is_known,
     the_background_task_deletes_all_that_has_expired,
@@ -74,9 +78,61 @@ async fn rows_go_when_nothing_needs_them_any_more(world: &World) {
         super::super::area::refresh::Refreshed::Refused { .. }
     ));
     round(10_000).await.unwrap();
-    assert_eq!(counts(world.dump().await), [0, 0, 0, 1, 1]);
-    round(86_400).await.unwrap();
     assert_eq!(counts(world.dump().await), [0, 0, 0, 0, 0]);
+}
+
+/// A person can sign in again and again, and sessions may last for months.
+async fn sessions_that_have_ended_go_long_before_they_would_have_expired(world: &World) {
+    let store = &world.store;
+    let account = world.person().await;
+    let begun = std::cell::Cell::new(0);
+    let begin = async || {
+        begun.set(begun.get() + 1);
+        let session = Session {
+            created_at: later(at(NOW), Duration::from_micros(begun.get())),
+            ..World::new_session(&account, NOW)
+        };
+        let begun = store.begin_session(session.clone(), Vec::new()).await;
+        assert!(begun.unwrap().is_some());
+        session
+    };
+    let sessions = async |second: i64| {
+        while store.delete_expired(at(NOW + second)).await.unwrap().more {}
+        let dump = world.dump().await;
+        dump.iter()
+            .filter(|row| row.starts_with("session:"))
+            .count()
+    };
+    let most = usize::from(MAX_SESSIONS);
+    for _ in 0..most + 30 {
+        begin().await;
+    }
+    let last = begin().await;
+    // A code that no one redeems, a grant that lasts longer than its session, and one that ends with it.
+    let unused = World::new_code(&last, EndsWith::Session);
+    let issued = store.issue_code(unused.authorized(), at(NOW)).await;
+    assert!(issued.unwrap().is_some());
+    for ends_with in [EndsWith::Session, EndsWith::Grant] {
+        let session = begin().await;
+        let coded = World::new_code(&session, ends_with);
+        let issued = store.issue_code(coded.authorized(), at(NOW)).await;
+        assert!(issued.unwrap().is_some());
+        let (redeemed, _) = world.redeem(&coded.request, NOW).await.unwrap();
+        assert!(matches!(redeemed, Redeemed::Granted(_)));
+        assert!(store.end_session(session.id, at(NOW)).await.unwrap());
+    }
+    assert!(store.end_session(last.id, at(NOW)).await.unwrap());
+    let open = most - 2;
+    assert_eq!(
+        sessions(599).await,
+        most + 33,
+        "their clients are told meanwhile"
+    );
+    assert_eq!(sessions(601).await, open + 3, "those with grants stay");
+    assert_eq!(sessions(660).await, open + 2, "the code is gone");
+    assert_eq!(sessions(9_999).await, open + 2);
+    assert_eq!(sessions(10_000).await, open);
+    assert_eq!(sessions(86_400).await, 0);
 }
 
 async fn a_session_knows_its_clients_when_their_grants_are_deleted(world: &World) {

@@ -96,6 +96,7 @@ pub(super) fn pushed_by(client: &str) -> Pushed {
 pub(super) fn room(most: u32) -> Room {
     Room {
         namespace: "blue".to_owned(),
+        site: None,
         of_client: most,
         of_namespace: 1000,
     }

@@ -33,9 +33,10 @@ use super::connection::Connection;
 use super::error::StoreError;
 use super::statement::Texts;
 use super::tx::{Link, Mode, Outcome, Tx};
+use crate::shares::{Caller, Line, Place};
 
-/// The largest number of transactions that wait for a connection. Each is a request that takes one of the server's
-/// places, which machine clients need too: while the database does not answer, further ones are refused at once.
+/// The largest number of transactions that wait for a connection, of all callers. Each is a request that takes one of the
+/// server's places, which machine clients need too: while the database does not answer, further ones are refused at once.
 const WAITING: usize = 512;
 
 /// A PostgreSQL store.
@@ -75,8 +76,8 @@ struct Current {
     /// A place for each connection of the pool. Work waits here and not in the pool: what waits in the pool may be
     /// opening a connection, which must not end with its caller.
     places: Arc<Semaphore>,
-    /// What may wait for a place.
-    line: Semaphore,
+    /// What waits for a place or has one.
+    line: Line,
 }
 
 impl Current {
@@ -120,7 +121,7 @@ impl Current {
             material,
             pool,
             places: Arc::new(Semaphore::new(limits.connections)),
-            line: Semaphore::new(WAITING),
+            line: Line::new(limits.connections + WAITING),
         })
     }
 
@@ -187,7 +188,12 @@ impl Postgres {
         Ok(true)
     }
 
-    pub(super) async fn run<T, F>(&self, mode: Mode, work: F) -> Result<T, StoreError>
+    pub(super) async fn run<T, F>(
+        &self,
+        caller: Option<Caller>,
+        mode: Mode,
+        work: F,
+    ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<Outcome<T>, StoreError>>
@@ -196,7 +202,7 @@ impl Postgres {
     {
         let patience = self.settings.limits.transaction;
         // Work that waits ends with its caller. So abandoned work takes no more than the connections.
-        let place = self.place().await?;
+        let place = self.place(caller).await?;
         let own = self.clone();
         // In a task of its own: a caller that stops waiting, since its client went away, does not cancel work that has
         // begun, as in SQLite. Otherwise clients could close connections to the database by closing theirs.
@@ -259,13 +265,15 @@ impl Postgres {
         Ok(value)
     }
 
-    /// Waits for a place among the connections.
-    async fn place(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+    /// Waits for a place among the connections. The place in the line is kept as long: work that goes on after its caller
+    /// has left counts in the caller's share.
+    async fn place(
+        &self,
+        caller: Option<Caller>,
+    ) -> Result<(Place, OwnedSemaphorePermit), StoreError> {
+        let current = self.current.load_full();
+        let in_line = current.line.enter(caller).ok_or(StoreError::Busy)?;
         let taken = async {
-            let current = self.current.load_full();
-            let Ok(_waits) = current.line.try_acquire() else {
-                return Err(StoreError::Busy);
-            };
             if let Ok(place) = Arc::clone(&current.places).acquire_owned().await {
                 return Ok(place);
             }
@@ -274,7 +282,7 @@ impl Postgres {
             places.acquire_owned().await.map_err(|_| StoreError::Closed)
         };
         let taken = tokio::time::timeout(self.settings.limits.acquire, taken).await;
-        taken.unwrap_or(Err(StoreError::NoConnection))
+        Ok((in_line, taken.unwrap_or(Err(StoreError::NoConnection))?))
     }
 
     /// Takes a connection. A pool that a reload just closed is followed by another.

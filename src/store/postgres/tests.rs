@@ -1,6 +1,7 @@
 //! Connecting to a real PostgreSQL: TLS, changed URLs, limits of time, clocks.
 
 use std::path::Path;
+use std::task::Poll;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use super::super::statement::Statement;
 use super::super::testing::{PostgresServer, few, new_schema_name, postgres_url};
 use super::super::{Location, Outcome, Store};
 use super::*;
+use crate::shares::caller;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -387,10 +389,13 @@ async fn an_abandoned_transaction_is_rolled_back_and_its_connection_is_not_used_
     patient.drop_schema().await;
 }
 
-/// Requests that wait take places that machine clients need.
-#[tokio::test]
-async fn what_waits_for_a_connection_is_bounded_and_the_rest_refused_at_once() {
-    let (store, patient) = limited(few(1)).await;
+/// Holds the only connection of a store until the returned sender is used or dropped.
+async fn held(
+    store: &Store,
+) -> (
+    tokio::sync::oneshot::Sender<()>,
+    tokio::task::JoinHandle<()>,
+) {
     let (begun, has_begun) = tokio::sync::oneshot::channel();
     let (release, is_released) = tokio::sync::oneshot::channel::<()>();
     let own = store.clone();
@@ -399,13 +404,21 @@ async fn what_waits_for_a_connection_is_bounded_and_the_rest_refused_at_once() {
             Box::pin(async move {
                 tx.run(Statement::STORE_PROBE, ["held".into()]).await?;
                 begun.send(()).unwrap();
-                is_released.await.unwrap();
+                is_released.await.unwrap_or_default();
                 Ok(Outcome::Save(()))
             })
         });
-        held.await
+        held.await.unwrap();
     });
     has_begun.await.unwrap();
+    (release, holding)
+}
+
+/// Requests that wait take places that machine clients need.
+#[tokio::test]
+async fn what_waits_for_a_connection_is_bounded_and_the_rest_refused_at_once() {
+    let (store, patient) = limited(few(1)).await;
+    let (release, holding) = held(&store).await;
     let ask = || {
         let store = store.clone();
         tokio::spawn(async move { store.ask("SELECT CAST(1 AS BIGINT)").await })
@@ -414,7 +427,7 @@ async fn what_waits_for_a_connection_is_bounded_and_the_rest_refused_at_once() {
     let last = ask().await.unwrap();
     assert!(matches!(last, Err(StoreError::Busy)), "{:?}", last.err());
     release.send(()).unwrap();
-    holding.await.unwrap().unwrap();
+    holding.await.unwrap();
     let mut refused = 0;
     for one in waiting {
         match one.await.unwrap() {
@@ -424,6 +437,39 @@ async fn what_waits_for_a_connection_is_bounded_and_the_rest_refused_at_once() {
         }
     }
     assert_eq!(refused, 10);
+    patient.drop_schema().await;
+}
+
+/// Each of two callers would otherwise fill half of the line, and no one else would reach the database.
+#[tokio::test]
+async fn a_few_callers_do_not_take_all_places_of_the_line() {
+    let (store, patient) = limited(few(1)).await;
+    let (release, holding) = held(&store).await;
+    let ask = |site: Option<u8>| {
+        let store = store.for_caller(site.map(|site| caller(site, 1)));
+        Box::pin(async move { store.ask("SELECT CAST(1 AS BIGINT)").await })
+    };
+    let mut waiting = Vec::new();
+    for number in 0..600 {
+        let mut asks = ask(Some(if number % 2 == 0 { 1 } else { 2 }));
+        let polled = futures::poll!(&mut asks);
+        match polled {
+            Poll::Pending => waiting.push(asks),
+            Poll::Ready(Err(StoreError::Busy)) => {}
+            Poll::Ready(answered) => panic!("{:?}", answered.err()),
+        }
+    }
+    assert_eq!(waiting.len(), 2 * ((WAITING + 1) / 4), "each has a quarter");
+    for site in [Some(3), Some(4), None] {
+        let mut asks = ask(site);
+        assert!(futures::poll!(&mut asks).is_pending(), "{site:?}");
+        waiting.push(asks);
+    }
+    release.send(()).unwrap();
+    holding.await.unwrap();
+    for answered in futures::future::join_all(waiting).await {
+        answered.unwrap();
+    }
     patient.drop_schema().await;
 }
 

@@ -247,7 +247,7 @@ pub(in crate::store) fn lock_if_free(path: &Path) -> Result<Option<File>, StoreE
     let name = &lock_name(path);
     let opened = OpenOptions::new()
         .write(true)
-        .custom_flags(AT_ONCE)
+        .custom_flags(FLAGS)
         .open(name);
     let file = match opened {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

@@ -21,10 +21,13 @@ use self::writer::Writer;
 use super::StoreError;
 use super::statement::Texts;
 use super::tx::{Link, Mode, Outcome, Tx};
+use crate::shares::{Caller, Line};
 
 /// The number of connections that read beside the writer.
 const READERS: u32 = 4;
-/// How long one transaction may take. It only executes statements, so it takes longer only if the disk is slow.
+/// The largest number of reads that wait for a connection, of all callers.
+const WAITING: usize = 512;
+/// How long one transaction or read may take. It only executes statements, so it takes longer only if the disk is slow.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a reader waits for its connection.
 const ACQUIRE: Duration = Duration::from_secs(3);
@@ -36,6 +39,12 @@ const TRY_EVERY: Duration = Duration::from_millis(20);
 #[derive(Clone)]
 pub(super) struct Sqlite {
     writer: Writer,
+    /// What waits for the writer.
+    writes: Arc<Line>,
+    /// What waits for a reader or has one.
+    reads: Arc<Line>,
+    /// How long a read may take.
+    patience: Duration,
     /// `None` in memory, where each connection has a database of its own.
     readers: Option<SqlitePool>,
     path: PathBuf,
@@ -49,6 +58,15 @@ pub(super) struct Sqlite {
 impl Sqlite {
     /// Opens the file or creates it; waits up to `patience` for another process to release it.
     pub(super) async fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+        Self::open_with(path, patience, (ACQUIRE, PATIENCE)).await
+    }
+
+    /// Opens the file with these limits: how long a reader waits for its connection, and how long a read may take.
+    async fn open_with(
+        path: &Path,
+        patience: Duration,
+        (acquire, read): (Duration, Duration),
+    ) -> Result<Self, StoreError> {
         let opened = file::open(path, patience).await?;
         let file::Opened {
             connection,
@@ -58,13 +76,16 @@ impl Sqlite {
         let options = file::options().filename(path).pragma("query_only", "ON");
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
-            .acquire_timeout(ACQUIRE)
+            .acquire_timeout(acquire)
             .test_before_acquire(false)
             .connect_lazy_with(options);
         let held = (lock, Arc::clone(&file));
-        let sqlite = Self::over(connection, Some(readers), path, held);
-        let file = Some(file);
-        Ok(Self { file, ..sqlite })
+        let opened = Self::over(connection, Some(readers), path, held);
+        Ok(Self {
+            file: Some(file),
+            patience: read,
+            ..opened
+        })
     }
 
     /// Creates an empty store in memory.
@@ -94,6 +115,9 @@ impl Sqlite {
         );
         Self {
             writer: Writer::start(tx, path, PATIENCE, held),
+            writes: Arc::new(Line::new(writer::QUEUE)),
+            reads: Arc::new(Line::new(WAITING + READERS as usize)),
+            patience: PATIENCE,
             readers,
             path: path.to_owned(),
             file: None,
@@ -103,7 +127,12 @@ impl Sqlite {
         }
     }
 
-    pub(super) async fn run<T, F>(&self, mode: Mode, work: F) -> Result<T, StoreError>
+    pub(super) async fn run<T, F>(
+        &self,
+        caller: Option<Caller>,
+        mode: Mode,
+        work: F,
+    ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<Outcome<T>, StoreError>>
@@ -111,9 +140,16 @@ impl Sqlite {
             + 'static,
     {
         let Some(readers) = self.readers.as_ref().filter(|_| mode == Mode::Read) else {
-            let done = self.writer.run(mode, work).await;
+            let place = self.writes.enter(caller).ok_or(StoreError::Busy)?;
+            // Work that waits keeps its place in the line although its caller leaves.
+            let work = self.writer.run(mode, move |tx| {
+                drop(place);
+                work(tx)
+            });
+            let done = work.await;
             return done.map_err(|error| self.located(error));
         };
+        let _place = self.reads.enter(caller).ok_or(StoreError::Busy)?;
         let connection = readers.acquire().await;
         let link = Link::Reader(connection.map_err(|error| self.located(error.into()))?);
         let mut tx = Tx::new(
@@ -123,7 +159,9 @@ impl Sqlite {
             #[cfg(test)]
             &self.faults,
         );
-        let done = work(&mut tx).await;
+        // A statement that still runs keeps its connection until it ends: the pool waits for it.
+        let done = tokio::time::timeout(self.patience, work(&mut tx)).await;
+        let done = done.unwrap_or(Err(StoreError::Slow(self.patience)));
         let done = done.map(|outcome| outcome.split().1);
         done.map_err(|error| self.located(error))
     }

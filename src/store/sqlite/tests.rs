@@ -2,14 +2,17 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
+use std::task::Poll;
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use super::super::contract::world::holder;
+use super::super::statement::Statement;
 use super::super::{Fault, Holder, Store};
 use super::*;
+use crate::shares::caller;
 
 const NOW: &str = "2026-01-01T12:00:00Z";
 
@@ -303,4 +306,129 @@ async fn a_closed_store_refuses_work() {
     store.close().await.unwrap();
     let refused = clone.probe(now()).await.unwrap_err();
     assert!(matches!(refused, StoreError::Closed), "{refused}");
+}
+
+/// Holds every reader until the returned senders are used or dropped.
+async fn hold_readers(store: &Store) -> Vec<tokio::sync::oneshot::Sender<()>> {
+    let mut held = Vec::new();
+    for _ in 0..READERS {
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (release, is_released) = tokio::sync::oneshot::channel::<()>();
+        let own = store.clone();
+        tokio::spawn(async move {
+            let read = own.read(move |_| {
+                Box::pin(async move {
+                    begun.send(()).unwrap();
+                    is_released.await.unwrap_or_default();
+                    Ok(())
+                })
+            });
+            read.await
+        });
+        has_begun.await.unwrap();
+        held.push(release);
+    }
+    held
+}
+
+fn issuer(
+    store: &Store,
+    caller: Option<Caller>,
+) -> std::pin::Pin<Box<dyn Future<Output = Result<Option<String>, StoreError>> + Send>> {
+    let store = store.for_caller(caller);
+    Box::pin(async move {
+        let row = store.find(Statement::STORE_READ, []).await?;
+        row.map(|row| row.text(0)).transpose()
+    })
+}
+
+/// Reads without a bound would take all places of the server, and those of a few callers all places of the line.
+#[tokio::test]
+async fn reads_that_wait_are_bounded_and_a_few_callers_do_not_take_all_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = patient(&folder.path().join("symbolon.db"), Duration::from_mins(5)).await;
+    store.bind(&holder("https://a"), now()).await.unwrap();
+    let held = hold_readers(&store).await;
+    let mut waiting = Vec::new();
+    for number in 0..600 {
+        let mut read = issuer(&store, Some(caller(if number % 2 == 0 { 1 } else { 2 }, 1)));
+        let polled = futures::poll!(&mut read);
+        match polled {
+            Poll::Pending => waiting.push(read),
+            Poll::Ready(Err(StoreError::Busy)) => {}
+            Poll::Ready(read) => panic!("{read:?}"),
+        }
+    }
+    assert!(waiting.len() <= WAITING / 2 + 2, "{}", waiting.len());
+    let mut other = issuer(&store, Some(caller(3, 1)));
+    assert!(futures::poll!(&mut other).is_pending());
+    waiting.push(other);
+    drop(held);
+    // All together: the pool gives a connection to the one that has waited for longest.
+    for read in futures::future::join_all(waiting).await {
+        assert_eq!(read.unwrap().as_deref(), Some("https://a"));
+    }
+    let held = hold_readers(&store).await;
+    let mut waiting: Vec<_> = (0..WAITING + 10).map(|_| issuer(&store, None)).collect();
+    let mut refused = 0;
+    for read in &mut waiting {
+        let read = futures::poll!(read);
+        refused += usize::from(matches!(read, Poll::Ready(Err(StoreError::Busy))));
+    }
+    assert_eq!(refused, 10);
+    drop(held);
+}
+
+/// The writer's queue is one for all callers, too.
+#[tokio::test]
+async fn a_few_callers_do_not_take_all_places_before_the_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("symbolon.db")).await.unwrap();
+    store.bind(&holder("https://a"), now()).await.unwrap();
+    let probe = |site: u8| {
+        let store = store.for_caller(Some(caller(site, 1)));
+        Box::pin(async move { store.probe(now()).await })
+    };
+    let mut waiting = Vec::new();
+    for number in 0..1200 {
+        let mut writes = probe(if number % 2 == 0 { 1 } else { 2 });
+        let polled = futures::poll!(&mut writes);
+        match polled {
+            // Its place is taken although no one waits for it any more.
+            Poll::Pending => waiting.push(writes),
+            Poll::Ready(Err(StoreError::Busy)) => {}
+            Poll::Ready(written) => panic!("{written:?}"),
+        }
+    }
+    assert_eq!(waiting.len(), 512);
+    drop(waiting);
+    let mut again = probe(1);
+    assert!(matches!(
+        futures::poll!(&mut again),
+        Poll::Ready(Err(StoreError::Busy))
+    ));
+    probe(3).await.unwrap();
+    probe(1).await.unwrap();
+}
+
+/// A statement on a slow disk would otherwise keep its request for ever.
+#[tokio::test]
+async fn a_read_that_takes_too_long_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = patient(
+        &folder.path().join("symbolon.db"),
+        Duration::from_millis(20),
+    )
+    .await;
+    let read = store.read(|_| -> futures::future::BoxFuture<'_, Result<(), _>> {
+        Box::pin(std::future::pending())
+    });
+    assert!(matches!(read.await, Err(StoreError::Slow(_))));
+}
+
+/// Opens a store whose reads may take this long. They wait long for a connection: the machine may be busy.
+async fn patient(path: &Path, patience: Duration) -> Store {
+    let limits = (Duration::from_mins(1), patience);
+    let opened = Sqlite::open_with(path, Duration::ZERO, limits).await;
+    Store::over(opened.unwrap())
 }

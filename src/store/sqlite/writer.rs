@@ -21,7 +21,7 @@ use super::file;
 /// The largest number of transactions in one commit.
 const GROUP: usize = 32;
 /// How many transactions may wait. One more is refused.
-const QUEUE: usize = 1024;
+pub(super) const QUEUE: usize = 1024;
 
 /// Called with the result of the group's commit.
 type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;

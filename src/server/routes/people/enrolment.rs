@@ -108,17 +108,23 @@ async fn works(guest: &Guest, link: &str) -> Result<Works, Stop> {
     let snapshot = &*guest.snapshot;
     let identity = snapshot.identity();
     let known = snapshot.registry().owning(unverified.uid());
-    let account = account_of(guest, unverified.uid()).await?;
     let revoked = known.and_then(|known| revoked_before(known.identity.record, known.user.record));
     let revoked = revoked.map(|moment| moment.min(guest.now));
-    let standing = EnrolmentState {
+    let mut standing = EnrolmentState {
         namespace: &identity.namespace,
         identity: &identity.name,
         nonce: known.and_then(|known| known.user.record.enroll.as_deref()),
-        valid_after: account.map(|account| account.valid_after).max(revoked),
+        valid_after: revoked,
     };
-    let keys = guest.people.keys.enrolment.iter().map(AsRef::as_ref);
-    let verified = match unverified.verify(keys, standing, guest.now) {
+    let keys = || guest.people.keys.enrolment.iter().map(AsRef::as_ref);
+    // Anyone can make up a link: the store is asked only about a genuine one.
+    let is_genuine = unverified.verify(keys(), standing, guest.now);
+    if matches!(is_genuine, Err(Refused::Foreign | Refused::Withdrawn)) {
+        return Err(unknown());
+    }
+    let account = account_of(guest, unverified.uid()).await?;
+    standing.valid_after = account.map(|account| account.valid_after).max(revoked);
+    let verified = match unverified.verify(keys(), standing, guest.now) {
         Ok(verified) => verified,
         Err(Refused::Foreign | Refused::Withdrawn) => return Err(unknown()),
         Err(Refused::Expired | Refused::Superseded) => {

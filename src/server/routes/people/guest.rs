@@ -149,7 +149,7 @@ impl Guest {
             here: None,
             session,
             snapshot,
-            people,
+            people: Arc::new(people.for_caller(call.peer)),
             now,
             site,
             own,
@@ -209,7 +209,8 @@ impl Guest {
             return Err(Refusal::Unavailable.into());
         };
         self.now = now;
-        (self.snapshot, self.site, self.own, self.people) = (snapshot, site, own, people);
+        (self.snapshot, self.site, self.own) = (snapshot, site, own);
+        self.people = Arc::new(people.for_caller(self.call.peer));
         Ok(())
     }
 

@@ -11,7 +11,8 @@ use super::{people, unavailable};
 use crate::oauth::authorize::request::{Refused, check};
 use crate::oauth::{ErrorCode, Form, OAuthError, Refusal};
 use crate::people::later;
-use crate::people::pushed::Pushed;
+use crate::people::pushed::{self, Pushed};
+use crate::server::networks;
 use crate::server::people::site::PeopleSite;
 use crate::server::reply;
 use crate::server::request::Call;
@@ -61,8 +62,9 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     // The authorization endpoint would refuse these for every person.
     granted(snapshot, &registered, &request, None).map_err(refused)?;
     let noise = call.app.noise();
-    let counted = if registered.client.is_public {
-        // Everyone can push in the name of a public client: no address may use up what the client has.
+    let is_public = registered.client.is_public;
+    let counted = if is_public {
+        // Everyone can push in the name of a public client: no address and no site may use up what the client has.
         noise.pushed(call.peer, client_id)
     } else {
         noise.pushed_by(client_id)
@@ -70,7 +72,7 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     counted.map_err(too_many)?;
     let text = request.to_stored().map_err(refused)?;
     let minted = reference::mint(&own.prefix, Kind::PushedRequest, &mut SystemEntropy);
-    let pushed = Pushed {
+    let request = Pushed {
         id: minted.id,
         hash: minted.hash,
         client: client_id.as_ref().to_owned(),
@@ -81,11 +83,12 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     };
     let room = Room {
         namespace: client.client.object.key.namespace.to_string(),
+        site: is_public.then(|| pushed::site(call.peer.map(networks::site))),
         of_client: PeopleSite::MAX_PUSHED,
         of_namespace: PeopleSite::MAX_PUSHED_OF_NAMESPACE,
     };
     let turn = call.give_turn_back();
-    let stored = people.store.push_request(pushed, &room).await;
+    let stored = people.store.push_request(request, &room).await;
     turn.take_again().await;
     match stored {
         Ok(true) => {}

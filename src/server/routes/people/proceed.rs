@@ -156,17 +156,29 @@ pub async fn look(guest: &mut Guest, flow: &Flow) -> Result<Looked, Stop> {
     })
 }
 
-/// Returns the request of a flow; `None` if it was pushed and cannot be used any more.
+/// Returns the request of a flow, if its client may still get an answer to it; `None` if it was pushed and cannot be used
+/// any more.
 ///
 /// # Errors
-/// A fault of the store.
+/// A fault of the store, or the page that says why the client gets no answer.
 pub async fn request(
     guest: &Guest,
     flow: &Flow,
-) -> Result<Option<Box<AuthorizationRequest>>, StoreError> {
-    let found = read(guest, flow).await?;
-    let read = request_of(guest, flow, &found).ok();
-    Ok(read.map(|(request, _)| request))
+) -> Result<Option<Box<AuthorizationRequest>>, Stop> {
+    let snapshot = Arc::clone(&guest.snapshot);
+    let registered = registered(guest, &snapshot, flow)?;
+    let request = match &flow.request {
+        Requested::Here(request) => Some(request.clone()),
+        Requested::Pushed { .. } => {
+            let found = read(guest, flow).await?;
+            let read = request_of(guest, flow, &found).ok();
+            read.map(|(request, _)| request)
+        }
+    };
+    if let Some(request) = &request {
+        check(guest, &registered, request)?;
+    }
+    Ok(request)
 }
 
 /// Returns the client of a flow as it is registered now.

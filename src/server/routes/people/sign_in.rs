@@ -10,9 +10,8 @@ use super::flow;
 use super::guest::{self, FLOW, Guest, PROOF, Stop};
 use super::proceed::{Looked, Next, SignIn, look};
 use crate::directory::Barred;
-use crate::oauth::authorize::flow::Requested;
+use crate::oauth::authorize::Flow;
 use crate::oauth::authorize::next::{DENIED, Reason, SignedIn};
-use crate::oauth::authorize::{AuthorizationRequest, Flow};
 use crate::oauth::{Endpoint, Form, Refusal};
 use crate::pages::{self, Field, Kind, Label, LocalPath, Person, Problem, Way, field};
 use crate::people::password::Password;
@@ -430,12 +429,9 @@ async fn gone_back(guest: &mut Guest, flow: Option<&Flow>) -> Result<Response, S
     denied(guest, flow).await
 }
 
-/// Tells the client that the person refused.
+/// Tells the client that the person refused, if its redirect URI is still registered.
 pub async fn denied(guest: &mut Guest, flow: &Flow) -> Result<Response, Stop> {
-    let request: Option<Box<AuthorizationRequest>> = match &flow.request {
-        Requested::Here(request) => Some(request.clone()),
-        Requested::Pushed { .. } => super::proceed::request(guest, flow).await?,
-    };
+    let request = super::proceed::request(guest, flow).await?;
     let event = Event {
         event: "authorization_denied",
         client_id: Some(&flow.client),

@@ -11,13 +11,14 @@ use crate::server::people::People;
 use crate::server::request::Call;
 use crate::store::StoreError;
 
-/// Returns what people need.
+/// Returns what people need, for the caller of a request.
 ///
 /// # Errors
 /// [`Refusal::Unavailable`] while people cannot be served.
 pub fn people(call: &Call) -> Result<Arc<People>, Refusal> {
     let people = call.app.people().filter(|people| people.is_served());
-    people.ok_or(Refusal::Unavailable)
+    let people = people.ok_or(Refusal::Unavailable)?;
+    Ok(Arc::new(people.for_caller(call.peer)))
 }
 
 /// Counts and logs a fault of the store. The caller is told to try again.

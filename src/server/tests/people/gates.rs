@@ -71,9 +71,8 @@ async fn a_password_that_is_too_long_to_be_one_counts_at_no_gate() {
 async fn callers_behind_a_nat64_do_not_share_a_gate() {
     let town = Town::new().await;
     let keys = PeopleKeys::new(mac(), None, ISSUER);
-    let (outbox, _waiting) = Outbox::new(Arc::new(|_| None));
     let store = town.people.store.clone();
-    let mut people = People::new(store, keys, Passwords::default(), outbox);
+    let mut people = People::new(store, keys, Passwords::default());
     people.attempts.network.burst = 1;
     people.attempts.network.interval = Duration::from_hours(1);
     let hour = Duration::from_hours(1);

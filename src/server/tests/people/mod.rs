@@ -12,6 +12,7 @@ mod notices;
 mod resources;
 mod revoked;
 mod rules;
+mod shares;
 mod sign_out;
 mod told;
 mod turns;

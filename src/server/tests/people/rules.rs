@@ -298,6 +298,33 @@ async fn the_person_can_refuse_on_both_pages() {
     assert_eq!(error.as_deref(), Some("access_denied"));
 }
 
+/// A form may be open for minutes, and an administrator withdraws a redirect URI because it leads to an attacker.
+#[tokio::test]
+async fn who_refuses_is_not_sent_to_a_redirect_uri_that_was_withdrawn_meanwhile() {
+    let refuse = &[("decision", "refuse")];
+    for is_deleted in [false, true] {
+        let mut town = town().await;
+        let mut browser = town.browser();
+        let sign_in = browser.get(&authorize("")).await;
+        let cookies = browser.cookies.clone();
+        let consent = browser.sign_in(&sign_in).await;
+        let signed_in = browser.cookies.clone();
+        if is_deleted {
+            town.fixture.world.delete(Kind::OAuthClient, "blue", "app");
+            town.fixture.publish();
+        } else {
+            town.change("app.example.com/callback", "app.example.com/other");
+        }
+        for (page, cookies) in [(&sign_in, cookies), (&consent, signed_in)] {
+            let mut browser = town.browser();
+            browser.cookies = cookies;
+            let page = browser.submit_once(page, refuse).await;
+            assert!(page.status.is_client_error(), "{page}");
+            assert_eq!(page.header("location"), "(none)");
+        }
+    }
+}
+
 #[tokio::test]
 async fn prompts_and_max_age_lead_to_the_pages_that_they_ask_for() {
     let town = town().await;

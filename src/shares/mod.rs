@@ -1,20 +1,33 @@
-//! Limits the number of requests that each caller has under way.
+//! Shares of callers: how much of what is scarce each caller has, so that no one takes what others need.
 //!
+//! [`Shares`] counts requests under way, [`Line`] bounds what waits for something, and no caller holds all of its places.
 //! The tables have a fixed size and cost a few atomic operations a request. Two callers whose hashes collide count as
 //! one: each may get a 503 earlier. The hash is keyed, so that no caller can choose to collide with another.
+
+mod keyed;
+mod line;
 
 use std::hash::{BuildHasher as _, Hash};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::keyed::Keyed;
-use super::networks::{network, site};
+pub(crate) use self::keyed::Keyed;
+pub(crate) use self::line::{Line, Place};
 
 const BUCKETS: usize = 8192;
 
+/// Who asks, as limits count it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The network that counts as one caller.
+    pub network: IpAddr,
+    /// The site that the network belongs to.
+    pub site: IpAddr,
+}
+
 /// The number of requests under way, by network and by site.
 #[derive(Debug)]
-pub(super) struct Shares {
+pub(crate) struct Shares {
     most: usize,
     when_scarce: WhenScarce,
     networks: Box<[AtomicU32]>,
@@ -24,14 +37,14 @@ pub(super) struct Shares {
 
 /// The shares while the places of all callers are scarce. Those who hold more get no further place, so that others do.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct WhenScarce {
+pub(crate) struct WhenScarce {
     pub of_network: usize,
     pub of_site: usize,
 }
 
 /// A request of a caller. It counts until [`Shares::give_back`].
 #[derive(Debug)]
-pub(super) struct Share {
+pub(crate) struct Share {
     network: usize,
     site: usize,
 }
@@ -49,10 +62,10 @@ impl Shares {
     }
 
     /// Counts a request of a caller; returns `None` if the caller has used up its share.
-    pub fn take(&self, caller: IpAddr, is_scarce: bool) -> Option<Share> {
+    pub fn take(&self, caller: Caller, is_scarce: bool) -> Option<Share> {
         let share = Share {
-            network: self.bucket(network(caller)),
-            site: self.bucket(site(caller)),
+            network: self.bucket(caller.network),
+            site: self.bucket(caller.site),
         };
         let count = |buckets: &[AtomicU32], at: usize| {
             let bucket = buckets.get(at);
@@ -86,6 +99,15 @@ impl Shares {
     }
 }
 
+/// Returns a network of a site, for tests.
+#[cfg(test)]
+pub(crate) fn caller(site: u8, network: u8) -> Caller {
+    Caller {
+        network: IpAddr::from([10, 0, site, network]),
+        site: IpAddr::from([10, 0, site, 0]),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,22 +117,23 @@ mod tests {
         of_site: 3,
     };
 
-    fn take(shares: &Shares, caller: &str, is_scarce: bool) -> Option<Share> {
-        shares.take(caller.parse().unwrap(), is_scarce)
+    /// Takes a share for the first or another network of a site.
+    fn take(shares: &Shares, (site, network): (u8, u8), is_scarce: bool) -> Option<Share> {
+        shares.take(caller(site, network), is_scarce)
     }
 
     #[test]
     fn each_caller_has_a_share_of_its_own() {
         let shares = Shares::new(2, SCARCE);
         let take = |caller| take(&shares, caller, false);
-        let held = [take("10.0.0.1"), take("10.0.0.1")];
+        let held = [take((1, 1)), take((1, 1))];
         assert!(held.iter().all(Option::is_some));
-        assert!(take("10.0.0.1").is_none());
-        assert!(take("10.0.0.2").is_some());
+        assert!(take((1, 1)).is_none());
+        assert!(take((1, 2)).is_some());
         for share in held.into_iter().flatten() {
             shares.give_back(&share);
         }
-        assert!(take("10.0.0.1").is_some(), "the share is returned");
+        assert!(take((1, 1)).is_some(), "the share is returned");
     }
 
     #[test]
@@ -120,12 +143,12 @@ mod tests {
             |caller| take(&shares, caller, false),
             |caller| take(&shares, caller, true),
         );
-        assert!(scarce("2001:db8::1").is_some());
-        assert!(scarce("2001:db8::2").is_none(), "of one network");
-        assert!(free("2001:db8::2").is_some());
-        assert!(scarce("2001:db8:0:1::1").is_some());
-        assert!(scarce("2001:db8:0:2::1").is_none(), "the fourth of a site");
-        assert!(free("2001:db8:0:2::1").is_some());
-        assert!(scarce("2001:db8:1::1").is_some(), "another site");
+        assert!(scarce((1, 0)).is_some());
+        assert!(scarce((1, 0)).is_none(), "of one network");
+        assert!(free((1, 0)).is_some());
+        assert!(scarce((1, 1)).is_some());
+        assert!(scarce((1, 2)).is_none(), "the fourth of a site");
+        assert!(free((1, 2)).is_some());
+        assert!(scarce((2, 0)).is_some(), "another site");
     }
 }

@@ -2,8 +2,8 @@
 
 /// Builds hashers with a random key.
 #[cfg(not(test))]
-pub(super) type Keyed = std::hash::RandomState;
+pub(crate) type Keyed = std::hash::RandomState;
 
 /// Builds hashers with a fixed key, since tests need callers that certainly do not collide.
 #[cfg(test)]
-pub(super) type Keyed = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
+pub(crate) type Keyed = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
