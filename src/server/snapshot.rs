@@ -20,7 +20,7 @@ use super::gateway::{self, ServedGateway};
 use super::metrics::KeyPhaseLabel;
 use super::people::registry::Registry;
 use super::people::site::PeopleSite;
-use crate::directory::tables::record::{IdentityRecord, Object, UserRecord};
+use crate::directory::tables::record::{IdentityRecord, UserRecord};
 use crate::directory::{Change, Cidr, Directory, ObjectKey, Row, Settings};
 use crate::keys::{Algorithm, KeyRing, KeySet};
 use crate::lock::lock;
@@ -226,6 +226,18 @@ pub struct Publisher {
     early_ended: Notify,
 }
 
+/// What changes of Users have ended for ever, although the snapshot may not show it.
+#[derive(Debug, Default)]
+pub(super) struct EndedByChange {
+    /// The uids of Users that were disabled, or past their `notAfter`, and are so no longer.
+    pub people: HashSet<Arc<str>>,
+    /// Values of the annotation that asks for an enrolment link, each with the uid of the User that had it.
+    pub links: HashSet<(Arc<str>, Arc<str>)>,
+}
+
+/// The most values of annotations that wait to be recorded. The operator records them too.
+const MOST_WITHDRAWN: usize = 1 << 14;
+
 #[derive(Debug)]
 struct Draft {
     directory: Directory,
@@ -245,8 +257,8 @@ struct Draft {
     is_recording: bool,
     /// Whether the tables differ from the published ones, also after a change that panicked.
     is_unpublished: bool,
-    /// The uids of Users that were disabled until a change since [`Publisher::take_enabled`].
-    enabled: HashSet<Arc<str>>,
+    /// What changes of Users have ended since [`Publisher::take_ended`].
+    ended: EndedByChange,
 }
 
 impl Publisher {
@@ -272,7 +284,7 @@ impl Publisher {
             early: EarlyRevocations::default(),
             is_recording: false,
             is_unpublished: false,
-            enabled: HashSet::new(),
+            ended: EndedByChange::default(),
         };
         Ok(Self {
             current: ArcSwap::from_pointee(draft.snapshot()),
@@ -291,11 +303,12 @@ impl Publisher {
     /// a status, which need no publication.
     pub fn apply(&self, changes: impl IntoIterator<Item = Change>) {
         let mut draft = self.draft();
+        let now = super::now();
         for change in changes {
             // Those before it in the batch count: an object may be created and deleted in one batch.
             if draft.directory.is_news(&change) {
                 draft.is_unpublished = true;
-                draft.note_enabled(&change);
+                draft.note_ended(&change, now);
                 draft.directory.apply(change);
             }
         }
@@ -304,9 +317,9 @@ impl Publisher {
         }
     }
 
-    /// Returns the uids of the Users that were disabled until a change since the last call, however short that was.
-    pub(super) fn take_enabled(&self) -> HashSet<Arc<str>> {
-        std::mem::take(&mut self.draft().enabled)
+    /// Returns what changes of Users have ended since the last call, however short each state was.
+    pub(super) fn take_ended(&self) -> EndedByChange {
+        std::mem::take(&mut self.draft().ended)
     }
 
     /// Changes the tables and publishes once.
@@ -483,17 +496,27 @@ impl Publisher {
 }
 
 impl Draft {
-    /// Notes a User who is disabled no longer after this change.
-    fn note_enabled(&mut self, change: &Change) {
+    /// Notes what ends with this change of a User: a time in which the person could do nothing, or an enrolment link.
+    fn note_ended(&mut self, change: &Change, now: Timestamp) {
         let Change::Upsert(Row::User(after)) = change else {
             return;
         };
-        let is_disabled =
-            |user: &Object<UserRecord>| user.record().is_some_and(|record| record.disabled);
         let before = self.directory.user(&after.key);
-        let was_disabled = before.is_some_and(|it| it.uid == after.uid && is_disabled(it));
-        if was_disabled && !is_disabled(after) {
-            self.enabled.insert(Arc::clone(&after.uid));
+        let before = before.filter(|before| before.uid == after.uid);
+        let before = before.and_then(|before| before.record());
+        let had_ended = before.is_some_and(|before| before.has_ended(now));
+        let has_ended = |after: &UserRecord| after.has_ended(now);
+        if had_ended && !after.record().is_some_and(has_ended) {
+            self.ended.people.insert(Arc::clone(&after.uid));
+        }
+        // Of a User who is invalid it is not known what the annotation says.
+        if let (Some(before), Some(record)) = (before, after.record())
+            && let Some(nonce) = before.enroll.as_ref().filter(|_| before.nonce().is_some())
+            && before.enroll != record.enroll
+            && self.ended.links.len() < MOST_WITHDRAWN
+        {
+            let link = (Arc::clone(&after.uid), Arc::clone(nonce));
+            self.ended.links.insert(link);
         }
     }
 

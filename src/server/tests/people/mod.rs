@@ -12,6 +12,7 @@ mod revoked;
 mod rules;
 mod sign_out;
 mod told;
+mod withdrawn;
 
 use std::sync::Arc;
 use std::time::Duration;
