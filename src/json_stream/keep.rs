@@ -34,8 +34,9 @@ enum Which {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
     All,
-    /// `status.uses` and `status.revoked`, which only Credentials have.
-    OfCredentials,
+    /// The fields that can revoke: `status.uses` and `status.revoked`, which only Credentials have, and
+    /// `status.enrollment` and `status.endedAt`, which only Users have.
+    Revoking,
 }
 
 impl Keep {
@@ -46,7 +47,7 @@ impl Keep {
         owner_references: false,
         other_metadata: false,
         body: true,
-        status: Status::OfCredentials,
+        status: Status::Revoking,
         bytes: MAX_KEPT,
         values: usize::MAX,
     };
@@ -145,13 +146,14 @@ impl Keep {
             (ValuePlace::Object, b"metadata") => FieldAction::Enter(ValuePlace::Metadata),
             (ValuePlace::Object, b"status") => match self.status {
                 Status::All => copy_if(self.body),
-                Status::OfCredentials => FieldAction::Enter(ValuePlace::Status),
+                Status::Revoking => FieldAction::Enter(ValuePlace::Status),
             },
             (ValuePlace::Object, name) => {
                 copy_if(self.body || matches!(name, b"apiVersion" | b"kind" | b"code" | b"reason"))
             }
             (ValuePlace::Status, name) => {
-                copy_if(self.body && matches!(name, b"uses" | b"revoked"))
+                let revokes = matches!(name, b"uses" | b"revoked" | b"enrollment" | b"endedAt");
+                copy_if(self.body && revokes)
             }
             (ValuePlace::Metadata, b"labels") => FieldAction::Enter(ValuePlace::Labels),
             (ValuePlace::Metadata, b"annotations") => FieldAction::Enter(ValuePlace::Annotations),

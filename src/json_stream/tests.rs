@@ -51,7 +51,7 @@ fn object() -> Value {
             "ownerReferences": [{"name": "o"}],
         },
         "spec": {"scopes": ["x{", "y]"], "n": [-1.5e3, true, null, {}], "managedFields": 1, "labels": {"z": "z"}},
-        "status": {"uses": [{"epoch": 1}], "revoked": ["id"], "conditions": [{"type": "Ready"}]},
+        "status": {"uses": [{"epoch": 1}], "revoked": ["id"], "enrollment": {"nonce": "1"}, "endedAt": "x", "conditions": [{"type": "Ready"}]},
     })
 }
 
@@ -86,7 +86,9 @@ fn kept(mut object: Value) -> Value {
         }
     }
     if let Some(Value::Object(status)) = fields.get_mut("status") {
-        only(status, &|name| ["uses", "revoked"].contains(&name));
+        only(status, &|name| {
+            ["uses", "revoked", "enrollment", "endedAt"].contains(&name)
+        });
     }
     object
 }
@@ -408,6 +410,7 @@ fn any_json() -> impl Strategy<Value = Value> {
             "status",
             "uses",
             "revoked",
+            "enrollment",
             "spec",
             "items",
             "name",

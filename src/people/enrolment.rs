@@ -27,6 +27,8 @@ pub const MAX_LENGTH: usize = 160;
 const VERSION: &str = "enr1";
 /// Separates these keys from any other use of the same key.
 const PURPOSE: &str = "symbolon.dev/enrolment";
+/// Separates these hashes from any other.
+const WITHDRAWAL: &str = "symbolon.dev/enrolment-withdrawn";
 /// The longest uid of a User, in bytes.
 const MAX_UID: usize = 64;
 /// Times have at most this many digits, so that they fit into a [`Timestamp`].
@@ -52,8 +54,10 @@ pub struct EnrolmentState<'a> {
     pub namespace: &'a str,
     /// The name of the Identity.
     pub identity: &'a str,
-    /// The value of the User's annotation, if it has one.
+    /// The value of the User's annotation, if it has one and the operator has recorded a link for it.
     pub nonce: Option<&'a str>,
+    /// When the only link that works was issued; `None` if nothing says so.
+    pub issued_at: Option<Timestamp>,
     /// When the account, or everything that the person was issued, was last revoked, if ever.
     pub valid_after: Option<Timestamp>,
 }
@@ -87,14 +91,14 @@ pub enum Refused {
     /// It was changed, or was issued for another User, Identity or value of the annotation, or under another key.
     #[error("the link is not genuine, or its annotation has changed")]
     Foreign,
-    /// The User has no enrolment annotation.
+    /// The User has no enrolment annotation, or its value was withdrawn.
     #[error("the annotation was removed")]
     Withdrawn,
     /// Its time is over.
     #[error("the link has expired")]
     Expired,
-    /// It was issued before the last revocation.
-    #[error("the person was revoked after the link was issued")]
+    /// It was issued before the last revocation, or the operator has recorded another link.
+    #[error("the person was revoked, or got another link, after the link was issued")]
     Superseded,
 }
 
@@ -102,6 +106,17 @@ pub enum Refused {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no link can be issued for this uid and time")]
 pub struct CannotIssue;
+
+/// Returns the hash by which the store knows that a value of a User's annotation was withdrawn.
+pub fn withdrawal(uid: &str, nonce: &str) -> [u8; 32] {
+    sha256(&fields::encode([WITHDRAWAL, uid, nonce]))
+}
+
+/// Returns the time until which a withdrawal at `now` must be remembered: no link that exists now works longer. The clocks
+/// of the operator and of this server may differ by an hour.
+pub fn withdrawn_until(now: Timestamp) -> Timestamp {
+    later(now, MAX_LIFETIME + Duration::from_hours(1))
+}
 
 /// Issues a link that works for `lifetime`, or for [`MAX_LIFETIME`] if that is shorter.
 ///
@@ -159,9 +174,7 @@ impl<'a> Unverified<'a> {
 
     /// Returns the hash by which the store knows that the link was used.
     pub fn hash(&self) -> [u8; 32] {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest(&SHA256, self.text.as_bytes()).as_ref());
-        hash
+        sha256(self.text.as_bytes())
     }
 
     /// Verifies the link with the Identity's live keys.
@@ -191,10 +204,9 @@ impl<'a> Unverified<'a> {
         if now >= end {
             return Err(Refused::Expired);
         }
-        if standing
-            .valid_after
-            .is_some_and(|after| self.issued_at < after)
-        {
+        let is_other = standing.issued_at.is_some_and(|at| self.issued_at != at);
+        let is_revoked = |after| self.issued_at < after;
+        if is_other || standing.valid_after.is_some_and(is_revoked) {
             return Err(Refused::Superseded);
         }
         Ok(Verified {
@@ -203,6 +215,12 @@ impl<'a> Unverified<'a> {
             expires_at: end,
         })
     }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
 }
 
 /// Reads a time in its only spelling.
@@ -243,6 +261,7 @@ mod tests {
         namespace: "platform",
         identity: "main",
         nonce: Some("first"),
+        issued_at: None,
         valid_after: None,
     };
     const DAY: Duration = Duration::from_hours(24);
@@ -317,6 +336,36 @@ mod tests {
         assert!(seen(None).is_ok());
         assert!(seen(Some(at(0))).is_ok());
         assert_eq!(seen(Some(at(1))), Err(Refused::Superseded));
+    }
+
+    /// After a restore without statuses, the operator makes another link for the same value.
+    #[test]
+    fn only_the_link_that_is_recorded_works() {
+        let link = link();
+        let link = Unverified::parse(link.expose()).unwrap();
+        let seen = |issued_at| {
+            let standing = EnrolmentState {
+                issued_at,
+                ..STANDING
+            };
+            link.verify(&[key(1)], standing, at(60)).map(|_| ())
+        };
+        assert_eq!(seen(Some(at(0))), Ok(()));
+        assert_eq!(seen(Some(at(1))), Err(Refused::Superseded));
+        assert_eq!(seen(Some(at(-1))), Err(Refused::Superseded));
+    }
+
+    #[test]
+    fn a_withdrawal_is_of_one_value_of_one_user_and_outlasts_every_link() {
+        let all = [("a", "bc"), ("ab", "c"), ("a", "b"), ("", "abc")];
+        let hashes: std::collections::BTreeSet<_> = all
+            .iter()
+            .map(|(uid, nonce)| withdrawal(uid, nonce))
+            .collect();
+        assert_eq!(hashes.len(), all.len());
+        let link = issue(&key(1), ALICE, Duration::MAX, at(0)).unwrap();
+        let works = verified(link.expose(), Some("first"), 0).unwrap();
+        assert!(withdrawn_until(at(0)) > works.expires_at);
     }
 
     #[test]
@@ -419,7 +468,7 @@ mod tests {
             let link = issue(&key(1), person, Duration::from_secs(lifetime), now).unwrap();
             let parsed = Unverified::parse(link.expose()).unwrap();
             prop_assert_eq!(parsed.uid(), &uid);
-            let standing = EnrolmentState { namespace: &namespace, identity: &identity, nonce: Some(&nonce), valid_after: None };
+            let standing = EnrolmentState { namespace: &namespace, identity: &identity, nonce: Some(&nonce), issued_at: None, valid_after: None };
             let seen = parsed.verify(&[key(1)], standing, now);
             prop_assert!(seen.is_ok(), "{:?}", seen);
         }

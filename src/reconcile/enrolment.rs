@@ -2,8 +2,10 @@
 //!
 //! The annotation `symbolon.dev/enroll` asks for it. The time of the link is in the status before any Secret has the
 //! link, and the link follows from this time and the Identity's mac key. So each value of the annotation leads to one
-//! link, whatever happens to the Secret or the operator, and none after that one has expired. The Secret is deleted when
-//! the link expires or nothing asks for it any more. Not here: whether the link was used, which only the store knows.
+//! link, whatever happens to the Secret or the operator, and none after that one has expired. A value that goes is
+//! withdrawn for ever: the status says so before the Secret is deleted, and names earlier values too, so that a value that
+//! comes back, as under GitOps, gets no link and revives none. The Secret is deleted when the link expires or nothing asks
+//! for it any more. Not here: whether the link was used, which only the store knows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +24,11 @@ use crate::directory::{Directory, ObjectKey, Problem, Reason, revoked_before};
 use crate::oauth::Endpoint;
 use crate::people::enrolment::{Enrolled, MAX_LIFETIME, issue};
 use crate::people::later;
-use crate::resources::{EnrollmentStatus, InheritedMetadata, Kind, Moment, Template};
-use crate::tokens::MacKey;
+use crate::resources::{
+    EarlierEnrollment, EnrollmentStatus, InheritedMetadata, Kind, MOST_EARLIER_LINKS, Moment,
+    Template,
+};
+use crate::tokens::{MacKey, TokenHash};
 
 /// The data key with the address that the person opens.
 pub const URL: &str = "url";
@@ -117,7 +122,7 @@ pub struct View<'a> {
 /// What a pass does next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Record a new link in the status.
+    /// Record a new link in the status, or that the last one was withdrawn.
     Record(EnrollmentStatus),
     /// Write the Secret in the first of these forms that the API server does not refuse.
     Write {
@@ -145,6 +150,8 @@ pub enum LinkState {
     Expired,
     /// `revokeIssuedBefore` has ended it, and the annotation still asks for it.
     Revoked,
+    /// The annotation asks again for one that was withdrawn.
+    Withdrawn,
     /// The Secret cannot hold it.
     Blocked(Problem),
 }
@@ -157,13 +164,23 @@ pub fn plan(view: View<'_>, now: Timestamp) -> Step {
         memory,
         secret,
     } = view;
-    let Some((wanted, mac)) = wanted else {
-        return without(user, secret, LinkState::None);
+    let is_again = wanted.is_some_and(|(wanted, _)| was_withdrawn(memory, &wanted.nonce));
+    let (wanted, mac) = match wanted {
+        Some(wanted) if !is_again => wanted,
+        _ => {
+            let state = if is_again {
+                LinkState::Withdrawn
+            } else {
+                LinkState::None
+            };
+            let withdrawn = memory.and_then(|memory| withdrawn(user, memory, now));
+            return withdrawn.map_or_else(|| without(user, secret, state), Step::Record);
+        }
     };
     // A time in the future would make the link last longer.
     let known = memory.filter(|it| *it.nonce == *wanted.nonce && it.issued_at.0 <= now);
     let Some(known) = known else {
-        return Step::Record(begun(&wanted.nonce, now));
+        return Step::Record(begun(&wanted.nonce, memory, now));
     };
     if now >= end(known) {
         return without(user, secret, LinkState::Expired);
@@ -181,13 +198,53 @@ pub fn plan(view: View<'_>, now: Timestamp) -> Step {
     with(user, &wanted.inherited, &url, secret)
 }
 
+/// Returns whether a link was made for a value that was withdrawn later.
+fn was_withdrawn(memory: Option<&EnrollmentStatus>, nonce: &str) -> bool {
+    memory.is_some_and(|memory| {
+        let hash = hash(nonce);
+        (memory.nonce == nonce && memory.withdrawn_at.is_some())
+            || (memory.nonce != nonce && memory.earlier.iter().any(|link| link.hash == hash))
+    })
+}
+
+fn hash(nonce: &str) -> String {
+    TokenHash::of(nonce).to_string()
+}
+
+/// Returns the last link with the time of its withdrawal, if this is not recorded yet. Of a User who is invalid it is not
+/// known what the annotation says.
+fn withdrawn(
+    user: &Object<UserRecord>,
+    memory: &EnrollmentStatus,
+    now: Timestamp,
+) -> Option<EnrollmentStatus> {
+    let record = user.record()?;
+    let is_gone = record.enroll.as_deref() != Some(&*memory.nonce);
+    (is_gone && memory.withdrawn_at.is_none()).then(|| EnrollmentStatus {
+        withdrawn_at: Some(Moment(now)),
+        ..memory.clone()
+    })
+}
+
 /// Returns a link that begins now, in whole seconds as the link says it.
-fn begun(nonce: &str, now: Timestamp) -> EnrollmentStatus {
+fn begun(nonce: &str, memory: Option<&EnrollmentStatus>, now: Timestamp) -> EnrollmentStatus {
+    let last = memory.filter(|memory| memory.nonce != nonce);
+    let last = last.map(|memory| EarlierEnrollment {
+        hash: hash(&memory.nonce),
+        issued_at: memory.issued_at,
+    });
+    let earlier = memory.into_iter().flat_map(|memory| memory.earlier.clone());
     let issued_at = Timestamp::from_second(now.as_second()).unwrap_or(now);
     EnrollmentStatus {
         nonce: nonce.to_owned(),
         issued_at: Moment(issued_at),
         expires_at: Moment(later(issued_at, MAX_LIFETIME)),
+        withdrawn_at: None,
+        earlier: last
+            .into_iter()
+            .chain(earlier)
+            .take(MOST_EARLIER_LINKS)
+            .collect(),
     }
 }
 
@@ -291,7 +348,7 @@ fn blocked(reason: Reason, message: String) -> Step {
 /// What a pass found and did.
 #[derive(Debug)]
 pub enum Found {
-    /// The caller must first record this link, then start over.
+    /// The caller must first record this link, or its withdrawal, then start over.
     Unrecorded(EnrollmentStatus),
     /// Everything is done that can be done now.
     Settled {

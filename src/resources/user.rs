@@ -29,6 +29,11 @@ pub const CLAIM_FORM: &str = "^[A-Za-z_][A-Za-z0-9_.:/-]*$";
 pub const ATTRIBUTE_WORDS: &str = "the name of an attribute must have at most 128 letters, digits, '_', '.', ':', '/' and '-', and begin with a letter or '_'";
 /// Message of the rule on the time in which a User is valid.
 pub const VALIDITY_WORDS: &str = "notBefore must be before notAfter";
+/// The maximum size of the groups and attributes of a User, in bytes. The operator and every server keep them for each
+/// User, also for those beyond the quota: the quota may rise.
+pub const MOST_BYTES_OF_USER: usize = 16 << 10;
+/// Message of the rule on this size.
+pub const TOO_MUCH_OF_USER: &str = "groups and attributes must have at most 16384 bytes in total: remove some of their items, or shorten them";
 
 /// A person who may sign in, declared by an administrator in the namespace of the Identity. The annotation
 /// `symbolon.dev/enroll` asks for a link with which the person sets a password.
@@ -69,6 +74,7 @@ pub const VALIDITY_WORDS: &str = "notBefore must be before notAfter";
 #[x_kube(validation = Rule::new("has(self.subject) == has(oldSelf.subject) && (!has(self.subject) || self.subject == oldSelf.subject)").message("subject is immutable: applications know the person by it").field_path(".subject"))]
 #[x_kube(validation = Rule::new("!has(self.notBefore) || !has(self.notAfter) || self.notBefore < self.notAfter").message(VALIDITY_WORDS).field_path(".notBefore"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.revokeIssuedBefore) || oldSelf.revokeIssuedBefore >= timestamp('9999-12-30T22:00:00Z') || (has(self.revokeIssuedBefore) && self.revokeIssuedBefore >= oldSelf.revokeIssuedBefore)").message("revokeIssuedBefore can only move forward: it cannot be removed or set to an earlier time").field_path(".revokeIssuedBefore"))]
+#[x_kube(validation = Rule::new(size_of_user()).message(TOO_MUCH_OF_USER).field_path(".attributes"))]
 pub struct UserSpec {
     /// Identity at which the person signs in, in the namespace of this object. Immutable. Default: the installation's
     /// default Identity.
@@ -90,7 +96,8 @@ pub struct UserSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub display_name: Option<String>,
-    /// Groups of the person. OAuthClients and Scopes can be open to groups. Default: none. Example: `[buyers]`.
+    /// Groups of the person. OAuthClients and Scopes can be open to groups. All groups and attributes have at most 16384
+    /// bytes in total. Default: none. Example: `[buyers]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -127,6 +134,14 @@ pub struct UserSpec {
     /// in the future acts as the current time. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoke_issued_before: Option<Moment>,
+}
+
+/// Returns the rule with the message [`TOO_MUCH_OF_USER`]. The `size()` of a text counts characters, and a character may
+/// have several bytes.
+fn size_of_user() -> String {
+    let groups = "(has(self.groups) ? self.groups.map(text, bytes(text).size()).sum() : 0)";
+    let attributes = "(has(self.attributes) ? self.attributes.map(name, bytes(name).size() + bytes(self.attributes[name]).size()).sum() : 0)";
+    format!("{groups} + {attributes} <= {MOST_BYTES_OF_USER}")
 }
 
 /// Returns the schema of attributes.
@@ -189,9 +204,14 @@ pub struct UserStatus {
     /// The `sub` claim in effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// The last enrolment link. The Secret `<name of the User>-enrollment` holds it until it expires.
+    /// The last enrolment link. The Secret `<name of the User>-enrollment` holds it until it expires or is withdrawn. The
+    /// servers accept no other link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrollment: Option<EnrollmentStatus>,
+    /// When the operator last saw that the User became disabled, or passed `notAfter`. The servers refuse every session,
+    /// token and link from before this time, also those that did not see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Moment>,
     /// Conditions, such as `Ready`. The documentation lists every type and reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -199,7 +219,7 @@ pub struct UserStatus {
 }
 
 /// When an enrolment link was made, and for which value of the annotation. With it the operator makes no second link for
-/// the same value.
+/// the same value, also if another value was there in the meantime, or none.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EnrollmentStatus {
@@ -210,4 +230,27 @@ pub struct EnrollmentStatus {
     pub issued_at: Moment,
     /// When the link expires.
     pub expires_at: Moment,
+    /// When the operator saw that the annotation was gone or had another value: the link does not work any more, even if
+    /// the value comes back. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn_at: Option<Moment>,
+    /// The values for which earlier links were made, newest first. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MOST_EARLIER_LINKS))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub earlier: Vec<EarlierEnrollment>,
+}
+
+/// The most earlier links that the status of a User remembers.
+pub const MOST_EARLIER_LINKS: usize = 32;
+
+/// A value of the annotation for which a link was made before the last one.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EarlierEnrollment {
+    /// The SHA-256 hash of the value, in hexadecimal digits.
+    #[schemars(length(max = 64))]
+    pub hash: String,
+    /// When the link was made.
+    pub issued_at: Moment,
 }

@@ -10,8 +10,9 @@ use super::people::People;
 use super::people::keys::PeopleKeys;
 use super::people::metrics::LogoutOutcome;
 use super::people::outbox::{Delivery, Outbox};
-use super::snapshot::Snapshot;
+use super::snapshot::{EndedByChange, Snapshot};
 use super::state::State;
+use crate::people::enrolment::withdrawal;
 use crate::store::{Cleaned, Store, StoreError};
 
 /// How often it is looked for people who may not act any more.
@@ -97,14 +98,21 @@ async fn end_barred(state: &State) {
     let mut ended: HashMap<Arc<str>, Option<Arc<str>>> = HashMap::new();
     // Those that were disabled for less than a look, and those that were deleted.
     let mut missed: HashSet<Arc<str>> = HashSet::new();
+    let mut withdrawn = HashSet::new();
     loop {
         tokio::time::sleep(LOOK).await;
         let Some(people) = state.people() else {
             continue;
         };
         let now = super::now();
-        let left = state.publisher().take_left().into_iter();
-        missed.extend(left.filter(|uid| !ended.contains_key(uid)));
+        let EndedByChange {
+            people: over,
+            links,
+        } = state.publisher().take_ended();
+        withdrawn.extend(links);
+        withdraw(state, &people, &mut withdrawn, now).await;
+        let over = over.into_iter();
+        missed.extend(over.filter(|uid| !ended.contains_key(uid)));
         let snapshot = state.publisher().current().clone();
         let mut barred = barred(&snapshot, now);
         ended.retain(|uid, _| barred.contains_key(uid));
@@ -126,6 +134,25 @@ async fn end_barred(state: &State) {
                 }
             }
         }
+    }
+}
+
+/// Records the values of annotations that were withdrawn, so that no link for them works when they come back.
+async fn withdraw(
+    state: &State,
+    people: &People,
+    withdrawn: &mut HashSet<(Arc<str>, Arc<str>)>,
+    now: jiff::Timestamp,
+) {
+    let waiting: Vec<_> = withdrawn.iter().cloned().collect();
+    for link in waiting {
+        let value = withdrawal(&link.0, &link.1);
+        if let Err(error) = people.store.withdraw_enrolment(value, now).await {
+            state.metrics().store_failed(error.fault());
+            tracing::warn!(%error, "cannot record that an enrolment link was withdrawn, will retry: it is refused while its annotation is gone");
+            return;
+        }
+        withdrawn.remove(&link);
     }
 }
 

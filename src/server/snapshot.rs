@@ -20,7 +20,7 @@ use super::gateway::{self, ServedGateway};
 use super::metrics::KeyPhaseLabel;
 use super::people::registry::Registry;
 use super::people::site::PeopleSite;
-use crate::directory::tables::record::{IdentityRecord, Object, UserRecord};
+use crate::directory::tables::record::{IdentityRecord, UserRecord};
 use crate::directory::{Change, Cidr, Directory, ObjectKey, Row, Settings};
 use crate::keys::{Algorithm, KeyRing, KeySet};
 use crate::lock::lock;
@@ -226,6 +226,18 @@ pub struct Publisher {
     early_ended: Notify,
 }
 
+/// What changes of Users have ended for ever, although the snapshot may not show it.
+#[derive(Debug, Default)]
+pub(super) struct EndedByChange {
+    /// The uids of Users that were disabled, or past their `notAfter`, and are so no longer.
+    pub people: HashSet<Arc<str>>,
+    /// Values of the annotation that asks for an enrolment link, each with the uid of the User that had it.
+    pub links: HashSet<(Arc<str>, Arc<str>)>,
+}
+
+/// The most values of annotations that wait to be recorded. The operator records them too.
+const MOST_WITHDRAWN: usize = 1 << 14;
+
 #[derive(Debug)]
 struct Draft {
     directory: Directory,
@@ -245,8 +257,8 @@ struct Draft {
     is_recording: bool,
     /// Whether the tables differ from the published ones, also after a change that panicked.
     is_unpublished: bool,
-    /// The uids of Users that were disabled, or existed, until a change since [`Publisher::take_left`].
-    left: HashSet<Arc<str>>,
+    /// What changes of Users have ended since [`Publisher::take_ended`].
+    ended: EndedByChange,
 }
 
 impl Publisher {
@@ -272,7 +284,7 @@ impl Publisher {
             early: EarlyRevocations::default(),
             is_recording: false,
             is_unpublished: false,
-            left: HashSet::new(),
+            ended: EndedByChange::default(),
         };
         Ok(Self {
             current: ArcSwap::from_pointee(draft.snapshot()),
@@ -291,11 +303,12 @@ impl Publisher {
     /// a status, which need no publication.
     pub fn apply(&self, changes: impl IntoIterator<Item = Change>) {
         let mut draft = self.draft();
+        let now = super::now();
         for change in changes {
             // Those before it in the batch count: an object may be created and deleted in one batch.
             if draft.directory.is_news(&change) {
                 draft.is_unpublished = true;
-                draft.note_left(&change);
+                draft.note_ended(&change, now);
                 draft.directory.apply(change);
             }
         }
@@ -304,10 +317,9 @@ impl Publisher {
         }
     }
 
-    /// Returns the uids of the Users that were disabled until a change since the last call, however short that was, and
-    /// of those that were deleted.
-    pub(super) fn take_left(&self) -> HashSet<Arc<str>> {
-        std::mem::take(&mut self.draft().left)
+    /// Returns what changes of Users have ended since the last call, however short each state was.
+    pub(super) fn take_ended(&self) -> EndedByChange {
+        std::mem::take(&mut self.draft().ended)
     }
 
     /// Changes the tables and publishes once.
@@ -484,8 +496,9 @@ impl Publisher {
 }
 
 impl Draft {
-    /// Notes a User who after this change is disabled no longer, or no longer exists.
-    fn note_left(&mut self, change: &Change) {
+    /// Notes what ends with this change of a User: a time in which the person could do nothing, an enrolment link, or the
+    /// User.
+    fn note_ended(&mut self, change: &Change, now: Timestamp) {
         let (key, after) = match change {
             Change::Upsert(Row::User(after)) => (&after.key, Some(after)),
             Change::Delete(Kind::User, key) => (key, None),
@@ -494,15 +507,27 @@ impl Draft {
         let Some(before) = self.directory.user(key) else {
             return;
         };
-        let is_disabled =
-            |user: &Object<UserRecord>| user.record().is_some_and(|record| record.disabled);
-        let has_left = match after.filter(|after| after.uid == before.uid) {
-            Some(after) => is_disabled(before) && !is_disabled(after),
+        let Some(after) = after.filter(|after| after.uid == before.uid) else {
             // Without people, no one takes them.
-            None => self.site.as_ref().is_some_and(|site| site.people.is_some()),
+            if self.site.as_ref().is_some_and(|site| site.people.is_some()) {
+                self.ended.people.insert(Arc::clone(&before.uid));
+            }
+            return;
         };
-        if has_left {
-            self.left.insert(Arc::clone(&before.uid));
+        let (before, after_record) = (before.record(), after.record());
+        let has_ended =
+            |record: Option<&UserRecord>| record.is_some_and(|record| record.has_ended(now));
+        if has_ended(before) && !has_ended(after_record) {
+            self.ended.people.insert(Arc::clone(&after.uid));
+        }
+        // Of a User who is invalid it is not known what the annotation says.
+        if let (Some(before), Some(record)) = (before, after_record)
+            && let Some(nonce) = before.enroll.as_ref().filter(|_| before.nonce().is_some())
+            && before.enroll != record.enroll
+            && self.ended.links.len() < MOST_WITHDRAWN
+        {
+            let link = (Arc::clone(&after.uid), Arc::clone(nonce));
+            self.ended.links.insert(link);
         }
     }
 

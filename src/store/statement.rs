@@ -248,7 +248,11 @@ statements! {
 
     ENROLMENT_USE = "INSERT INTO ~enrolment (link, account, used_at, delete_after) VALUES ($1, $2, $3, $4) \
         ON CONFLICT (link) DO NOTHING RETURNING link";
-    ENROLMENT_READ = "SELECT used_at FROM ~enrolment WHERE link = $1";
+    // What ended a link, if anything did: 0, its use; 1, the withdrawal $2 of its value.
+    ENROLMENT_READ = "SELECT CAST(0 AS BIGINT) AS cause FROM ~enrolment WHERE link = $1 \
+        UNION ALL SELECT CAST(1 AS BIGINT) FROM ~once WHERE value = $2 AND expires_at > $3 ORDER BY cause LIMIT 1";
+    ENROLMENT_WITHDRAW = "INSERT INTO ~once AS o (value, expires_at) VALUES ($1, $2) ON CONFLICT (value) \
+        DO UPDATE SET expires_at = excluded.expires_at WHERE o.expires_at < excluded.expires_at";
 
     ONCE_ADD = "INSERT INTO ~once AS o (value, expires_at) VALUES ($1, $2) ON CONFLICT (value) \
         DO UPDATE SET expires_at = excluded.expires_at WHERE o.expires_at <= $3 RETURNING value";

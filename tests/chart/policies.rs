@@ -291,18 +291,36 @@ fn links_subjects_and_administrators_need_the_verb_administer() {
             "an Administrator",
         );
     }
-    let owned = json!({"metadata": {"ownerReferences": [{
+    let mark = |user: &str, metadata: &Value| {
+        let patch = json!({"metadata": metadata});
+        kube.ask(&format!(
+            "patch user.symbolon.dev -n {home} alice --type=merge -p {patch} --as {user}"
+        ))
+    };
+    mark("carol", &json!({"annotations": link})).unwrap();
+    let owner = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "0198c0de-0000-8000-8000-000000000002",
-    }]}});
-    let patch =
-        format!("patch user.symbolon.dev -n {home} alice --type=merge -p {owned} --as erin");
-    refused(kube.ask(&patch), "users", "an Administrator");
+    });
+    for metadata in [
+        json!({"ownerReferences": [owner]}),
+        json!({"finalizers": ["example.com/kept"]}),
+        json!({"labels": {"argocd.argoproj.io/instance": "other"}}),
+        json!({"annotations": {"symbolon.dev/enroll": null}}),
+        json!({"annotations": {"example.com/note": "1"}}),
+    ] {
+        refused(mark("erin", &metadata), "users", "an Administrator");
+    }
+    let labels = json!({"labels": {"team": "a"}});
+    mark("carol", &labels).unwrap();
+    // Without a change there is nothing to refuse.
+    mark("erin", &labels).unwrap();
     let delete = |user: &str| {
         kube.ask(&format!(
-            "delete user.symbolon.dev -n {home} alice --as {user}"
+            "delete user.symbolon.dev -n {home} alice --cascade=foreground --timeout=60s --as {user}"
         ))
     };
     refused(delete("erin"), "users", "an Administrator");
+    // The garbage collector takes its finalizer away.
     delete("carol").unwrap();
 }
 

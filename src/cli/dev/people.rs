@@ -14,7 +14,7 @@ use crate::cli::control;
 use crate::directory::tables::record::{IdentityRecord, Object, UserRecord};
 use crate::directory::{Directory, ObjectKey, Served, revoked_before};
 use crate::oauth::Endpoint;
-use crate::people::enrolment::{EnrolmentState, MAX_LENGTH, Unverified};
+use crate::people::enrolment::{EnrolmentState, MAX_LENGTH, Unverified, withdrawal};
 use crate::reconcile::cluster::Cluster as _;
 use crate::reconcile::enrolment::{self, secret_of};
 use crate::reconcile::files::Files;
@@ -173,7 +173,8 @@ impl People {
             let state = EnrolmentState {
                 namespace: &self.identity.namespace,
                 identity: &self.identity.name,
-                nonce: record.enroll.as_deref(),
+                nonce: record.nonce(),
+                issued_at: record.link_issued_at(),
                 valid_after,
             };
             let file = Path::new(LINKS).join(format!("{}.url", user.key.name));
@@ -226,8 +227,9 @@ impl People {
         let Some(Ok(verified)) = verified else {
             return Ok(None);
         };
-        let is_used = self.store.is_enrolment_used(verified.hash).await?;
-        Ok((!is_used).then(|| link.to_owned()))
+        let withdrawal = withdrawal(&user.uid, state.nonce.unwrap_or_default());
+        let end = self.store.enrolment_end(verified.hash, withdrawal, now);
+        Ok(end.await?.is_none().then(|| link.to_owned()))
     }
 }
 
@@ -338,6 +340,7 @@ spec: {identityRef: {name: main}, username: alice}
             namespace: "platform",
             identity: "main",
             nonce: Some(nonce),
+            issued_at: None,
             valid_after: found.unwrap().map(|(account, _)| account.valid_after),
         };
         let verified = Unverified::parse(text).unwrap();

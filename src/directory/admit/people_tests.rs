@@ -7,7 +7,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{client, identity, problems, scope, user};
-use crate::directory::tables::record::{RefreshSettings, SessionSettings};
+use crate::directory::tables::record::{RecordedLink, RefreshSettings, SessionSettings};
 use crate::directory::{Change, Directory, ObjectKey, Settings};
 use crate::resources::{Kind, MOST_BYTES_ABOUT_PEOPLE, ResponseType, Role, UserType};
 
@@ -120,6 +120,61 @@ fn a_user_has_the_defaults_of_the_definition() {
     assert_eq!(record.identity, settings().default_identity);
     let scope = scope(&object(Kind::Scope, "{}"), &settings()).unwrap();
     assert_eq!(scope.record().unwrap().groups, None);
+}
+
+/// Anyone who may write Users of some namespace would otherwise fill the memory of the operator and of every server.
+#[test]
+fn nothing_is_kept_of_what_a_user_outside_the_namespace_of_its_identity_says() {
+    let spec = "{groups: [staff], attributes: {tier: gold}}";
+    let mut raw = object(Kind::User, spec);
+    let kept = |raw: &Value, settings: &Settings| {
+        let user = user(raw, settings).unwrap();
+        let record = user.record().unwrap();
+        (record.groups.len(), record.attributes.len())
+    };
+    assert_eq!(kept(&raw, &settings()), (1, 1));
+    assert_eq!(kept(&raw, &Settings::default()), (0, 0), "of no Identity");
+    raw["metadata"]["namespace"] = json!("blue");
+    assert_eq!(kept(&raw, &settings()), (0, 0));
+}
+
+/// The status of a User can only revoke.
+#[test]
+fn only_a_server_reads_the_status_of_a_user() {
+    let server = Settings {
+        serves_only: true,
+        ..settings()
+    };
+    let issued = "2026-06-01T00:00:00Z";
+    let mut raw = object(Kind::User, "{}");
+    raw["metadata"]["annotations"] = json!({"symbolon.dev/enroll": "1"});
+    let link = |nonce| json!({"nonce": nonce, "issuedAt": issued, "expiresAt": issued});
+    let mut withdrawn = link("1");
+    withdrawn["withdrawnAt"] = json!(issued);
+    let earlier = json!([{"hash": "a", "issuedAt": issued}]);
+    let mut second = link("1");
+    second["earlier"] = earlier;
+    let moment = issued.parse().unwrap();
+    for (enrolment, expected) in [
+        (Value::Null, RecordedLink::None),
+        (link("1"), RecordedLink::IssuedAt(moment)),
+        (second, RecordedLink::IssuedAt(moment)),
+        (link("2"), RecordedLink::None),
+        (withdrawn, RecordedLink::None),
+    ] {
+        let mut status = json!({"endedAt": issued});
+        if !enrolment.is_null() {
+            status["enrollment"] = enrolment;
+        }
+        raw["status"] = status;
+        let seen = |settings: &Settings| {
+            let user = user(&raw, settings).unwrap();
+            let record = user.record().unwrap();
+            (record.link, record.ended_at)
+        };
+        assert_eq!(seen(&server), (expected, Some(moment)));
+        assert_eq!(seen(&settings()), (RecordedLink::Unread, None));
+    }
 }
 
 /// An OAuthClient whose texts are as long as an object's may be, and different from those of other clients.

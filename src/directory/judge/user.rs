@@ -145,10 +145,11 @@ impl Directory {
     }
 }
 
-/// Returns the time before which nothing counts that a person was issued: the later `revokeIssuedBefore` of the Identity
-/// and of the User. A time in the future acts as now.
+/// Returns the time before which nothing counts that a person was issued: the latest of `revokeIssuedBefore` of the
+/// Identity, that of the User, and the last end of the person's time. A time in the future acts as now.
 pub fn revoked_before(identity: &IdentityRecord, user: &UserRecord) -> Option<Timestamp> {
-    identity.revoke_issued_before.max(user.revoke_issued_before)
+    let of_user = user.revoke_issued_before.max(user.ended_at);
+    identity.revoke_issued_before.max(of_user)
 }
 
 /// An accepted User of an Identity. The person may be disabled.

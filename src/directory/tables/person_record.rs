@@ -41,9 +41,40 @@ pub struct UserRecord {
     pub revoke_issued_before: Option<Timestamp>,
     /// Value of the annotation that asks for an enrolment link; the hash of a long one.
     pub enroll: Option<Arc<str>>,
+    /// Which link for this value the operator has recorded in the status.
+    pub link: RecordedLink,
+    /// When the operator last saw that the person's time ended, as the status says. Sessions, grants and tokens from before
+    /// this time are refused.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// What the status of a User says of the enrolment link for the present value of the annotation. It can only revoke: a
+/// link needs a genuine MAC and the annotation too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RecordedLink {
+    /// This process reads no status: it issues links, or is a server without a cluster.
+    Unread,
+    /// There is none, or it was withdrawn: no link works.
+    None,
+    /// Only the link that was issued at this time works.
+    IssuedAt(Timestamp),
 }
 
 impl UserRecord {
+    /// Returns the value of the annotation for which a link may work.
+    pub fn nonce(&self) -> Option<&str> {
+        let nonce = self.enroll.as_deref();
+        nonce.filter(|_| self.link != RecordedLink::None)
+    }
+
+    /// Returns the time at which a link that works was issued, if it is known.
+    pub const fn link_issued_at(&self) -> Option<Timestamp> {
+        match self.link {
+            RecordedLink::IssuedAt(moment) => Some(moment),
+            RecordedLink::Unread | RecordedLink::None => None,
+        }
+    }
+
     /// Returns whether the person may do nothing any more: disabled, or past `notAfter`. One whose time has not begun is
     /// not meant.
     pub fn has_ended(&self, now: Timestamp) -> bool {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 pub use super::person_record::{
-    AccessRecord, InteractiveRecord, LogoutRecord, RefreshSettings, SessionSettings, ThemeRecord,
-    UserRecord,
+    AccessRecord, InteractiveRecord, LogoutRecord, RecordedLink, RefreshSettings, SessionSettings,
+    ThemeRecord, UserRecord,
 };
 use crate::directory::template::secret_metadata::AllowedMetadata;
 use crate::directory::{Cidr, ObjectKey, Problem};

@@ -23,7 +23,7 @@ use crate::resources::{EnrollmentStatus, Kind};
 use crate::telemetry::audit::{self, Linked};
 use crate::tokens::MacKey;
 
-/// The time of a link is recorded in the first round, and the Secret is written in the second.
+/// The time of a link, or of its withdrawal, is recorded in the first round. The Secret is written or deleted in the second.
 const ROUNDS: usize = 2;
 /// The field with labels and annotations of the Secret.
 const METADATA: &str = "spec.inheritedMetadata of the Identity";
@@ -77,7 +77,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 enrolment::ensure(&self.cluster, object, wanted, memory.as_ref(), now()).await;
             let (state, done, refusal) = match ensured {
                 Ok(Found::Unrecorded(link)) => {
-                    let state = LinkState::Issuing;
+                    let state = match link.withdrawn_at {
+                        Some(_) => LinkState::None,
+                        None => LinkState::Issuing,
+                    };
                     match self.report_user(pass, Some(&link), &state).await? {
                         Reconciled::Settled(_) => continue,
                         ended => return Ok(ended),
@@ -98,9 +101,6 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 },
             };
             self.tell_of_link(pass, memory.as_ref(), &done);
-            // Once no Secret is left, a link that nothing asks for is forgotten.
-            let asks = object.record().is_none_or(|record| record.enroll.is_some());
-            let memory = memory.filter(|_| asks || state != LinkState::None);
             let reported = self.report_user(pass, memory.as_ref(), &state).await?;
             return match refusal {
                 Some(error) => Err(ReconcileError::Api(SECRET, error)),
@@ -308,6 +308,11 @@ mod tests {
 
         /// Writes alice with a value of the annotation, and fields of the spec.
         fn put_alice(&self, nonce: Option<&str>, fields: &Value) {
+            self.put_alice_of(1, nonce, fields);
+        }
+
+        /// Does the same in another generation, with the status that alice has.
+        fn put_alice_of(&self, generation: i64, nonce: Option<&str>, fields: &Value) {
             let annotations = nonce.map(|nonce| json!({"symbolon.dev/enroll": nonce}));
             let mut spec = json!({"identityRef": {"name": "main"}});
             let extra = fields.as_object().cloned().unwrap_or_default();
@@ -315,7 +320,7 @@ mod tests {
             let manifest = json!({
                 "apiVersion": "symbolon.dev/v1alpha1", "kind": "User",
                 "metadata": {
-                    "namespace": "platform", "name": "alice", "uid": "u-1", "generation": 1,
+                    "namespace": "platform", "name": "alice", "uid": "u-1", "generation": generation,
                     "creationTimestamp": "2026-06-01T00:00:00Z", "annotations": annotations,
                 },
                 "spec": spec,
@@ -423,7 +428,11 @@ mod tests {
         }
         assert_eq!(operator.secret().await, None);
         let status = operator.status().await;
-        assert_eq!(status["enrollment"], Value::Null);
+        assert_eq!(status["enrollment"]["nonce"], "first");
+        assert!(
+            status["enrollment"]["withdrawnAt"].is_string(),
+            "servers accept it no longer: {status}"
+        );
         assert!(
             !operator
                 .told()
@@ -431,6 +440,51 @@ mod tests {
                 .iter()
                 .any(|it| it.starts_with("Issued"))
         );
+    }
+
+    #[tokio::test]
+    async fn a_withdrawn_value_that_comes_back_is_told_and_gets_no_link() {
+        let operator = Operator::new();
+        operator.create_mac().await;
+        for nonce in [Some("first"), None, Some("first")] {
+            operator.put_alice(nonce, &json!({}));
+            operator.pass().await.unwrap();
+        }
+        assert_eq!(operator.secret().await, None);
+        let told = operator.told().await;
+        assert!(
+            told.contains(&"Issued=False/Expired".to_owned()),
+            "{told:?}"
+        );
+        let status = operator.status().await.to_string();
+        assert!(status.contains("write another value"), "{status}");
+    }
+
+    /// A server that was not watching then follows this time.
+    #[tokio::test]
+    async fn each_end_of_a_persons_time_is_in_the_status() {
+        let operator = Operator::new();
+        let mut generation = 0;
+        let mut ended = async |fields: Value| {
+            generation += 1;
+            operator.put_alice_of(generation, None, &fields);
+            operator.pass().await.unwrap();
+            let moment = operator.status().await["endedAt"].clone();
+            let before = operator.files.object(Kind::User, &alice()).await.unwrap();
+            operator.pass().await.unwrap();
+            let after = operator.files.object(Kind::User, &alice()).await.unwrap();
+            assert_eq!(before, after, "a second pass writes nothing");
+            moment
+        };
+        assert_eq!(ended(json!({})).await, Value::Null);
+        let first = ended(json!({"disabled": true})).await;
+        assert!(first.is_string());
+        assert_eq!(ended(json!({})).await, first);
+        let second = ended(json!({"disabled": true})).await;
+        assert_ne!(second, first);
+        let past = json!({"notAfter": "2026-01-01T00:00:00Z"});
+        let third = ended(past).await;
+        assert!(third.is_string() && third != second);
     }
 
     #[tokio::test]

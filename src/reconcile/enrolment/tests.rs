@@ -114,6 +114,7 @@ impl State {
             namespace: "platform",
             identity: "main",
             nonce: Some(nonce),
+            issued_at: self.memory.as_ref().map(|link| link.issued_at.0),
             valid_after: None,
         };
         let link = Unverified::parse(link).unwrap();
@@ -253,6 +254,77 @@ async fn another_nonce_replaces_the_link_at_once() {
     assert_eq!(state.pass().await, (LinkState::Held, vec![Done::Written]));
     assert_eq!(state.accepted_until("first").await, None);
     assert!(state.accepted_until("second").await.is_some());
+}
+
+/// Git still has the value, and a GitOps tool writes it back.
+#[rstest]
+#[case::of_the_annotation("")]
+#[case::of_the_value("second")]
+#[tokio::test]
+async fn a_withdrawn_value_that_comes_back_gets_no_link(#[case] meanwhile: &str) {
+    let mut state = State::new();
+    state.pass().await;
+    state.world.apply(&manifest(meanwhile, ""));
+    state.pass().await;
+    for hours in [0, 1, 100] {
+        state.wait(hours);
+        state.world.apply(&manifest("first", ""));
+        assert_eq!(state.pass().await.0, LinkState::Withdrawn);
+        assert_eq!(state.secret().await, None);
+        state.world.apply(&manifest("", ""));
+        assert_eq!(state.pass().await.0, LinkState::None);
+    }
+    state.world.apply(&manifest("third", ""));
+    assert_eq!(state.pass().await, (LinkState::Held, vec![Done::Written]));
+    state.world.apply(&manifest("first", ""));
+    assert_eq!(state.pass().await.0, LinkState::Withdrawn);
+}
+
+/// The servers follow the record: the value may come back before the Secret can be deleted.
+#[tokio::test]
+async fn a_withdrawal_is_recorded_before_the_secret_is_deleted() {
+    let mut state = State::new();
+    state.pass().await;
+    state.world.apply(&manifest("", ""));
+    let Found::Unrecorded(link) = state.ensure().await else {
+        panic!("it was not recorded")
+    };
+    assert_eq!(link.withdrawn_at, Some(Moment(state.now)));
+    assert!(state.secret().await.is_some());
+    state.memory = Some(link.clone());
+    assert_eq!(state.pass().await, (LinkState::None, vec![Done::Deleted]));
+    assert_eq!(state.memory, Some(link), "once");
+}
+
+/// A User that may not have a link for a while has not lost it.
+#[tokio::test]
+async fn a_disabled_user_gets_the_same_link_back_until_the_value_changes() {
+    let mut state = State::new();
+    state.pass().await;
+    let first = state.url().await;
+    state.world.apply(&manifest("first", ", disabled: true"));
+    state.pass().await;
+    state.world.apply(&manifest("first", ""));
+    state.pass().await;
+    assert_eq!(state.url().await, first);
+    state.world.apply(&manifest("second", ", disabled: true"));
+    state.pass().await;
+    state.world.apply(&manifest("first", ""));
+    assert_eq!(state.pass().await.0, LinkState::Withdrawn);
+}
+
+#[tokio::test]
+async fn the_status_remembers_so_many_values_and_forgets_the_oldest() {
+    let mut state = State::new();
+    for number in 0..MOST_EARLIER_LINKS + 3 {
+        state.world.apply(&manifest(&format!("n{number}"), ""));
+        state.pass().await;
+    }
+    let link = state.memory.as_ref().unwrap();
+    assert_eq!(link.earlier.len(), MOST_EARLIER_LINKS);
+    let hash = |number: usize| TokenHash::of(&format!("n{number}")).to_string();
+    assert_eq!(link.earlier[0].hash, hash(MOST_EARLIER_LINKS + 1));
+    assert_eq!(link.earlier.last().unwrap().hash, hash(2));
 }
 
 #[tokio::test]

@@ -173,6 +173,7 @@ mod tests {
                 namespace: ALICE.namespace,
                 identity: ALICE.identity,
                 nonce: Some(ALICE.nonce),
+                issued_at: None,
                 valid_after: None,
             };
             let macs = keys.enrolment.iter().map(|mac| &**mac);

@@ -6,6 +6,7 @@ use super::super::statement::Statement;
 use super::super::{Outcome, Store, StoreError};
 use crate::people::account::{Account, AccountId};
 use crate::people::attempt::of_account;
+use crate::people::enrolment;
 
 /// An enrolment link whose MAC was verified, and what it is used for.
 #[derive(Clone, Debug)]
@@ -24,11 +25,20 @@ pub struct Enrolment {
     pub password: String,
 }
 
+/// What ended a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkEnd {
+    /// It was used.
+    Used,
+    /// The value of the annotation for which it was made was withdrawn.
+    Withdrawn,
+}
+
 impl Store {
     /// Uses a link: creates the account if it does not exist, or takes over that of an owner who is gone; sets the password,
-    /// and ends every session and grant of the account, whose clients are told. The failures of others at the account's gate are forgotten: the link is how its
-    /// person comes back. Returns `None`, and changes nothing, if the link has expired, was used before, or was issued
-    /// before the last revocation of the account.
+    /// and ends every session and grant of the account, whose clients are told. The failures of others at the account's
+    /// gate are forgotten: the link is how its person comes back. Returns `None`, and changes nothing, if the link has
+    /// expired, was used before, or was issued before the last revocation of the account.
     ///
     /// # Errors
     /// A fault of the database.
@@ -78,12 +88,37 @@ impl Store {
         Ok(Some(account))
     }
 
-    /// Whether a link was used.
+    /// Returns what ended a link, if anything did. `withdrawal` is [`enrolment::withdrawal`] of its User and value.
     ///
     /// # Errors
     /// A fault of the database.
-    pub async fn is_enrolment_used(&self, link: [u8; 32]) -> Result<bool, StoreError> {
-        let found = self.find(Statement::ENROLMENT_READ, [(&link).into()]);
-        Ok(found.await?.is_some())
+    pub async fn enrolment_end(
+        &self,
+        link: [u8; 32],
+        withdrawal: [u8; 32],
+        now: Timestamp,
+    ) -> Result<Option<LinkEnd>, StoreError> {
+        let values = [(&link).into(), (&withdrawal).into(), now.into()];
+        let found = self.find(Statement::ENROLMENT_READ, values).await?;
+        let cause = found.map(|row| row.int(0)).transpose()?;
+        Ok(cause.map(|cause| match cause {
+            0 => LinkEnd::Used,
+            _ => LinkEnd::Withdrawn,
+        }))
+    }
+
+    /// Records that a value of a User's annotation was withdrawn: no link that was made for it until now works again.
+    /// `withdrawal` is [`enrolment::withdrawal`].
+    ///
+    /// # Errors
+    /// A fault of the database.
+    pub async fn withdraw_enrolment(
+        &self,
+        withdrawal: [u8; 32],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let values = [(&withdrawal).into(), enrolment::withdrawn_until(now).into()];
+        self.execute(Statement::ENROLMENT_WITHDRAW, values).await?;
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::super::area::code::Authorized;
 use super::super::area::consent::{Agreement, Consent};
-use super::super::area::enrolment::Enrolment;
+use super::super::area::enrolment::{Enrolment, LinkEnd};
 use super::super::area::session::{Brought, Found};
 use super::super::{Holder, Outcome, StoreError};
 use super::contract;
@@ -29,6 +29,7 @@ contract!(
     the_oldest_of_too_many_sessions_ends_with_its_grants,
     a_session_is_judged_at_each_use,
     an_enrolment_link_works_once,
+    a_withdrawn_value_is_known_for_longer_than_a_link_lasts,
     an_enrolment_link_from_before_a_revocation_does_not_work,
     a_withdrawn_consent_ends_the_grants,
     a_code_needs_the_consent_that_was_read,
@@ -285,10 +286,39 @@ async fn an_enrolment_link_works_once(world: &World) {
         .into_iter()
         .filter(|used| used.as_ref().unwrap().is_some());
     assert_eq!(used.count(), 1);
-    assert!(store.is_enrolment_used([1; 32]).await.unwrap());
-    assert!(!store.is_enrolment_used([2; 32]).await.unwrap());
+    let end = async |link| {
+        let end = store.enrolment_end([link; 32], [9; 32], at(NOW + 1));
+        end.await.unwrap()
+    };
+    assert_eq!(end(1).await, Some(LinkEnd::Used));
+    assert_eq!(end(2).await, None);
     let (_, password) = store.credentials("user:1").await.unwrap().unwrap();
     assert_eq!(password.as_deref(), Some("$argon2id$1"));
+}
+
+async fn a_withdrawn_value_is_known_for_longer_than_a_link_lasts(world: &World) {
+    let store = &world.store;
+    let end = async |seconds| {
+        let end = store.enrolment_end([2; 32], [9; 32], at(NOW + seconds));
+        end.await.unwrap()
+    };
+    store.withdraw_enrolment([8; 32], at(NOW)).await.unwrap();
+    assert_eq!(end(1).await, None, "another value");
+    store.withdraw_enrolment([9; 32], at(NOW)).await.unwrap();
+    assert_eq!(end(72 * 3600).await, Some(LinkEnd::Withdrawn));
+    assert_eq!(end(74 * 3600).await, None);
+    store
+        .withdraw_enrolment([9; 32], at(NOW + 3600))
+        .await
+        .unwrap();
+    // A replica whose clock is behind.
+    store.withdraw_enrolment([9; 32], at(NOW)).await.unwrap();
+    assert_eq!(end(73 * 3600 + 1800).await, Some(LinkEnd::Withdrawn));
+    store
+        .enrol(enrolment(2, "user:1", NOW), at(NOW + 1))
+        .await
+        .unwrap();
+    assert_eq!(end(2).await, Some(LinkEnd::Used), "the person is told that");
 }
 
 async fn an_enrolment_link_from_before_a_revocation_does_not_work(world: &World) {

@@ -8,7 +8,7 @@ use super::identity_name;
 use crate::directory::tables::record::{Object, UserRecord};
 use crate::directory::{Directory, Problem, Reason};
 use crate::reconcile::enrolment::LinkState;
-use crate::resources::{ANNOTATION_ENROLL, EnrollmentStatus};
+use crate::resources::{ANNOTATION_ENROLL, EnrollmentStatus, Moment};
 
 /// Returns the live object with the wanted status of a User. `link` is the last enrolment link, which the operator must
 /// remember, and `state` is how far it is.
@@ -26,6 +26,9 @@ pub fn user(
         status.set("username", json!(*record.username));
         status.set("identity", identity_name(record.identity.as_ref()));
         status.set("subject", json!(*record.subject));
+        if has_newly_ended(live, object, record, now) {
+            status.set("endedAt", json!(Moment(now)));
+        }
     }
     status.set("enrollment", link.map_or(Value::Null, |link| json!(link)));
     status.verdict("Accepted", &problems);
@@ -37,6 +40,22 @@ pub fn user(
     let good = good.as_ref();
     status.ready(&problems, good.map(|(reason, words)| (*reason, &**words)));
     status.finish()
+}
+
+/// Returns whether the person's time has ended since the live status was written. Of a spec that changed this is not known:
+/// the person may have been enabled in the meantime, and a later time revokes nothing more while the person can do nothing.
+fn has_newly_ended(
+    live: &Value,
+    object: &Object<UserRecord>,
+    record: &UserRecord,
+    now: Timestamp,
+) -> bool {
+    let status = &live["status"];
+    let known: Option<Moment> = serde_json::from_value(status["endedAt"].clone()).ok();
+    let is_judged = status["observedGeneration"].as_i64() == Some(object.generation);
+    let passed = record.not_after.filter(|end| *end <= now);
+    let is_known = known.is_some_and(|known| passed.is_none_or(|end| end <= known.0));
+    record.has_ended(now) && !(is_judged && is_known)
 }
 
 /// Sets `Issued`, which only a User with a link has.
@@ -55,6 +74,10 @@ fn linked(status: &mut StatusBuilder<'_>, state: &LinkState) {
         }
         LinkState::Revoked => {
             let problem = Problem::error(Reason::Expired, "", revoked());
+            status.verdict("Issued", &[problem]);
+        }
+        LinkState::Withdrawn => {
+            let problem = Problem::error(Reason::Expired, "", withdrawn());
             status.verdict("Issued", &[problem]);
         }
         LinkState::Blocked(problem) => status.verdict("Issued", std::slice::from_ref(problem)),
@@ -78,6 +101,7 @@ fn good(record: &UserRecord, state: &LinkState, now: Timestamp) -> Option<(Reaso
         }
         (None, None) if *state == LinkState::Expired => expired(),
         (None, None) if *state == LinkState::Revoked => revoked(),
+        (None, None) if *state == LinkState::Withdrawn => withdrawn(),
         (None, None) => return None,
     };
     Some((Reason::Ready, words))
@@ -89,8 +113,45 @@ fn revoked() -> String {
     )
 }
 
+fn withdrawn() -> String {
+    format!(
+        "The enrolment link for this value of the annotation {ANNOTATION_ENROLL} was withdrawn: write another value, that the User did not have before, to get a new one."
+    )
+}
+
 fn expired() -> String {
     format!(
         "The enrolment link has expired: write another value into the annotation {ANNOTATION_ENROLL} to get a new one."
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::ObjectKey;
+    use crate::directory::testing::{PEOPLE, QUICKSTART, World};
+
+    /// No edit happens when time passes.
+    #[test]
+    fn an_end_of_validity_is_noted_when_it_passes_and_once() {
+        let alice = "
+apiVersion: symbolon.dev/v1alpha1
+kind: User
+metadata: {name: alice, namespace: platform}
+spec: {identityRef: {name: main}, notAfter: \"2026-06-01T12:00:00Z\"}
+";
+        let world = World::new(&format!("{QUICKSTART}---\n{PEOPLE}---\n{alice}"));
+        let key = ObjectKey::new("platform", "alice");
+        let object = world.directory.user(&key).unwrap();
+        let seen = |live: &Value, now: &str| {
+            let (directory, now) = (&world.directory, now.parse().unwrap());
+            user(live, directory, object, None, &LinkState::None, now)
+        };
+        let early = json!({"status": {"endedAt": "2026-05-01T00:00:00Z"}});
+        let before = seen(&early, "2026-06-01T11:59:59Z");
+        assert_eq!(before["status"]["endedAt"], "2026-05-01T00:00:00Z");
+        let after = seen(&before, "2026-06-01T12:00:01Z");
+        assert_eq!(after["status"]["endedAt"], "2026-06-01T12:00:01Z");
+        assert_eq!(seen(&after, "2026-06-01T13:00:00Z"), after);
+    }
 }

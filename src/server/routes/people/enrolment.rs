@@ -12,14 +12,16 @@ use crate::pages::{
     self, Field, Kind, Label, LocalPath, PasswordProblem, PasswordRules, Way, field,
 };
 use crate::people::account::Account;
-use crate::people::enrolment::{EnrolmentState, MAX_LENGTH, Refused, Unverified, Verified};
+use crate::people::enrolment::{
+    EnrolmentState, MAX_LENGTH, Refused, Unverified, Verified, withdrawal,
+};
 use crate::people::password::{self, Fault, Password};
 use crate::server::passwords::OwnedNames;
 use crate::server::people::metrics::EnrolmentOutcome;
 use crate::server::people::sign_in::BUSY;
 use crate::server::request::Call;
 use crate::store::StoreError;
-use crate::store::area::enrolment::Enrolment;
+use crate::store::area::enrolment::{Enrolment, LinkEnd};
 use crate::telemetry::audit::Event;
 
 /// The form's name in its proof.
@@ -113,7 +115,8 @@ async fn works(guest: &Guest, link: &str) -> Result<Works, Stop> {
     let mut standing = EnrolmentState {
         namespace: &identity.namespace,
         identity: &identity.name,
-        nonce: known.and_then(|known| known.user.record.enroll.as_deref()),
+        nonce: known.and_then(|known| known.user.record.nonce()),
+        issued_at: known.and_then(|known| known.user.record.link_issued_at()),
         valid_after: revoked,
     };
     let keys = || guest.people.keys.enrolment.iter().map(AsRef::as_ref);
@@ -124,27 +127,33 @@ async fn works(guest: &Guest, link: &str) -> Result<Works, Stop> {
     }
     let account = account_of(guest, unverified.uid()).await?;
     standing.valid_after = account.map(|account| account.valid_after).max(revoked);
+    let value = withdrawal(unverified.uid(), standing.nonce.unwrap_or_default());
+    let end_of = |link| {
+        let end = guest.people.store.enrolment_end(link, value, guest.now);
+        guest.wait_for(end)
+    };
     let verified = match unverified.verify(keys(), standing, guest.now) {
         Ok(verified) => verified,
         Err(Refused::Foreign | Refused::Withdrawn) => return Err(unknown()),
         Err(Refused::Expired | Refused::Superseded) => {
             // Only a genuine link gets here. Its own use supersedes it.
-            let is_used = guest.people.store.is_enrolment_used(unverified.hash());
-            if guest.wait_for(is_used).await? {
-                return Err(used(guest));
-            }
-            return Err(refused(guest, Kind::LinkExpired, EnrolmentOutcome::Expired));
+            return Err(match end_of(unverified.hash()).await? {
+                Some(LinkEnd::Used) => used(guest),
+                Some(LinkEnd::Withdrawn) | None => {
+                    refused(guest, Kind::LinkExpired, EnrolmentOutcome::Expired)
+                }
+            });
         }
     };
     // The page names no one who may not sign in.
     let Some(known) = known.filter(|known| known.person(guest.now).is_ok()) else {
         return Err(unknown());
     };
-    let is_used = guest.people.store.is_enrolment_used(verified.hash);
-    if guest.wait_for(is_used).await? {
-        return Err(used(guest));
+    match end_of(verified.hash).await? {
+        None => Ok(Works::of(verified, known)),
+        Some(LinkEnd::Used) => Err(used(guest)),
+        Some(LinkEnd::Withdrawn) => Err(unknown()),
     }
-    Ok(Works::of(verified, known))
 }
 
 impl Works {

@@ -16,6 +16,7 @@ mod shares;
 mod sign_out;
 mod told;
 mod turns;
+mod withdrawn;
 
 use std::sync::Arc;
 use std::time::Duration;
