@@ -8,6 +8,7 @@ pub mod consent;
 pub mod enrolment;
 pub mod grant;
 pub mod once;
+pub mod personal_token;
 pub mod pushed;
 pub mod refresh;
 pub mod session;

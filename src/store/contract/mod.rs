@@ -6,6 +6,7 @@ mod grants;
 mod interleavings;
 mod migrations;
 mod people;
+mod personal_tokens;
 mod rollback;
 mod round_trips;
 pub(super) mod world;

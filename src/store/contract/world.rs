@@ -350,7 +350,7 @@ impl World {
 }
 
 /// Every table with people's data.
-pub(super) const TABLES: [&str; 12] = [
+pub(super) const TABLES: [&str; 13] = [
     "account",
     "password",
     "session",
@@ -363,6 +363,7 @@ pub(super) const TABLES: [&str; 12] = [
     "enrolment",
     "once",
     "attempt",
+    "pat",
 ];
 
 /// The Identity of a store in tests.
