@@ -80,7 +80,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("keys", &["tokens", "resources", "telemetry"]),
-    ("oauth", &["directory", "people", "tokens", "resources"]),
+    (
+        "oauth",
+        &["directory", "people", "tokens", "resources", "characters"],
+    ),
     ("store", &["people", "tokens", "state_file"]),
     ("pages", &["characters"]),
     ("people", &["tokens"]),

@@ -119,6 +119,18 @@ pub enum LogoutOutcome {
     Failed,
 }
 
+/// What happens to personal access tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum PersonalTokenOutcome {
+    /// A person created one.
+    Created,
+    /// A person may not create the one that they want, or has too many.
+    Refused,
+    /// One was revoked.
+    Revoked,
+}
+
 label! {
     "outcome": SignInOutcome::as_str,
     "outcome": AuthorizationOutcome::as_str,
@@ -126,6 +138,7 @@ label! {
     "outcome": SignOutOutcome::into,
     "outcome": UserInfoOutcome::as_str,
     "outcome": LogoutOutcome::into,
+    "outcome": PersonalTokenOutcome::into,
 }
 
 /// The metrics.
@@ -136,6 +149,7 @@ pub struct PeopleMetrics {
     sign_outs: By<SignOutOutcome, Counter>,
     userinfo: By<UserInfoOutcome, Counter>,
     logout_notices: By<LogoutOutcome, Counter>,
+    personal_tokens: By<PersonalTokenOutcome, Counter>,
     grants_ended: Counter,
 }
 
@@ -173,6 +187,11 @@ impl PeopleMetrics {
                 "Tries to tell a client through the back channel that a session has ended, by outcome",
             )
             .from_the_start(LogoutOutcome::VARIANTS.iter().copied()),
+            personal_tokens: catalog.counters(
+                "personal_tokens",
+                "Personal access tokens by what happened to them: created, refused to the person who wanted one, or revoked",
+            )
+            .from_the_start(PersonalTokenOutcome::VARIANTS.iter().copied()),
             grants_ended: catalog.counter(
                 "grants_ended_by_reuse",
                 "Grants that ended because a used code or a replaced refresh token was presented again: someone may have a copy",
@@ -208,6 +227,11 @@ impl PeopleMetrics {
     /// Counts a try to tell a client of a sign-out.
     pub fn told(&self, outcome: LogoutOutcome) {
         self.logout_notices.inc(outcome);
+    }
+
+    /// Counts what happened to a personal access token.
+    pub fn personal_token(&self, outcome: PersonalTokenOutcome) {
+        self.personal_tokens.inc(outcome);
     }
 
     /// Counts a grant that ended because something was presented again.

@@ -7,6 +7,7 @@ pub mod keys;
 pub mod metrics;
 pub mod outbox;
 pub mod outgoing;
+pub mod personal_tokens;
 mod recent;
 pub mod registry;
 pub mod session;
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 
 use self::keys::PeopleKeys;
 use self::outbox::Outbox;
+use self::personal_tokens::PersonalTokens;
 use self::recent::Recent;
 use super::passwords::Passwords;
 use crate::people::attempt;
@@ -38,6 +40,8 @@ pub struct People {
     pub attempts: attempt::AttemptLimits,
     /// How often each person has signed in lately.
     recent: Recent,
+    /// Which personal access tokens are looked up, and their last uses.
+    pub personal_tokens: PersonalTokens,
     /// Tells clients that a session has ended.
     pub outbox: Outbox,
     /// Whether the clock of the database is too far from this machine's.
@@ -56,6 +60,7 @@ impl People {
             passwords,
             attempts: attempt::AttemptLimits::default(),
             recent: Recent::default(),
+            personal_tokens: PersonalTokens::default(),
             outbox,
             is_clock_far: AtomicBool::new(false),
         }

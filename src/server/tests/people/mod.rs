@@ -7,6 +7,8 @@ mod consents;
 mod database;
 mod leaving;
 mod main_path;
+mod personal_token_rules;
+mod personal_tokens;
 mod resources;
 mod revoked;
 mod rules;
