@@ -28,6 +28,7 @@ pub mod values;
 pub use counts::{Counts, ReferenceCounts};
 pub use explain::{RuleVerdict, Verdict};
 pub use issued::end::{ends, entry_ends, is_entry_live};
+pub use issued::personal::personal_token_end;
 pub use issued::revoked::{Revocation, is_token_revoked, revocation};
 pub use issued::seal::{is_sealed, sealed};
 pub use issued::verify::{ActiveToken, AuthenticatedClient, Invalid, is_revoked};

@@ -40,6 +40,8 @@ pub enum Inactive {
     Invalid(Invalid),
     /// The grant of a person's token has ended.
     Ended(Ended),
+    /// A personal access token has ended.
+    TokenEnded(Ended),
     /// The person may not act.
     Barred(Barred),
     /// The token is valid, but not for this caller.
@@ -56,6 +58,7 @@ impl Inactive {
             Self::NotYetValid => "not_yet_valid",
             Self::Invalid(why) => why.as_str(),
             Self::Ended(why) => ended(why),
+            Self::TokenEnded(why) => token_ended(why),
             Self::Barred(why) => why.as_str(),
             Self::WrongAudience => "wrong_audience",
         }
@@ -148,6 +151,16 @@ const fn ended(why: Ended) -> &'static str {
         Ended::Session => "signed_out",
         Ended::Account => "account_revoked",
         Ended::Expired => "grant_expired",
+    }
+}
+
+/// Returns the name of the reason that a personal access token has ended.
+const fn token_ended(why: Ended) -> &'static str {
+    match why {
+        Ended::Client => "token_of_another_client",
+        Ended::Revoked => "token_revoked",
+        Ended::Session | Ended::Account => "account_revoked",
+        Ended::Expired => "expired",
     }
 }
 

@@ -79,7 +79,7 @@ pub fn introspect<'a>(
 }
 
 /// Whether the token was issued to the caller.
-pub(super) fn is_own(caller: &AcceptedClient<'_>, active: &Active<'_>) -> bool {
+pub fn is_own(caller: &AcceptedClient<'_>, active: &Active<'_>) -> bool {
     caller.client.object.uid == active.client.client.object.uid
 }
 

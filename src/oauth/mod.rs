@@ -27,6 +27,7 @@ pub mod logout_token;
 pub mod person_introspection;
 pub mod person_revocation;
 pub mod person_token;
+pub mod personal_token;
 pub mod pkce;
 pub mod redirect_uri;
 pub mod refusal;

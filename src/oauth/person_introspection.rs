@@ -26,7 +26,8 @@ use crate::tokens::{Released, TokenId};
 pub struct PersonIntrospection<'a> {
     #[serde(flatten)]
     token: Introspection<'a>,
-    sid: TokenId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<TokenId>,
     auth_time: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     acr: Option<&'a str>,
@@ -61,10 +62,10 @@ pub fn introspect<'a>(
     };
     Ok(PersonIntrospection {
         token: Introspection::of(token, audiences, person_scope::join(&shown)),
-        sid: active.claims.sid,
-        auth_time: active.claims.auth_time.as_second(),
-        acr: active.claims.acr.as_deref(),
-        amr: &active.claims.amr,
+        sid: active.proof.session,
+        auth_time: active.proof.at.as_second(),
+        acr: active.proof.acr,
+        amr: &active.proof.methods,
         released: active.person.released_by(&shown),
     })
 }

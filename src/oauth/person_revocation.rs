@@ -6,15 +6,19 @@
 
 use super::person_introspection::is_own_grant;
 use crate::directory::AcceptedClient;
+use crate::people::account::AccountId;
 use crate::people::grant::GrantStanding;
+use crate::people::personal_token::PersonalTokenStanding;
 use crate::people::refresh::{Family, RefreshVerdict};
-use crate::tokens::{AccessTokenClaims, PersonClaims, TokenId};
+use crate::tokens::{AccessTokenClaims, PersonClaims, TokenId, reference};
 
 /// What to do about a revocation request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// End this grant, then answer 200.
     EndGrant(TokenId),
+    /// End this personal access token, then answer 200.
+    EndPersonalToken(AccountId, TokenId),
     /// Answer 200: there is nothing to revoke.
     Nothing,
 }
@@ -59,6 +63,22 @@ pub fn access_token(
         standing,
         is_own && claims.grant_id == standing.grant.id,
     )
+}
+
+/// Decides the revocation of a personal access token. It is for any client of its ID: a recreated one may end the tokens
+/// of its predecessor, which are refused already.
+pub fn personal_token(
+    caller: &AcceptedClient<'_>,
+    presented: &reference::Presented<'_>,
+    standing: &PersonalTokenStanding,
+) -> Decision {
+    let token = &standing.token;
+    let is_own = token.hash == presented.hash && token.client == *caller.client.record.client_id;
+    if is_own && token.ended_at.is_none() {
+        Decision::EndPersonalToken(token.account, token.id)
+    } else {
+        Decision::Nothing
+    }
 }
 
 fn end(caller: &AcceptedClient<'_>, standing: &GrantStanding, is_genuine: bool) -> Decision {

@@ -3,6 +3,8 @@
 //!
 //! Two steps, since the grant is in the store: [`claims`] says which grant to read, and [`judge`] decides with it.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use super::access_token::{Active, Inactive, client_of};
@@ -58,19 +60,27 @@ pub struct ActivePerson<'a> {
     pub scopes: Vec<PersonScope<'a>>,
     /// The person.
     pub person: Person<'a>,
-    /// The grant and the sign-in.
-    pub claims: &'a PersonClaims,
+    /// The sign-in in which the person allowed it.
+    pub proof: Proof<'a>,
+}
+
+/// How a person had proved who they are when they allowed a token.
+#[derive(Clone, Debug)]
+pub struct Proof<'a> {
+    /// The session (`sid`); `None` for a personal access token, which belongs to none.
+    pub session: Option<TokenId>,
+    /// When (`auth_time`).
+    pub at: Timestamp,
+    /// How strongly: the value of `acr`.
+    pub acr: Option<&'a str>,
+    /// The values of `amr` (RFC 8176).
+    pub methods: Cow<'a, [String]>,
 }
 
 impl ActivePerson<'_> {
     /// Returns whether the token has a standard scope.
     pub fn has(&self, scope: StandardScope) -> bool {
         self.scopes.iter().any(|held| held.is(scope))
-    }
-
-    /// Returns the grant.
-    pub const fn grant(&self) -> TokenId {
-        self.claims.grant_id
     }
 }
 
@@ -129,7 +139,12 @@ pub fn judge<'a>(
         token: active(client, &scopes, token, expires_at),
         scopes,
         person,
-        claims: own,
+        proof: Proof {
+            session: Some(own.sid),
+            at: own.auth_time,
+            acr: own.acr.as_deref(),
+            methods: Cow::Borrowed(&own.amr),
+        },
     })
 }
 

@@ -40,16 +40,29 @@ impl<'a> From<&'a Grant> for SignIn<'a> {
 /// # Errors
 /// [`Barred::SignInInsufficient`].
 pub fn check(client: &ClientRecord, grant: &Grant, now: Timestamp) -> Result<(), Barred> {
+    // What the person did, not what the client asked to be told of it (`Grant::acr`).
+    check_sign_in(client, &grant.methods, grant.authenticated_at, now)
+}
+
+/// Checks a sign-in by these methods at this time, as [`check`] does.
+///
+/// # Errors
+/// [`Barred::SignInInsufficient`].
+pub fn check_sign_in(
+    client: &ClientRecord,
+    methods: &str,
+    authenticated_at: Timestamp,
+    now: Timestamp,
+) -> Result<(), Barred> {
     let Some(record) = client.interactive.as_deref() else {
         return Ok(());
     };
-    // What the person did, not what the client asked to be told of it (`Grant::acr`).
-    let reached = Acr::of_methods(&grant.methods);
+    let reached = Acr::of_methods(methods);
     let is_too_weak = record
         .minimum_acr
         .is_some_and(|least| reached < least.into());
     let most = max_auth_age(record);
-    let is_too_old = most.is_some_and(|most| age(grant.authenticated_at, now) > most);
+    let is_too_old = most.is_some_and(|most| age(authenticated_at, now) > most);
     if is_too_weak || is_too_old {
         return Err(Barred::SignInInsufficient);
     }

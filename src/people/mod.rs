@@ -6,6 +6,7 @@
 //! IO, the lifetimes that resources set (the caller passes them), the errors of the protocol.
 
 pub mod account;
+pub mod agent;
 pub mod attempt;
 pub mod code;
 pub mod enrolment;
@@ -14,6 +15,7 @@ pub mod guessing;
 pub mod known_browser;
 pub mod notice;
 pub mod password;
+pub mod personal_token;
 pub mod pushed;
 pub mod refresh;
 pub mod session;

@@ -146,7 +146,8 @@ pub struct OAuthClientSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_user: Option<LocalRef>,
     /// Who may create reference tokens of this client. `None`: no one. `AdministratorsOnly`: users that may create
-    /// ServiceAccessTokens. `AuthenticatedUsers`: also people, for themselves. Default: `None`.
+    /// ServiceAccessTokens, and for themselves people whose User has `role: Administrator`. `AuthenticatedUsers`: for
+    /// themselves, also other people who may use the client. Default: `None`.
     #[serde(default)]
     pub reference_tokens: ReferenceTokens,
     /// Signature algorithm and lifetime of the client's access tokens.

@@ -181,6 +181,7 @@ pub struct NamesGrant {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(durations(&["self.maxAccessTokenLifetime"], "duration(self.maxAccessTokenLifetime) >= duration('1m')")).message("maxAccessTokenLifetime must be at least 1m").field_path(".maxAccessTokenLifetime"))]
 #[x_kube(validation = Rule::new(durations(&["self.maxServiceTokenLifetime"], "duration(self.maxServiceTokenLifetime) >= duration('10m')")).message("maxServiceTokenLifetime must be at least 10m").field_path(".maxServiceTokenLifetime"))]
+#[x_kube(validation = Rule::new(durations(&["self.maxPersonalTokenLifetime"], "duration(self.maxPersonalTokenLifetime) >= duration('10m')")).message("maxPersonalTokenLifetime must be at least 10m").field_path(".maxPersonalTokenLifetime"))]
 pub struct Limits {
     /// Longest lifetime of an access token, at least `1m`. Default: `24h`.
     #[serde(default = "hours_24")]
@@ -191,6 +192,14 @@ pub struct Limits {
     /// Whether ServiceAccessTokens may set `neverExpires`: `Allow` or `Deny`. Default: `Deny`.
     #[serde(default)]
     pub never_expiring_tokens: Permission,
+    /// Longest lifetime of a personal access token, at least `10m`. A shorter one also ends existing tokens. Default:
+    /// `8784h` (366 days).
+    #[serde(default = "hours_8784")]
+    pub max_personal_token_lifetime: DurationString,
+    /// Whether personal access tokens may never expire: `Allow` or `Deny`. `Deny` also refuses existing ones. Default:
+    /// `Deny`.
+    #[serde(default)]
+    pub never_expiring_personal_tokens: Permission,
     /// Label and annotation keys that templates of Secrets may set, besides those that every template may set.
     #[serde(default, skip_serializing_if = "is_default")]
     pub secret_metadata: SecretMetadata,
@@ -221,6 +230,8 @@ impl Default for Limits {
             max_access_token_lifetime: hours_24(),
             max_service_token_lifetime: hours_8784(),
             never_expiring_tokens: Permission::default(),
+            max_personal_token_lifetime: hours_8784(),
+            never_expiring_personal_tokens: Permission::default(),
             secret_metadata: SecretMetadata::default(),
             per_namespace: PerNamespace::default(),
             users: users_2000(),

@@ -86,6 +86,20 @@ pub(super) struct LastingOrigin {
 }
 
 impl LastingOrigin {
+    /// Returns the origin of a request from this address with these headers.
+    pub const fn new(peer: Option<IpAddr>, headers: HeaderMap, snapshot: Arc<Snapshot>) -> Self {
+        Self {
+            peer,
+            headers,
+            snapshot,
+        }
+    }
+
+    /// Returns the address.
+    pub const fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
     /// Writes an audit event of a person.
     pub fn record(&self, event: &Event<'_>) {
         let (directory, identity) = (self.snapshot.directory(), self.snapshot.identity());
@@ -404,11 +418,7 @@ impl Call {
 
     /// Returns the origin of the request for events that are written in a task of their own.
     pub fn lasting_origin(&self, snapshot: Arc<Snapshot>) -> LastingOrigin {
-        LastingOrigin {
-            peer: self.peer,
-            headers: self.head.headers.clone(),
-            snapshot,
-        }
+        LastingOrigin::new(self.peer, self.head.headers.clone(), snapshot)
     }
 }
 

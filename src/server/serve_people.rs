@@ -34,6 +34,7 @@ pub async fn serve_people(state: State, store: Store, issuer: String) {
         clean(&state, &store),
         delivery.run(),
         end_barred(&state),
+        record_uses(&state),
     );
 }
 
@@ -89,6 +90,19 @@ async fn clean(state: &State, store: &Store) {
         }
     };
     store.keep_clean(super::now, tell).await;
+}
+
+/// Records the last uses of personal access tokens.
+async fn record_uses(state: &State) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if let Some(people) = state.people()
+            && let Err(error) = people.personal_tokens.record(&people.store).await
+        {
+            state.metrics().store_failed(error.fault());
+            tracing::debug!(%error, "cannot record the last uses of personal access tokens, will record later ones");
+        }
+    }
 }
 
 /// Ends the sessions and grants of people who may not act any more, and voids their enrolment links, so that nothing of

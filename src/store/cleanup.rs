@@ -14,7 +14,7 @@ const SHRINK: &str = "PRAGMA incremental_vacuum(200)";
 
 /// Each table, what deletes its expired rows, and what finds its oldest one. The order respects references: rows of a
 /// later table are kept while one of an earlier table needs them.
-pub(super) const TABLES: [(&str, Statement, Statement); 9] = [
+pub(super) const TABLES: [(&str, Statement, Statement); 10] = [
     ("code", Statement::DELETE_CODES, Statement::OLDEST_CODE),
     (
         "refresh",
@@ -27,6 +27,7 @@ pub(super) const TABLES: [(&str, Statement, Statement); 9] = [
         Statement::DELETE_SESSIONS,
         Statement::OLDEST_SESSION,
     ),
+    ("pat", Statement::DELETE_PATS, Statement::OLDEST_PAT),
     ("par", Statement::DELETE_PARS, Statement::OLDEST_PAR),
     (
         "enrolment",

@@ -45,6 +45,17 @@ macro_rules! standing {
     };
 }
 
+/// The columns that `area::personal_token::standing` reads, of the account and the table `p`.
+macro_rules! personal {
+    () => {
+        concat!(
+            account!(),
+            ", p.id, p.hash, p.epoch, p.client, p.client_uid, p.name, p.scopes, p.audiences, p.claims, p.authenticated_at, \
+             p.methods, p.created_at, p.expires_at, p.ended_at, p.used_at, p.used_network, p.used_agent"
+        )
+    };
+}
+
 /// Joins the grant `g` with its account and its session.
 macro_rules! join_standing {
     () => {
@@ -246,6 +257,24 @@ statements! {
     PAR_USE = "UPDATE ~par SET used_at = $2, delete_after = $2, request = '' \
         WHERE id = $1 AND client = $3 AND used_at IS NULL RETURNING id";
 
+    // Every row of the person counts, also of a token that has ended: the bound is one of rows.
+    PAT_ADD = "INSERT INTO ~pat (id, hash, account, epoch, client, client_uid, name, scopes, audiences, claims, \
+        authenticated_at, methods, created_at, expires_at, delete_after) \
+        SELECT $1, $2, a.id, a.epoch, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15 FROM ~account AS a \
+        WHERE a.id = $3 AND a.epoch = $4 \
+        AND (SELECT count(*) FROM (SELECT 1 FROM ~pat WHERE account = $3 LIMIT $16) AS open) < $16 RETURNING id";
+    // A token of an epoch that is not $3, the account's, has ended.
+    PAT_MAKE_ROOM = "DELETE FROM ~pat WHERE id = (SELECT id FROM ~pat WHERE account = $1 \
+        AND (ended_at IS NOT NULL OR expires_at <= $2 OR epoch <> $3) ORDER BY created_at, id LIMIT 1)";
+    PAT_READ = concat!("SELECT ", personal!(), " FROM ~pat AS p JOIN ~account AS a ON a.id = p.account WHERE p.id = $1");
+    PATS_OF = concat!("SELECT ", personal!(), " FROM ~pat AS p JOIN ~account AS a ON a.id = p.account \
+        WHERE p.account = $1 ORDER BY p.created_at DESC, p.id");
+    PAT_END = "UPDATE ~pat SET ended_at = $3, delete_after = $4 WHERE id = $1 AND account = $2 AND ended_at IS NULL \
+        RETURNING id";
+    PATS_END_OF = "UPDATE ~pat SET ended_at = $2, delete_after = $3 WHERE account = $1 AND ended_at IS NULL RETURNING id";
+    PAT_USED = "UPDATE ~pat SET used_at = $2, used_network = $3, used_agent = $4 \
+        WHERE id = $1 AND (used_at IS NULL OR used_at <= $5) AND ended_at IS NULL";
+
     ENROLMENT_USE = "INSERT INTO ~enrolment (link, account, used_at, delete_after) VALUES ($1, $2, $3, $4) \
         ON CONFLICT (link) DO NOTHING RETURNING link";
     // What ended a link, if anything did: 0, its use; 1, the withdrawal $2 of its value.
@@ -309,6 +338,8 @@ statements! {
         AND NOT EXISTS (SELECT 1 FROM ~grants AS g WHERE g.session = s.id) ORDER BY s.expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
     DELETE_PARS = "DELETE FROM ~par WHERE id IN (SELECT id FROM ~par WHERE delete_after <= $1 \
         ORDER BY delete_after LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
+    DELETE_PATS = "DELETE FROM ~pat WHERE id IN (SELECT id FROM ~pat WHERE delete_after <= $1 \
+        ORDER BY delete_after LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
     DELETE_ENROLMENTS = "DELETE FROM ~enrolment WHERE link IN (SELECT link FROM ~enrolment WHERE delete_after <= $1 \
         ORDER BY delete_after LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
     DELETE_ONCE = "DELETE FROM ~once WHERE value IN (SELECT value FROM ~once WHERE expires_at <= $1 \
@@ -323,6 +354,7 @@ statements! {
     OLDEST_GRANT = "SELECT min(expires_at) FROM ~grants";
     OLDEST_SESSION = "SELECT min(expires_at) FROM ~session";
     OLDEST_PAR = "SELECT min(delete_after) FROM ~par";
+    OLDEST_PAT = "SELECT min(delete_after) FROM ~pat";
     OLDEST_ENROLMENT = "SELECT min(delete_after) FROM ~enrolment";
     OLDEST_ONCE = "SELECT min(expires_at) FROM ~once";
     OLDEST_ATTEMPT = "SELECT min(at) FROM ~attempt";

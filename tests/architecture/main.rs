@@ -82,7 +82,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("keys", &["tokens", "resources", "telemetry"]),
-    ("oauth", &["directory", "people", "tokens", "resources"]),
+    (
+        "oauth",
+        &["directory", "people", "tokens", "resources", "characters"],
+    ),
     ("store", &["people", "tokens", "state_file", "shares"]),
     ("pages", &["characters"]),
     ("people", &["tokens"]),

@@ -12,7 +12,9 @@ use super::secret::annotation;
 use crate::directory::admit::{inherited, login, theme, volume};
 use crate::directory::settings::Settings;
 use crate::directory::tables::intern;
-use crate::directory::tables::record::{GatewayRecord, IdentityRecord, NameGrants};
+use crate::directory::tables::record::{
+    GatewayRecord, IdentityRecord, NameGrants, PersonalTokenLimits,
+};
 use crate::directory::template::secret_metadata::{AllowedMetadata, is_reserved};
 use crate::directory::values::duration::format_duration;
 use crate::directory::values::issuer::canonical;
@@ -82,6 +84,11 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord,
         &limits.max_service_token_lifetime,
         ten_minutes,
     );
+    let max_personal_token_lifetime = lifetime(
+        "/spec/limits/maxPersonalTokenLifetime",
+        &limits.max_personal_token_lifetime,
+        ten_minutes,
+    );
     let access_token_lifetime = lifetime(
         "/spec/tokens/accessTokenLifetime",
         &tokens.access_token_lifetime,
@@ -114,6 +121,10 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord,
         max_access_token_lifetime,
         max_service_token_lifetime,
         never_expiring_tokens: limits.never_expiring_tokens == Permission::Allow,
+        personal_tokens: PersonalTokenLimits {
+            max_lifetime: max_personal_token_lifetime,
+            may_never_expire: limits.never_expiring_personal_tokens == Permission::Allow,
+        },
         secret_metadata: secret_metadata(&mut faults, &limits.secret_metadata, settings),
         inherited,
         max_clients: usize::try_from(limits.per_namespace.clients).unwrap_or_default(),

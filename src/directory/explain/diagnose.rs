@@ -285,6 +285,11 @@ fn weak_identity(record: &IdentityRecord, now: Timestamp) -> Vec<Problem> {
             "tokens that never expire stay valid until someone notices that they leaked: set Deny, and the operator renews long-lived tokens",
         ),
         (
+            record.personal_tokens.may_never_expire,
+            "/spec/limits/neverExpiringPersonalTokens",
+            "personal access tokens that never expire stay valid until someone notices that they leaked: set Deny, and people create new ones in time",
+        ),
+        (
             record.max_access_token_lifetime > DAY,
             "/spec/limits/maxAccessTokenLifetime",
             "APIs that do not introspect accept a JWT until it expires: set at most 24h",
@@ -417,7 +422,15 @@ fn idle_client(record: &ClientRecord) -> impl Iterator<Item = Problem> {
         let message = "a ServiceAccessToken of this client would have no system user to act as: set spec.systemUser.name";
         Problem::warning(Reason::SystemUserMissing, "/spec/referenceTokens", message)
     });
-    nothing.into_iter().chain(nobody)
+    let no_people = record.reference_tokens == ReferenceTokens::AuthenticatedUsers
+        && record.interactive.is_none();
+    let no_people = no_people.then(|| {
+        weak(
+            "/spec/referenceTokens",
+            "people cannot use this client, so that they create no tokens of it: add AuthorizationCode to grantTypes, or use AdministratorsOnly",
+        )
+    });
+    nothing.into_iter().chain(nobody).chain(no_people)
 }
 
 #[cfg(test)]
@@ -495,6 +508,11 @@ mod tests {
             (
                 "{issuer: 'https://id', limits: {neverExpiringTokens: Allow}}",
                 "/spec/limits/neverExpiringTokens",
+                Reason::WeakChoice,
+            ),
+            (
+                "{issuer: 'https://id', limits: {neverExpiringPersonalTokens: Allow}}",
+                "/spec/limits/neverExpiringPersonalTokens",
                 Reason::WeakChoice,
             ),
             (
@@ -620,6 +638,12 @@ mod tests {
                 "{grantTypes: [], referenceTokens: AdministratorsOnly}",
                 "/spec/referenceTokens",
                 Reason::SystemUserMissing,
+            ),
+            (
+                Kind::OAuthClient,
+                "{grantTypes: [ClientCredentials], referenceTokens: AuthenticatedUsers}",
+                "/spec/referenceTokens",
+                Reason::WeakChoice,
             ),
             (
                 Kind::OAuthClient,

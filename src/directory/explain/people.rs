@@ -4,8 +4,9 @@ use jiff::Timestamp;
 
 use super::{NO_IDENTITY, RuleVerdict, Steps, absent, malformed, open_to};
 use crate::directory::tables::record::{InteractiveRecord, UserRecord};
+use crate::directory::values::duration::format_duration;
 use crate::directory::{AcceptedClient, Barred, Directory, ObjectKey, PersonClient, Reason};
-use crate::resources::ConsentPolicy;
+use crate::resources::{ConsentPolicy, ReferenceTokens};
 
 impl Directory {
     /// Explains whether a client with the grant of authorization codes signs in people.
@@ -38,6 +39,23 @@ impl Directory {
         };
         steps.holds("consent", format!("people are asked for consent {consent}"));
         steps.holds("people", format!("it is open to {}", audience(record)));
+        let whose = match client.client.record.reference_tokens {
+            ReferenceTokens::None => return,
+            ReferenceTokens::AuthenticatedUsers => "each of them",
+            ReferenceTokens::AdministratorsOnly => "those whose User has role Administrator",
+        };
+        let (most, never) = (
+            format_duration(identity.record.personal_tokens.max_lifetime),
+            if identity.record.personal_tokens.may_never_expire {
+                ", or for ever"
+            } else {
+                ""
+            },
+        );
+        steps.holds(
+            "personal-tokens",
+            format!("{whose} may have personal access tokens of it, for at most {most}{never}"),
+        );
     }
 
     /// Explains why a User may sign in now or not, and whether the person may use a client.

@@ -2,6 +2,7 @@
 //! and when they were last used. Not here: what should be issued (`judge::desired`).
 
 pub(super) mod end;
+pub(super) mod personal;
 pub(super) mod revoked;
 pub(super) mod seal;
 pub mod usage;

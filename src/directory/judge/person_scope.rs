@@ -148,7 +148,7 @@ impl<'a> PersonScope<'a> {
     }
 
     /// Returns the claims that the scope releases.
-    pub(super) fn claims(&self) -> impl Iterator<Item = &'a str> {
+    pub fn claims(&self) -> impl Iterator<Item = &'a str> {
         let (standard, own) = match self {
             Self::Standard(scope) => (scope.claims(), None),
             Self::Api(scope) => (&[][..], Some(*scope)),

@@ -41,6 +41,15 @@ impl<T> Object<T> {
     }
 }
 
+/// How long personal access tokens may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PersonalTokenLimits {
+    /// The longest lifetime.
+    pub max_lifetime: SignedDuration,
+    /// Whether they may never expire.
+    pub may_never_expire: bool,
+}
+
 /// A valid [`crate::resources::Identity`].
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct IdentityRecord {
@@ -60,6 +69,8 @@ pub struct IdentityRecord {
     pub max_service_token_lifetime: SignedDuration,
     /// Whether a service token may never expire.
     pub never_expiring_tokens: bool,
+    /// How long personal access tokens may last.
+    pub personal_tokens: PersonalTokenLimits,
     /// Labels and annotations that templates of Secrets may set.
     pub secret_metadata: Arc<AllowedMetadata>,
     /// Labels and annotations of the Identity's objects; none in a process that issues nothing.

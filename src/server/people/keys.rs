@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::people::account::AccountId;
 use crate::people::known_browser::KnownBrowserKeys;
+use crate::people::personal_token::PersonalTokenKeys;
 use crate::people::refresh::RefreshKeys;
 use crate::server::browser::FormKeys;
 use crate::tokens::MacKey;
@@ -29,6 +30,8 @@ pub struct PeopleKeys {
     pub refresh: RefreshKeys,
     /// Of known browsers.
     pub browsers: KnownBrowserKeys,
+    /// Of the tags of personal access tokens.
+    pub personal_tokens: PersonalTokenKeys,
     /// Of enrolment links: the live mac keys, the newest first.
     pub enrolment: Vec<Arc<MacKey>>,
     subject: hmac::Key,
@@ -45,6 +48,7 @@ impl PeopleKeys {
             forms: FormKeys::new(&material, before),
             refresh: RefreshKeys::new(&material, before),
             browsers: KnownBrowserKeys::new(&material, before, issuer),
+            personal_tokens: PersonalTokenKeys::new(&material, before),
             subject: newest.derive(SUBJECT),
             enrolment: std::iter::once(newest).chain(previous).collect(),
         }

@@ -125,6 +125,18 @@ pub enum LogoutOutcome {
     Dropped,
 }
 
+/// What happens to personal access tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum PersonalTokenOutcome {
+    /// A person created one.
+    Created,
+    /// A person may not create the one that they want, or has too many.
+    Refused,
+    /// One was revoked.
+    Revoked,
+}
+
 label! {
     "outcome": SignInOutcome::as_str,
     "outcome": AuthorizationOutcome::as_str,
@@ -132,6 +144,7 @@ label! {
     "outcome": SignOutOutcome::into,
     "outcome": UserInfoOutcome::as_str,
     "outcome": LogoutOutcome::into,
+    "outcome": PersonalTokenOutcome::into,
 }
 
 /// The metrics.
@@ -142,6 +155,7 @@ pub struct PeopleMetrics {
     sign_outs: By<SignOutOutcome, Counter>,
     userinfo: By<UserInfoOutcome, Counter>,
     logout_notices: By<LogoutOutcome, Counter>,
+    personal_tokens: By<PersonalTokenOutcome, Counter>,
     grants_ended: Counter,
 }
 
@@ -179,6 +193,11 @@ impl PeopleMetrics {
                 "Notices that tell a client through the back channel that a session has ended, by outcome: told, refused by the client, unneeded (the client is gone), given_up after the last try or an hour, dropped because too many wait; and failed tries",
             )
             .from_the_start(LogoutOutcome::VARIANTS.iter().copied()),
+            personal_tokens: catalog.counters(
+                "personal_tokens",
+                "Personal access tokens by what happened to them: created, refused to the person who wanted one, or revoked",
+            )
+            .from_the_start(PersonalTokenOutcome::VARIANTS.iter().copied()),
             grants_ended: catalog.counter(
                 "grants_ended_by_reuse",
                 "Grants that ended because a used code or a replaced refresh token was presented again: someone may have a copy",
@@ -214,6 +233,11 @@ impl PeopleMetrics {
     /// Counts notices that tell clients of a sign-out.
     pub fn logout_notices(&self, outcome: LogoutOutcome, count: u64) {
         self.logout_notices.of(outcome).inc_by(count);
+    }
+
+    /// Counts what happened to a personal access token.
+    pub fn personal_token(&self, outcome: PersonalTokenOutcome) {
+        self.personal_tokens.inc(outcome);
     }
 
     /// Counts a grant that ended because something was presented again.

@@ -7,6 +7,7 @@ pub mod keys;
 pub mod metrics;
 pub mod outbox;
 pub mod outgoing;
+pub mod personal_tokens;
 mod recent;
 pub mod registry;
 pub mod session;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use self::keys::PeopleKeys;
+use self::personal_tokens::PersonalTokens;
 use self::recent::Recent;
 use super::networks;
 use super::passwords::Passwords;
@@ -41,6 +43,8 @@ pub struct People {
     pub attempts: attempt::AttemptLimits,
     /// How often each person has signed in lately.
     recent: Arc<Recent>,
+    /// Which personal access tokens are looked up, and their last uses.
+    pub personal_tokens: Arc<PersonalTokens>,
     /// Whether the clock of the database is too far from this machine's.
     is_clock_far: Arc<AtomicBool>,
 }
@@ -57,6 +61,7 @@ impl People {
             passwords,
             attempts: attempt::AttemptLimits::default(),
             recent: Arc::default(),
+            personal_tokens: Arc::default(),
             is_clock_far: Arc::default(),
         }
     }

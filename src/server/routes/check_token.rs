@@ -5,12 +5,14 @@
 //! server ignores the method, the query, the body and the path after the gateway's name: they belong to the request
 //! that the proxy asks about.
 
-use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::header::{USER_AGENT, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use jiff::Timestamp;
 
-use super::people::{self, active, claims_of, standing};
+use super::people::{
+    self, PresentedPersonal, active, active_personal, claims_of, personal_standing, standing,
+};
 use crate::directory::tables::record::GatewayRecord;
 use crate::oauth::enforcement::{Denial, Passed, admit};
 use crate::oauth::person_token::PersonToken;
@@ -20,6 +22,7 @@ use crate::server::gateway::{
     self, CLIENT_ID, IDENTITY, KEYS, KIND, SCOPE, SUBJECT, ServedGateway, TO_REMOVE,
 };
 use crate::server::metrics::Checked;
+use crate::server::people::personal_tokens::Presenter;
 use crate::server::reply;
 use crate::server::request::{Call, ServingSnapshot, values};
 use crate::server::snapshot::Site;
@@ -57,10 +60,17 @@ async fn answer(
     let api_keys = KEYS.into_iter().flat_map(|name| values(headers, name));
     let sent = bearer::extract(call.authorization(), api_keys);
     let verdict = match read(call, &serving, record, sent)? {
-        Ok(enforced) if has_people => match claims_of(&enforced.token) {
-            Some(claims) => of_person(call, &serving, &enforced, &claims, now).await?,
-            None => enforced.judge(now, pass),
-        },
+        Ok(enforced) if has_people => {
+            let personal = sent.ok();
+            let personal = personal.and_then(|text| PresentedPersonal::of(&enforced.token, text));
+            match (personal, claims_of(&enforced.token)) {
+                (Some(personal), _) => {
+                    of_personal(call, &serving, &enforced, &personal, now).await?
+                }
+                (None, Some(claims)) => of_person(call, &serving, &enforced, &claims, now).await?,
+                (None, None) => enforced.judge(now, pass),
+            }
+        }
         Ok(enforced) => enforced.judge(now, pass),
         Err(denial) => Err(denial),
     };
@@ -88,6 +98,32 @@ async fn of_person(
     let found = active(serving.snapshot(), presented, standing.as_ref(), now);
     let checked = found.map_err(Denial::Inactive);
     let checked = checked.and_then(|found| admit(found.token, enforced.gateway()));
+    Ok(enforced.settle(checked, now, pass))
+}
+
+/// Judges a personal access token with its row.
+async fn of_personal(
+    call: &Call,
+    serving: &ServingSnapshot,
+    enforced: &Enforced<'_>,
+    presented: &PresentedPersonal<'_>,
+    now: Timestamp,
+) -> Result<Result<Response, Denial>, Refusal> {
+    let people = people::people(call)?;
+    let standing = personal_standing(call, &people, presented).await?;
+    let found = active_personal(serving.snapshot(), presented, standing.as_ref(), now);
+    let checked = found.map_err(Denial::Inactive);
+    let checked = checked.and_then(|found| admit(found.token, enforced.gateway()));
+    if checked.is_ok()
+        && let Some(standing) = &standing
+    {
+        let user_agent = call.head.headers.get(USER_AGENT);
+        let by = Presenter {
+            peer: call.peer,
+            user_agent: user_agent.map_or(b"", HeaderValue::as_bytes),
+        };
+        people.personal_tokens.note(&standing.token, Some(by), now);
+    }
     Ok(enforced.settle(checked, now, pass))
 }
 

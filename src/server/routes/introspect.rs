@@ -31,7 +31,7 @@ async fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Re
         call.app
             .metrics()
             .introspected(Introspected::Inactive(reason));
-        if let Inactive::Invalid(_) | Inactive::WrongAudience = reason {
+        if let Inactive::Invalid(_) | Inactive::TokenEnded(_) | Inactive::WrongAudience = reason {
             let client_id = &caller.client.record.client_id;
             call.audit_refusal(snapshot, client_id, id, reason.as_str());
         }

@@ -9,6 +9,7 @@ pub mod enrolment;
 pub mod grant;
 pub mod once;
 pub mod outbox;
+pub mod personal_token;
 pub mod pushed;
 pub mod refresh;
 pub mod session;

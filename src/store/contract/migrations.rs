@@ -2,6 +2,7 @@
 
 use futures::future::join_all;
 
+use super::super::postgres::schema::MIGRATIONS;
 use super::super::{Store, StoreError};
 use super::world::{TABLES, World, few, new_schema, postgres_settings};
 
@@ -11,7 +12,8 @@ async fn replicas_that_start_together_migrate_once() {
     let all = join_all((0..8).map(|_| Store::connect(postgres_settings(&schema)))).await;
     let stores: Vec<Store> = all.into_iter().map(Result::unwrap).collect();
     let sql = format!("SELECT count(*) FROM {schema}.migration");
-    assert_eq!(stores[0].ask(&sql).await.unwrap().int(0).unwrap(), 2);
+    let applied = stores[0].ask(&sql).await.unwrap().int(0).unwrap();
+    assert_eq!(usize::try_from(applied), Ok(MIGRATIONS.len()));
     stores[0].drop_schema().await;
 }
 
@@ -23,12 +25,12 @@ async fn a_release_runs_on_an_expanded_schema_and_refuses_a_contracted_one() {
     let record = |version, minimum| {
         format!("INSERT INTO {schema}.migration VALUES ({version}, {minimum}, 'later', '', now())")
     };
-    store.all(&record(3, 1)).await.unwrap();
+    store.all(&record(98, 1)).await.unwrap();
     assert!(Store::connect(postgres_settings(&schema)).await.is_ok());
-    store.all(&record(4, 3)).await.unwrap();
+    store.all(&record(99, 98)).await.unwrap();
     let refused = Store::connect(postgres_settings(&schema)).await.err();
     assert!(
-        matches!(refused, Some(StoreError::NewerSchema { found: 4, .. })),
+        matches!(refused, Some(StoreError::NewerSchema { found: 99, .. })),
         "{refused:?}"
     );
     store.drop_schema().await;

@@ -7,6 +7,7 @@ mod interleavings;
 mod migrations;
 mod outbox;
 mod people;
+mod personal_tokens;
 mod rollback;
 mod round_trips;
 pub(super) mod world;

@@ -9,12 +9,15 @@ use uuid::Uuid;
 use super::super::area::code::Authorized;
 use super::super::area::consent::Agreement;
 use super::super::area::enrolment::Enrolment;
+use super::super::area::personal_token::Added;
 use super::super::{Store, StoreError};
 use super::contract;
+use super::personal_tokens::token_of;
 use super::world::{Coded, Everyone, NOW, POLICY, World, at, consent, new_id, presented, room};
 use crate::people::account::{Account, AccountId};
 use crate::people::grant::EndsWith;
 use crate::people::guessing::Gate;
+use crate::people::personal_token::{MOST_OF_PERSON, PersonalToken};
 use crate::people::pushed::Pushed;
 use crate::people::refresh::{Policy, Rotation, Token};
 use crate::people::session::MAX_SESSIONS;
@@ -33,12 +36,13 @@ struct Scene {
     first: Token,
     second: Token,
     third: Token,
+    personal: PersonalToken,
 }
 
 type Operation = for<'a> fn(&'a Scene) -> BoxFuture<'a, Result<(), StoreError>>;
 
 /// Every operation that changes rows, with its name.
-const OPERATIONS: [(&str, Operation); 16] = [
+const OPERATIONS: [(&str, Operation); 19] = [
     ("redeem a code", |scene| {
         Box::pin(async move {
             scene
@@ -178,6 +182,31 @@ const OPERATIONS: [(&str, Operation); 16] = [
                 .map(drop)
         })
     }),
+    ("create a personal token", |scene| {
+        // The person has no room left, and a revoked token makes it.
+        let token = token_of(&scene.account, NOW + 500);
+        Box::pin(async move {
+            let added = scene.world.store.add_personal_token(token, at(NOW));
+            added.await.map(drop)
+        })
+    }),
+    ("revoke a personal token", |scene| {
+        let (account, id) = (scene.account.id, scene.personal.id);
+        Box::pin(async move {
+            let store = &scene.world.store;
+            store
+                .end_personal_token(account, id, at(NOW))
+                .await
+                .map(drop)
+        })
+    }),
+    ("revoke all personal tokens", |scene| {
+        Box::pin(async move {
+            let store = &scene.world.store;
+            let ended = store.end_personal_tokens(scene.account.id, at(NOW));
+            ended.await.map(drop)
+        })
+    }),
     ("reserve attempts", |scene| {
         let gate = Gate {
             burst: 5,
@@ -199,7 +228,7 @@ async fn a_fault_at_any_step_of_any_operation_rolls_all_of_it_back(world: &World
     for (name, operation) in OPERATIONS {
         // The transaction's begin and commit are steps as well; the last step is the reply after the commit.
         let mut failures = Vec::new();
-        let scene = scene(&world.store).await;
+        let scene = scene(name, &world.store).await;
         let before = scene.world.dump().await;
         let is_complete = loop {
             let step = i64::try_from(failures.len()).unwrap() + 1;
@@ -248,7 +277,7 @@ async fn is_whole(
         tables.sort();
         tables
     };
-    let fresh = scene(&faulty.world.store).await;
+    let fresh = scene(name, &faulty.world.store).await;
     let start = fresh.world.dump().await;
     if name == "enrol" || name == "reserve attempts" {
         // These name the same rows in each scene.
@@ -276,7 +305,7 @@ async fn crowded(world: &World) -> Account {
     account
 }
 
-async fn scene(store: &Store) -> Scene {
+async fn scene(operation: &str, store: &Store) -> Scene {
     let world = World {
         store: store.telling(Arc::new(Everyone)),
         folder: None,
@@ -296,6 +325,21 @@ async fn scene(store: &Store) -> Scene {
     let (used, first) = world.family(EndsWith::Session).await;
     let second = world.child(&first, NOW + 1).await;
     let third = world.child(&second, NOW + 2).await;
+    let personal = token_of(&account, NOW);
+    let others = if operation == "create a personal token" {
+        MOST_OF_PERSON - 1
+    } else {
+        1
+    };
+    let others = (0..others).map(|_| token_of(&account, NOW));
+    let mut last = personal.id;
+    for token in [personal.clone()].into_iter().chain(others) {
+        last = token.id;
+        let added = world.store.add_personal_token(token, at(NOW)).await;
+        assert_eq!(added.unwrap(), Added::Recorded);
+    }
+    let ended = world.store.end_personal_token(account.id, last, at(NOW));
+    assert!(ended.await.unwrap());
     Scene {
         world,
         account,
@@ -305,5 +349,6 @@ async fn scene(store: &Store) -> Scene {
         first,
         second,
         third,
+        personal,
     }
 }

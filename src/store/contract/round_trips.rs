@@ -10,8 +10,10 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use super::super::area::code::Authorized;
 use super::super::area::consent::Agreement;
+use super::super::area::personal_token::Added;
 use super::super::area::session::Brought;
 use super::super::{Settings, Store};
+use super::personal_tokens::token_of;
 use super::world::{NOW, POLICY, World, at, few, new_schema_name, postgres_url, presented};
 use crate::people::grant::EndsWith;
 use crate::people::guessing::Gate;
@@ -165,9 +167,16 @@ async fn each_operation_takes_as_few_round_trips_as_promised() {
         assert!(kept.is_ok());
         let (standing, userinfo) = meter.count(store.grant(coded.grant.id)).await;
         assert!(standing.unwrap().is_some());
-        let trips = [sign_in, authorize, exchange, rotating, kept_trips, userinfo];
+        let personal = token_of(&account, NOW);
+        let added = store.add_personal_token(personal.clone(), at(NOW)).await;
+        assert_eq!(added.unwrap(), Added::Recorded);
+        let (standing, check) = meter.count(store.personal_token(personal.id)).await;
+        assert!(standing.unwrap().is_some());
+        let trips = [
+            sign_in, authorize, exchange, rotating, kept_trips, userinfo, check,
+        ];
         if round > 0 {
-            assert_eq!(trips, [3, 2, 2, 2, 1, 1]);
+            assert_eq!(trips, [3, 2, 2, 2, 1, 1, 1]);
         }
     }
     world.store.drop_schema().await;

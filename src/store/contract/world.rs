@@ -352,7 +352,7 @@ impl World {
 }
 
 /// Every table with people's data.
-pub(super) const TABLES: [&str; 13] = [
+pub(super) const TABLES: [&str; 14] = [
     "account",
     "password",
     "session",
@@ -366,6 +366,7 @@ pub(super) const TABLES: [&str; 13] = [
     "once",
     "attempt",
     "outbox",
+    "pat",
 ];
 
 /// Every client is told, and is in one namespace.

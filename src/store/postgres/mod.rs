@@ -3,7 +3,7 @@
 //! Correctness needs no sequence, advisory lock or NOTIFY, and READ COMMITTED is enough: each decision is one
 //! conditional statement. Nothing depends on the session, so a pooler such as PgBouncer can be used.
 
-mod schema;
+pub(super) mod schema;
 mod settings;
 #[cfg(test)]
 mod tests;

@@ -10,9 +10,10 @@ use super::super::StoreError;
 /// Every migration: its number, the oldest number that a release must know to run on the migrated schema, its name and
 /// its text. A migration first expands the schema, so that the previous release runs on it; a later release contracts
 /// it, with a higher minimum. A migration that was released never changes.
-const MIGRATIONS: [(i64, i64, &str, &str); 2] = [
+pub(in crate::store) const MIGRATIONS: [(i64, i64, &str, &str); 3] = [
     (1, 1, "people", include_str!("../0001_postgres.sql")),
     (2, 1, "outbox", include_str!("../0002_outbox.sql")),
+    (3, 1, "pat", include_str!("../0003_pat.sql")),
 ];
 
 /// The name of a PostgreSQL schema: lower-case letters, digits and underscores, which need no quotes in SQL.

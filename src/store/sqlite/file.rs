@@ -25,10 +25,11 @@ const FLAGS: i32 = rustix::fs::OFlags::NONBLOCK
 /// The `SQLite` `application_id` that marks a file as ours: "SYMB".
 pub(super) const APPLICATION: i64 = 0x5359_4D42;
 /// Every migration of the schema, by number. A migration that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "store", include_str!("../0001_store.sql")),
     (2, "people", include_str!("../0002_people.sql")),
     (3, "outbox", include_str!("../0003_outbox.sql")),
+    (4, "pat", include_str!("../0004_pat.sql")),
 ];
 /// The pause between two attempts to lock.
 const TRY_EVERY: Duration = Duration::from_millis(250);

@@ -4,11 +4,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 
-use super::join::{TokenOfPerson, active, held, standing};
+use super::join::{
+    PresentedPersonal, TokenOfPerson, active, active_personal, held, personal_standing, standing,
+};
 use super::{people, unavailable};
 use crate::directory::AcceptedClient;
 use crate::oauth::access_token::Inactive;
 use crate::oauth::grants::refresh_token::policy as refresh_policy;
+use crate::oauth::introspection::is_own;
 use crate::oauth::person_introspection::{Refresh, introspect, introspect_refresh};
 use crate::oauth::person_token::PersonToken;
 use crate::oauth::{ErrorCode, OAuthError, Refusal};
@@ -31,6 +34,9 @@ pub async fn answer(
     let (token, claims) = match token {
         TokenOfPerson::Refresh(presented) => {
             return of_refresh(call, serving, caller, presented, now).await;
+        }
+        TokenOfPerson::Personal(presented) => {
+            return of_personal(call, serving, caller, presented, now).await;
         }
         TokenOfPerson::Access(token, claims) => (*token, claims),
     };
@@ -56,6 +62,33 @@ pub async fn answer(
 
 const fn unwritable() -> OAuthError {
     OAuthError::new(ErrorCode::ServerError, "the answer could not be serialized")
+}
+
+async fn of_personal(
+    call: &Call,
+    serving: &ServingSnapshot,
+    caller: &AcceptedClient<'_>,
+    presented: &PresentedPersonal<'_>,
+    now: Timestamp,
+) -> Result<Result<Response, Inactive>, Refusal> {
+    let people = people(call)?;
+    let standing = personal_standing(call, &people, presented).await?;
+    let found = match active_personal(serving.snapshot(), presented, standing.as_ref(), now) {
+        Ok(found) => found,
+        Err(inactive) => return Ok(Err(inactive)),
+    };
+    let told = match introspect(caller, &found) {
+        Ok(told) => told,
+        Err(inactive) => return Ok(Err(inactive)),
+    };
+    // A client that introspects its own token does not count as a user of it.
+    if let Some(standing) = &standing
+        && !is_own(caller, &found.token)
+    {
+        people.personal_tokens.note(&standing.token, None, now);
+    }
+    let json = told.to_json().map_err(|_| unwritable())?;
+    Ok(Ok(reply::json(StatusCode::OK, json)))
 }
 
 async fn of_refresh(

@@ -13,6 +13,7 @@ pub mod introspection;
 mod issue;
 mod join;
 pub mod par;
+pub mod personal_token;
 mod proceed;
 pub mod revocation;
 pub mod sign_in;
@@ -21,5 +22,8 @@ pub mod token;
 pub mod userinfo;
 
 pub use guest::refused;
-pub use join::{TokenOfPerson, active, claims_of, standing};
+pub use join::{
+    PresentedPersonal, TokenOfPerson, active, active_personal, claims_of, personal_standing,
+    standing,
+};
 pub use store::{carry_out, people, unavailable};

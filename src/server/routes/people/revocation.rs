@@ -6,21 +6,21 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 
-use super::join::{TokenOfPerson, standing};
+use super::join::{TokenOfPerson, personal_standing, standing};
 use super::{carry_out, people, unavailable};
 use crate::directory::AcceptedClient;
 use crate::oauth::Refusal;
 use crate::oauth::grants::refresh_token::policy as refresh_policy;
-use crate::oauth::person_revocation::{Decision, access_token, refresh_token};
+use crate::oauth::person_revocation::{Decision, access_token, personal_token, refresh_token};
 use crate::people::grant;
 use crate::people::refresh::{Presented, Rules, judge};
 use crate::server::metrics::RevocationOutcome;
 use crate::server::people::People;
+use crate::server::people::metrics::PersonalTokenOutcome;
 use crate::server::reply;
 use crate::server::request::{Call, ServingSnapshot};
 use crate::store::StoreError;
 use crate::telemetry::audit::Event;
-use crate::tokens::TokenId;
 
 /// Revokes a person's token.
 ///
@@ -38,6 +38,13 @@ pub async fn revoke(
     let people = people(call).inspect_err(|_| failed(call))?;
     let turn = call.give_turn_back();
     let decided = match token {
+        TokenOfPerson::Personal(presented) => {
+            let standing = personal_standing(call, &people, presented).await;
+            let standing = standing.inspect_err(|_| failed(call))?;
+            Ok(standing.map_or(Decision::Nothing, |standing| {
+                personal_token(caller, &presented.parts, &standing)
+            }))
+        }
         TokenOfPerson::Refresh(presented) => {
             of_refresh(&people, serving, caller, presented, own, now).await
         }
@@ -51,11 +58,11 @@ pub async fn revoke(
         }
     };
     let ended = match decided {
-        Ok(Decision::EndGrant(grant)) => end(call, people, serving, caller, grant, now).await,
         Ok(Decision::Nothing) => {
             call.app.metrics().revoked(RevocationOutcome::Nothing);
             Ok(Ok(()))
         }
+        Ok(decision) => end(call, people, serving, caller, decision, now).await,
         Err(error) => Ok(Err(error)),
     };
     turn.take_again().await;
@@ -66,26 +73,45 @@ pub async fn revoke(
     Ok(reply::empty(StatusCode::OK))
 }
 
-/// Ends a grant, and counts and writes it, also if the caller leaves.
+/// Ends a grant or a personal access token, and counts and writes it, also if the caller leaves.
 async fn end(
     call: &Call,
     people: Arc<People>,
     serving: &ServingSnapshot,
     caller: &AcceptedClient<'_>,
-    grant: TokenId,
+    decision: Decision,
     now: Timestamp,
 ) -> Result<Result<(), StoreError>, Refusal> {
     let (app, origin) = (call.app.clone(), call.lasting_origin(serving.shared()));
     let client_id = Arc::clone(&caller.client.record.client_id);
     carry_out(call.admitted(), async move {
-        people.store.end_grant(grant, now).await?;
+        match decision {
+            Decision::EndGrant(grant) => {
+                people.store.end_grant(grant, now).await?;
+                origin.record(&Event {
+                    event: "grant_revoked",
+                    client_id: Some(&client_id),
+                    grant: Some(grant.as_str()),
+                    ..Event::default()
+                });
+            }
+            Decision::EndPersonalToken(account, id) => {
+                let store = &people.store;
+                store.end_personal_token(account, id, now).await?;
+                let outcome = PersonalTokenOutcome::Revoked;
+                app.metrics().people().personal_token(outcome);
+                origin.record(&Event {
+                    event: "personal_token_revoked",
+                    reason: Some("client"),
+                    client_id: Some(&client_id),
+                    subject: Some(&account.0.to_string()),
+                    token_id: Some(id.as_str()),
+                    ..Event::default()
+                });
+            }
+            Decision::Nothing => {}
+        }
         app.metrics().revoked(RevocationOutcome::Revoked);
-        origin.record(&Event {
-            event: "grant_revoked",
-            client_id: Some(&client_id),
-            grant: Some(grant.as_str()),
-            ..Event::default()
-        });
         Ok(())
     })
     .await

@@ -9,6 +9,8 @@ mod gates;
 mod leaving;
 mod main_path;
 mod notices;
+mod personal_token_rules;
+mod personal_tokens;
 mod resources;
 mod revoked;
 mod rules;
