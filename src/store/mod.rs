@@ -32,4 +32,5 @@ pub use error::{Fault, StoreError};
 pub use handle::{CLOCK_LEEWAY, Holder, Location, Store};
 pub use postgres::{ConnectionLimits, Settings, check_url};
 pub use sqlite::copy::Report;
+pub use statement::texts;
 pub use tx::{Outcome, Tx};

@@ -289,6 +289,15 @@ impl Texts {
     }
 }
 
+/// Returns the name and the text of every statement, for the engine and schema of `qualifier` as in [`Texts::new`].
+/// Benchmarks execute them by the driver alone.
+pub fn texts(qualifier: &str) -> Vec<(String, Arc<str>)> {
+    let texts = Texts::new(qualifier);
+    let all = Statement::ALL.iter();
+    all.map(|(statement, _)| (format!("{statement:?}"), texts.of(*statement)))
+        .collect()
+}
+
 impl Statement {
     /// Whether it changes rows.
     pub(super) fn writes(self) -> bool {
