@@ -5,9 +5,10 @@ CREATE INDEX ON person (i);
 INSERT INTO account (id, owner, created_at, valid_after, epoch)
 SELECT id, '0d9cbb2c-6ad3-4ab3-9a4d-' || lpad(to_hex(i), 12, '0'), 0, 0, 0 FROM person;
 
-INSERT INTO session (id, hash, account, epoch, created_at, used_at, authenticated_at, methods, expires_at, remembered)
+INSERT INTO session (id, hash, account, epoch, created_at, used_at, authenticated_at, methods, expires_at, remembered,
+    delete_after)
 SELECT upper(substr(md5('session ' || n), 1, 16)), sha256(convert_to('session ' || n, 'UTF8')), p.id, 0, 0, 0, 0, 'pwd',
-    86400000000 + n::bigint * 1000, 0
+    86400000000 + n::bigint * 1000, 0, 7866000000000 + n::bigint * 1000
 FROM generate_series(0, ROWS - 1) AS n JOIN person AS p ON p.i = n / 50;
 
 INSERT INTO grants (id, account, epoch, session, ends_with, client, client_uid, scopes, resources, authenticated_at, acr,

@@ -9,8 +9,10 @@ SELECT randomblob(16), printf('0d9cbb2c-6ad3-4ab3-9a4d-%012x', i), 0, 0, 0 FROM 
 CREATE TEMP TABLE person AS SELECT row_number() OVER () - 1 AS i, id FROM account;
 CREATE INDEX temp.person_i ON person (i);
 
-INSERT INTO session (id, hash, account, epoch, created_at, used_at, authenticated_at, methods, expires_at, remembered)
-SELECT hex(randomblob(8)), randomblob(32), p.id, 0, 0, 0, 0, 'pwd', 86400000000 + n.i * 1000, 0
+INSERT INTO session (id, hash, account, epoch, created_at, used_at, authenticated_at, methods, expires_at, remembered,
+    delete_after)
+SELECT hex(randomblob(8)), randomblob(32), p.id, 0, 0, 0, 0, 'pwd', 86400000000 + n.i * 1000, 0,
+    7866000000000 + n.i * 1000
 FROM n JOIN temp.person AS p ON p.i = n.i / 50;
 
 INSERT INTO grants (id, account, epoch, session, ends_with, client, client_uid, scopes, resources, authenticated_at, acr,

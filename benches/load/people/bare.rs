@@ -52,15 +52,17 @@ struct Row {
     id: String,
     hash: Vec<u8>,
     grant: String,
+    session: String,
 }
 
 impl Row {
-    fn new(grant: &str) -> Self {
+    fn new(grant: &str, session: &str) -> Self {
         let id = TokenId::random(&mut SystemEntropy);
         Self {
             hash: TokenHash::of(id.as_str()).as_bytes().to_vec(),
             id: id.to_string(),
             grant: grant.to_owned(),
+            session: session.to_owned(),
         }
     }
 }
@@ -192,7 +194,7 @@ impl Parts {
         let brought = vec![session.into(), client.into(), null()];
         self.read(("AUTHORIZE_READ", brought)).await;
         let grant = TokenId::random(&mut SystemEntropy).to_string();
-        let code = Row::new(&grant);
+        let code = Row::new(&grant, session);
         let account = person.session.account.0;
         let soon = self.now + HOUR;
         let mut grants = vec![
@@ -266,7 +268,7 @@ impl Parts {
         let code = self.codes.lock().expect("the codes").pop();
         let code = code.expect("as many codes as requests");
         self.read(("CODE_READ", vec![(&*code.id).into()])).await;
-        let family = Row::new(&code.grant);
+        let family = Row::new(&code.grant, &code.session);
         let (id, hash) = ((&*code.id).into(), (&*code.hash).into());
         let grant: Value = (&*code.grant).into();
         let end: Value = (self.now + 2000 * HOUR).into();
@@ -287,6 +289,7 @@ impl Parts {
                 0.into(),
                 1.into(),
                 now,
+                end.clone(),
                 end,
             ];
             self.driver.write(vec![("CODE_TAKE", values)]).await;
@@ -302,8 +305,12 @@ impl Parts {
             ];
             let steps = vec![
                 ("CODE_USE", vec![id, hash, now]),
-                ("GRANT_EXTEND", vec![grant, end]),
+                ("GRANT_EXTEND", vec![grant, end.clone()]),
                 ("REFRESH_ADD", family),
+                (
+                    "SESSION_KEEP",
+                    vec![(&*code.session).into(), end.clone(), end],
+                ),
             ];
             self.driver.write(steps).await;
         }
@@ -317,7 +324,7 @@ impl Parts {
             families.swap_remove(at)
         };
         self.read(("REFRESH_READ", vec![(&*taken.id).into()])).await;
-        let next = Row::new(&taken.grant);
+        let next = Row::new(&taken.grant, &taken.session);
         let values = vec![
             (&*taken.id).into(),
             (&*taken.hash).into(),

@@ -242,10 +242,6 @@ impl Store {
             client,
             pushed,
         } = brought;
-        if session.is_none() && pushed.is_none() {
-            // A consent is a signed-in person's.
-            return Ok(Found::default());
-        }
         let values = [
             session.map(|(id, _)| id).into(),
             (&client).into(),
