@@ -46,6 +46,14 @@ deny:
 bench *args:
     cargo bench --bench load -- {{args}}
 
+# Load a server with people, with SQLite and PostgreSQL, beside the bare parts of each request.
+bench-people *args:
+    cargo bench --bench load -- --people {{args}}
+
+# Measure refreshes by the store beside the bare driver. `--rows 1000000` fills the databases first, and deletes it all.
+bench-store *args:
+    cargo bench --bench store -- {{args}}
+
 # Flood the release build as strangers and tenants; measure its memory and the responses to other clients.
 floods *args:
     cargo bench --bench floods -- {{args}}

@@ -33,18 +33,19 @@ pub struct Route {
     pub answer: Answer,
 }
 
-/// The contents of the body.
+/// The contents of the body, in order.
+pub type Answer = Vec<Piece>;
+
+/// A part of a body.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Answer {
+pub enum Piece {
     /// A constant text.
-    Bytes(String),
-    /// A new JWT between two constant texts.
-    Signed {
+    Text(String),
+    /// A new JWT.
+    Jwt {
         algorithm: String,
-        before: String,
         header: String,
         payload: Vec<u8>,
-        after: String,
     },
 }
 
@@ -71,7 +72,8 @@ pub async fn serve(at: SocketAddr, routes: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-struct Held {
+/// An answer that is ready to be given.
+pub struct Held {
     status: StatusCode,
     headers: HeaderMap,
     body: HeldBody,
@@ -79,12 +81,15 @@ struct Held {
 
 enum HeldBody {
     Bytes(Bytes),
-    Signed {
+    Pieces(Vec<HeldPiece>),
+}
+
+enum HeldPiece {
+    Text(String),
+    Jwt {
         signer: Signer,
-        before: String,
         header: String,
         payload: Vec<u8>,
-        after: String,
     },
 }
 
@@ -95,26 +100,18 @@ enum Signer {
 }
 
 impl Held {
-    fn new(route: Route) -> anyhow::Result<Self> {
+    pub fn new(route: Route) -> anyhow::Result<Self> {
         let mut headers = HeaderMap::new();
         for (name, value) in &route.headers {
             headers.append(HeaderName::try_from(name)?, HeaderValue::from_str(value)?);
         }
-        let body = match route.answer {
-            Answer::Bytes(bytes) => HeldBody::Bytes(bytes.into()),
-            Answer::Signed {
-                algorithm,
-                before,
-                header,
-                payload,
-                after,
-            } => HeldBody::Signed {
-                signer: Signer::new(algorithm.parse()?)?,
-                before,
-                header,
-                payload,
-                after,
-            },
+        let body = match &*route.answer {
+            [] => HeldBody::Bytes(Bytes::new()),
+            [Piece::Text(text)] => HeldBody::Bytes(text.clone().into()),
+            _ => {
+                let pieces = route.answer.into_iter().map(HeldPiece::new);
+                HeldBody::Pieces(pieces.collect::<Result<_, _>>()?)
+            }
         };
         Ok(Self {
             status: StatusCode::from_u16(route.status)?,
@@ -123,7 +120,7 @@ impl Held {
         })
     }
 
-    fn answer(&self) -> Response {
+    pub fn answer(&self) -> Response {
         let mut response = Response::new(self.body());
         *response.status_mut() = self.status;
         response.headers_mut().clone_from(&self.headers);
@@ -133,25 +130,49 @@ impl Held {
     fn body(&self) -> Body {
         match &self.body {
             HeldBody::Bytes(bytes) => bytes.clone().into(),
-            HeldBody::Signed {
-                signer,
-                before,
+            HeldBody::Pieces(pieces) => {
+                let mut text = String::with_capacity(4096);
+                for piece in pieces {
+                    piece.write(&mut text);
+                }
+                text.into()
+            }
+        }
+    }
+}
+
+impl HeldPiece {
+    fn new(piece: Piece) -> anyhow::Result<Self> {
+        Ok(match piece {
+            Piece::Text(text) => Self::Text(text),
+            Piece::Jwt {
+                algorithm,
                 header,
                 payload,
-                after,
+            } => Self::Jwt {
+                signer: Signer::new(algorithm.parse()?)?,
+                header,
+                payload,
+            },
+        })
+    }
+
+    fn write(&self, text: &mut String) {
+        match self {
+            Self::Text(constant) => text.push_str(constant),
+            Self::Jwt {
+                signer,
+                header,
+                payload,
             } => {
-                let mut text = String::with_capacity(before.len() + 2048);
-                text.push_str(before);
                 let token = text.len();
                 text.push_str(header);
                 text.push('.');
-                URL_SAFE_NO_PAD.encode_string(payload, &mut text);
+                URL_SAFE_NO_PAD.encode_string(payload, text);
                 let mut signature = [0; 256];
                 let signature = signer.sign(&text.as_bytes()[token..], &mut signature);
                 text.push('.');
-                URL_SAFE_NO_PAD.encode_string(signature, &mut text);
-                text.push_str(after);
-                text.into()
+                URL_SAFE_NO_PAD.encode_string(signature, text);
             }
         }
     }

@@ -10,7 +10,7 @@ use reqwest::Method;
 use reqwest::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use serde::{Deserialize, Serialize};
 
-use crate::bare::{Answer, Route};
+use crate::bare::{Answer, Piece, Route};
 
 /// The placeholder of the token in a path, a header or a body.
 const TOKEN: &str = "{token}";
@@ -160,53 +160,67 @@ pub async fn probe(case: &Case, at: SocketAddr) -> anyhow::Result<Route> {
     }
     let answered = asked.send().await?;
     let status = answered.status();
-    let made = [&DATE, &CONTENT_LENGTH, &TRANSFER_ENCODING, &CONNECTION];
-    let kept = answered
-        .headers()
-        .iter()
-        .filter(|(name, _)| !made.contains(name));
-    let headers = kept
-        .map(|(name, value)| Ok((name.to_string(), value.to_str()?.to_owned())))
-        .collect::<anyhow::Result<_>>()?;
+    let headers = answered.headers().iter();
+    let headers = headers.map(|(name, value)| Ok((name.to_string(), value.to_str()?.to_owned())));
+    let headers: Vec<_> = headers.collect::<anyhow::Result<_>>()?;
     let body = answered.text().await?;
     ensure!(status.is_success(), "{}: {status} {body}", case.name);
     ensure!(!body.contains(r#""active":false"#), "{}: {body}", case.name);
-    let is_token = body.contains("access_token");
+    route(&case.request.path, status.as_u16(), headers, body)
+}
+
+/// Returns what the bare server must answer to give the same bytes: it signs each JWT of the body itself.
+pub fn route(
+    path: &str,
+    status: u16,
+    headers: impl IntoIterator<Item = (String, String)>,
+    body: String,
+) -> anyhow::Result<Route> {
+    let made = [&DATE, &CONTENT_LENGTH, &TRANSFER_ENCODING, &CONNECTION];
+    let is_kept = |(name, _): &(String, String)| !made.iter().any(|it| it.as_str() == name);
     Ok(Route {
-        path: case.request.path.clone(),
-        status: status.as_u16(),
-        headers,
-        answer: if is_token {
-            signed(&body)?
-        } else {
-            Answer::Bytes(body)
-        },
+        path: path.to_owned(),
+        status,
+        headers: headers.into_iter().filter(is_kept).collect(),
+        answer: pieces(&body)?,
     })
 }
 
-/// The parts of a token response.
-fn signed(body: &str) -> anyhow::Result<Answer> {
-    #[derive(Deserialize)]
-    struct Token {
-        access_token: String,
+/// The start of the JSON of a JWT's header, in base64.
+const JWT: &str = "eyJ";
+
+/// Splits a body at its JWTs.
+fn pieces(body: &str) -> anyhow::Result<Answer> {
+    let is_of_jwt = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let (mut pieces, mut rest) = (Vec::new(), body);
+    while let Some(at) = rest.find(JWT) {
+        let (before, token) = rest.split_at(at);
+        let end = token.find(|c| !is_of_jwt(c)).unwrap_or(token.len());
+        let (token, after) = token.split_at(end);
+        pieces.push(Piece::Text(before.to_owned()));
+        pieces.push(jwt(token)?);
+        rest = after;
     }
+    if !rest.is_empty() {
+        pieces.push(Piece::Text(rest.to_owned()));
+    }
+    Ok(pieces)
+}
+
+fn jwt(token: &str) -> anyhow::Result<Piece> {
     #[derive(Deserialize)]
     struct Header {
         alg: String,
     }
-    let Token { access_token } = serde_json::from_str(body)?;
-    let (before, after) = body.split_once(&access_token).context("the token")?;
-    let mut parts = access_token.split('.');
+    let mut parts = token.split('.');
     let (header, payload) = (
         parts.next().context("header")?,
         parts.next().context("payload")?,
     );
     let Header { alg } = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header)?)?;
-    Ok(Answer::Signed {
+    Ok(Piece::Jwt {
         algorithm: alg,
-        before: before.to_owned(),
         header: header.to_owned(),
         payload: URL_SAFE_NO_PAD.decode(payload)?,
-        after: after.to_owned(),
     })
 }

@@ -15,11 +15,18 @@
 mod bare;
 mod cases;
 mod dev;
+#[expect(dead_code, reason = "the benchmark `store` uses all of it")]
+#[path = "../store/driver.rs"]
+mod driver;
+mod people;
 #[path = "../population/mod.rs"]
 mod population;
+#[path = "../store/postgres.rs"]
+mod postgres;
 mod process;
 mod report;
 mod served;
+mod wire;
 mod wrk;
 
 use std::net::SocketAddr;
@@ -67,6 +74,12 @@ struct Cli {
     /// Omit the large directory
     #[arg(long)]
     small: bool,
+    /// Measure people and their applications instead of machines, with both databases
+    #[arg(long)]
+    people: bool,
+    /// Number of requests of each load of people; some cases send more or less of them
+    #[arg(long, default_value_t = 2000)]
+    requests: usize,
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
     /// Set by cargo
@@ -91,6 +104,18 @@ enum Mode {
         size: usize,
         known: PathBuf,
     },
+    #[command(hide = true)]
+    ServePeople {
+        at: SocketAddr,
+        place: String,
+        known: PathBuf,
+    },
+    #[command(hide = true)]
+    ServeBarePeople {
+        at: SocketAddr,
+        place: String,
+        routes: PathBuf,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -103,6 +128,12 @@ fn main() -> anyhow::Result<()> {
         Some(Mode::ServeBare { at, routes }) => runtime.block_on(bare::serve(*at, routes)),
         Some(Mode::ServeSymbolon { at, size, known }) => {
             runtime.block_on(served::serve(*at, *size, known))
+        }
+        Some(Mode::ServePeople { at, place, known }) => {
+            runtime.block_on(people::serve(*at, place, known))
+        }
+        Some(Mode::ServeBarePeople { at, place, routes }) => {
+            runtime.block_on(people::serve_bare(*at, place, routes))
         }
         None => Run::new(&cli, &runtime)?.all(),
     }
@@ -128,9 +159,13 @@ impl<'a> Run<'a> {
     }
 
     fn all(mut self) -> anyhow::Result<()> {
-        self.quickstart()?;
-        if !self.cli.small {
-            self.large()?;
+        if self.cli.people {
+            people::measure(&mut self)?;
+        } else {
+            self.quickstart()?;
+            if !self.cli.small {
+                self.large()?;
+            }
         }
         match self.cli.output {
             Output::Text => self.report.print(),

@@ -1,5 +1,6 @@
 //! The servers as processes: started, measured from outside, killed by their id.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
@@ -57,16 +58,7 @@ impl Server {
 
     /// The CPU time that all threads have used so far, in user and system mode.
     pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name may contain any character and ends at the last parenthesis. utime and stime are fields 14 and 15.
-        let (_, fields) = stat.rsplit_once(')').context("/proc/<pid>/stat")?;
-        let ticks = fields
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .map(str::parse::<f64>);
-        let ticks: Vec<f64> = ticks.collect::<Result<_, _>>()?;
-        Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
+        cpu_seconds(self.child.id())
     }
 
     /// Resident memory in MiB, including resident pages of the program's file.
@@ -99,4 +91,44 @@ impl Drop for Server {
 /// A loopback address that was free when it was chosen.
 pub fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
+    // utime and stime are fields 14 and 15.
+    let ticks = stat(process)?.into_iter().skip(11).take(2);
+    let ticks: Vec<f64> = ticks.map(|it| it.parse()).collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
+}
+
+/// Returns the fields of `/proc/<pid>/stat` from the third.
+fn stat(process: u32) -> anyhow::Result<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name may contain any character and ends at the last parenthesis.
+    let (_, fields) = stat.rsplit_once(')').context("/proc/<pid>/stat")?;
+    Ok(fields.split_whitespace().map(str::to_owned).collect())
+}
+
+/// The CPU time that the descendants of a process have used so far, as far as they still run.
+pub fn cpu_seconds_below(root: u32) -> anyhow::Result<f64> {
+    let mut parents = BTreeMap::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let process = name.to_str().and_then(|name| name.parse::<u32>().ok());
+        // A process may end meanwhile.
+        if let Some((process, fields)) = process.and_then(|it| Some((it, stat(it).ok()?))) {
+            parents.insert(process, fields[1].parse::<u32>()?);
+        }
+    }
+    let mut total = 0.0;
+    for process in parents.keys() {
+        let mut ancestor = parents.get(process);
+        while let Some(found) = ancestor {
+            if *found == root {
+                total += cpu_seconds(*process).unwrap_or_default();
+                break;
+            }
+            ancestor = parents.get(found);
+        }
+    }
+    Ok(total)
 }

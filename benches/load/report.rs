@@ -3,11 +3,13 @@
 use serde::Serialize;
 
 use crate::cases::{Case, Size};
+use crate::people::PeopleRow;
 
 /// The results of a run. They contain aims, but no verdict.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     pub cpu: Vec<CpuRow>,
+    pub people: Vec<PeopleRow>,
     pub latency: Vec<LatencyRow>,
     pub memory: Vec<Figure>,
     pub start: Vec<Figure>,
@@ -106,6 +108,7 @@ impl Report {
                 );
             }
         }
+        self.print_people();
         if !self.latency.is_empty() {
             println!("\nLatency under light load, microseconds\n");
             println!(
@@ -133,6 +136,34 @@ impl Report {
                 let aim = aim.map_or(String::new(), |aim| format!("  (aim: ≤ {aim:.0} {unit})"));
                 println!("{name:<52}{value:>10.1} {unit}{aim}");
             }
+        }
+    }
+
+    fn print_people(&self) {
+        if self.people.is_empty() {
+            return;
+        }
+        println!(
+            "\nPeople: CPU seconds for 1,000 requests (medians; least and greatest ratio in brackets)\n"
+        );
+        println!(
+            "{:<40}{:>10}{:>10}{:>9}  {:<16}{:>9}{:>22}",
+            "", "symbolon", "bare", "ratio", "", "aim", "database, with bare"
+        );
+        for row in &self.people {
+            let aim = row.aim.map_or(String::new(), |aim| format!("≤ {aim:.2}×"));
+            let database = row
+                .database
+                .map_or(String::new(), |(own, bare)| format!("{own:.4}  {bare:.4}"));
+            println!(
+                "{:<40}{:>10.4}{:>10.4}{:>8.2}×  ({:.2} to {:.2})  {aim:>10}{database:>22}",
+                format!("{}, {}", row.engine, row.case),
+                row.symbolon,
+                row.bare,
+                row.ratio,
+                row.least_ratio,
+                row.most_ratio,
+            );
         }
     }
 }

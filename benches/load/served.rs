@@ -59,7 +59,7 @@ fn known_of(population: &Population) -> Known {
 }
 
 /// A revoker that is never called: the load revokes nothing.
-struct NoRevoker;
+pub struct NoRevoker;
 
 impl Revoker for NoRevoker {
     fn revoke<'a>(
@@ -73,6 +73,6 @@ impl Revoker for NoRevoker {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     Timestamp::now()
 }

@@ -15,6 +15,10 @@ use symbolon::tokens::{MacKey, SecretString, SeededEntropy, TokenHash, mac, refe
 
 /// The platform's manifests. `ISSUER` is the placeholder of the issuer.
 pub const PLATFORM: &str = include_str!("platform.yaml");
+/// The manifests of an Identity with people, without Users. `ISSUER` is the placeholder of the issuer.
+const PEOPLE: &str = include_str!("people.yaml");
+/// The mac key, with which everything is issued.
+pub const KEY: [u8; 32] = [7; 32];
 /// The number of clients in a namespace.
 const TEAM: usize = 100;
 
@@ -38,19 +42,51 @@ pub struct IssuedSecret {
     pub secret: SecretString,
 }
 
+/// A directory with people.
+pub struct People {
+    pub directory: Directory,
+    pub identity: ObjectKey,
+    /// The secret of the confidential application.
+    pub confidential: IssuedSecret,
+}
+
+impl People {
+    /// Creates the applications, and `count` Users named `person-0` and so on.
+    pub fn new(issuer: &str, count: usize, now: Timestamp) -> Self {
+        let mut maker = Maker::new(now);
+        maker.apply_all(&PEOPLE.replace("ISSUER", issuer));
+        for number in 0..count {
+            maker.apply(user(number));
+        }
+        Self {
+            confidential: maker.client_secret(&ObjectKey::new("apps", "confidential")),
+            directory: maker.directory,
+            identity: ObjectKey::new("platform", "main"),
+        }
+    }
+}
+
+/// A User.
+fn user(number: usize) -> Value {
+    let name = format!("person-{number}");
+    json!({
+        "apiVersion": "symbolon.dev/v1alpha1",
+        "kind": "User",
+        "metadata": {"name": name, "namespace": "platform"},
+        "spec": {
+            "identityRef": {"name": "main"},
+            "displayName": format!("Person {number}"),
+            "email": format!("{name}@example.com"),
+            "groups": ["staff"],
+        },
+    })
+}
+
 impl Population {
     /// Creates the platform, and `size` clients with a token each.
     pub fn new(issuer: &str, size: usize, now: Timestamp) -> Self {
-        let mut maker = Maker {
-            directory: Directory::new(Settings::default()),
-            key: MacKey::from_bytes(&[7; 32]).expect("32 bytes"),
-            entropy: SeededEntropy::new(1),
-            created: now - SignedDuration::from_hours(1),
-            now,
-        };
-        for document in serde_yaml::Deserializer::from_str(&PLATFORM.replace("ISSUER", issuer)) {
-            maker.apply(Value::deserialize(document).expect("our own manifests"));
-        }
+        let mut maker = Maker::new(now);
+        maker.apply_all(&PLATFORM.replace("ISSUER", issuer));
         let platform = |name| ObjectKey::new("platform", name);
         let api = maker.client_secret(&platform("api"));
         let signers = ["rs256", "ps256", "es256", "eddsa"]
@@ -148,6 +184,22 @@ struct Maker {
 }
 
 impl Maker {
+    fn new(now: Timestamp) -> Self {
+        Self {
+            directory: Directory::new(Settings::default()),
+            key: MacKey::from_bytes(&KEY).expect("32 bytes"),
+            entropy: SeededEntropy::new(1),
+            created: now - SignedDuration::from_hours(1),
+            now,
+        }
+    }
+
+    fn apply_all(&mut self, manifests: &str) {
+        for document in serde_yaml::Deserializer::from_str(manifests) {
+            self.apply(Value::deserialize(document).expect("our own manifests"));
+        }
+    }
+
     fn apply(&mut self, raw: Value) {
         let raw = created(raw, self.created);
         let kind = Kind::from_name(raw["kind"].as_str().unwrap_or_default()).expect("our kind");

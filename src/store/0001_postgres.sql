@@ -44,10 +44,12 @@ CREATE TABLE ~session (
     expires_at       BIGINT NOT NULL,
     ended_at         BIGINT,
     -- 1: the person chose to stay signed in.
-    remembered       BIGINT NOT NULL
+    remembered       BIGINT NOT NULL,
+    -- Its end, or that of a grant with refresh tokens, which outlives it and refers to it.
+    delete_after     BIGINT NOT NULL
 );
 CREATE INDEX session_account ON ~session (account);
-CREATE INDEX session_expiry ON ~session (expires_at);
+CREATE INDEX session_expiry ON ~session (delete_after);
 
 CREATE TABLE ~grants (
     id               TEXT PRIMARY KEY,

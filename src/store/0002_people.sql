@@ -30,10 +30,12 @@ CREATE TABLE session (
     expires_at       INTEGER NOT NULL,
     ended_at         INTEGER,
     -- 1: the person chose to stay signed in.
-    remembered       INTEGER NOT NULL
+    remembered       INTEGER NOT NULL,
+    -- Its end, or that of a grant with refresh tokens, which outlives it and refers to it.
+    delete_after     INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX session_account ON session (account);
-CREATE INDEX session_expiry ON session (expires_at);
+CREATE INDEX session_expiry ON session (delete_after);
 
 CREATE TABLE grants (
     id               TEXT PRIMARY KEY,

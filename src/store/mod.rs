@@ -33,6 +33,7 @@ pub use handle::{CLOCK_LEEWAY, Holder, Location, Store};
 pub use postgres::{ConnectionLimits, Settings, check_url};
 pub use sqlite::copy::{Report, TableReport};
 pub use sqlite::snapshot::Snapshot;
+pub use statement::texts;
 pub use tx::{Outcome, Tx};
 
 pub use crate::shares::Caller;

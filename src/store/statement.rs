@@ -83,7 +83,7 @@ macro_rules! ended_at {
         concat!(
             "ended_at = ",
             $time,
-            ", expires_at = coalesce((SELECT max(g.expires_at) FROM ~grants AS g WHERE g.session = ~session.id \
+            ", delete_after = coalesce((SELECT max(g.expires_at) FROM ~grants AS g WHERE g.session = ~session.id \
              AND g.expires_at > ",
             $time,
             " + 600000000), ",
@@ -124,16 +124,19 @@ statements! {
         AND EXISTS (SELECT 1 FROM ~account AS a WHERE a.id = $1 AND a.epoch = $5) RETURNING account";
 
     SESSION_ADD = "INSERT INTO ~session (id, hash, account, epoch, created_at, used_at, authenticated_at, methods, \
-        expires_at, remembered) SELECT $1, $2, a.id, a.epoch, $4, $4, $5, $6, $7, $9 FROM ~account AS a WHERE a.id = $3 \
-        AND a.epoch = $8 RETURNING id";
+        expires_at, remembered, delete_after) SELECT $1, $2, a.id, a.epoch, $4, $4, $5, $6, $7, $9, $7 FROM ~account AS a \
+        WHERE a.id = $3 AND a.epoch = $8 RETURNING id";
     SESSION_READ = concat!("SELECT ", session!(), " FROM ~session AS s JOIN ~account AS a ON a.id = s.account WHERE s.id = $1");
     SESSIONS_OF = concat!("SELECT ", session!(), " FROM ~session AS s JOIN ~account AS a ON a.id = s.account \
         WHERE s.account = $1 AND s.ended_at IS NULL ORDER BY s.created_at, s.id");
     SESSION_TOUCH = "UPDATE ~session SET used_at = $2 WHERE id = $1 AND used_at < $2 AND ended_at IS NULL";
     // A sign-in of the same person in the same browser: the session begins again under its ID.
     SESSION_RENEW = "UPDATE ~session SET hash = $2, created_at = $3, used_at = $3, authenticated_at = $3, methods = $4, \
-        expires_at = $5, remembered = $8 WHERE id = $1 AND account = $6 AND epoch = $7 AND ended_at IS NULL \
+        expires_at = $5, remembered = $8, delete_after = CASE WHEN delete_after < $5 THEN $5 ELSE delete_after END \
+        WHERE id = $1 AND account = $6 AND epoch = $7 AND ended_at IS NULL \
         AND EXISTS (SELECT 1 FROM ~account AS a WHERE a.id = $6 AND a.epoch = $7) RETURNING id";
+    // Keeps a session at least until $2, and a while longer: then most of its grants need not write to it.
+    SESSION_KEEP = "UPDATE ~session SET delete_after = $3 WHERE id = $1 AND delete_after < $2";
     SESSION_CLIENTS = "SELECT client, client_uid FROM ~participant WHERE session = $1 ORDER BY client, client_uid";
     PARTICIPANT_ADD = "INSERT INTO ~participant (session, client, client_uid) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
     // The clients of the sessions of a person that ended at $2.
@@ -147,7 +150,7 @@ statements! {
         ORDER BY created_at DESC, id DESC LIMIT $3) RETURNING id");
     // Begins a session of a person who has fewer than $10 others, so that none of them must end.
     SESSION_BEGIN = "WITH begun AS (INSERT INTO ~session (id, hash, account, epoch, created_at, used_at, \
-        authenticated_at, methods, expires_at, remembered) SELECT $1, $2, a.id, a.epoch, $4, $4, $5, $6, $7, $9 \
+        authenticated_at, methods, expires_at, remembered, delete_after) SELECT $1, $2, a.id, a.epoch, $4, $4, $5, $6, $7, $9, $7 \
         FROM ~account AS a WHERE a.id = $3 AND a.epoch = $8 AND (SELECT count(*) FROM (SELECT 1 FROM ~session \
         WHERE account = $3 AND ended_at IS NULL LIMIT $10) AS others) < $10 RETURNING id), \
         refund AS (SELECT r.subject, r.step FROM unnest($11, $12) AS r (subject, step)), \
@@ -220,10 +223,13 @@ statements! {
         RETURNING id";
 
     // $6: the ID of the new family, or NULL. A grant that ended at the same time leaves the code used and gives nothing.
+    // The session is kept as by SESSION_KEEP.
     CODE_TAKE = "WITH used AS (UPDATE ~code SET used_at = $3 WHERE id = $1 AND hash = $2 AND used_at IS NULL \
         AND expires_at > $3 RETURNING grant_id), \
         extended AS (UPDATE ~grants SET expires_at = $5 WHERE id = $4 AND id IN (SELECT grant_id FROM used) \
-        AND ended_at IS NULL RETURNING id), \
+        AND ended_at IS NULL RETURNING id, session), \
+        kept AS (UPDATE ~session SET delete_after = $12 WHERE id IN (SELECT session FROM extended) AND delete_after < $5 \
+        AND $6 IS NOT NULL), \
         family AS (INSERT INTO ~refresh (id, grant_id, hash, generation, key_id, created_at, used_at, rotated_at, \
         delete_after) SELECT $6, id, $7, $8, $9, $10, $10, $10, $11 FROM extended WHERE $6 IS NOT NULL) \
         SELECT id FROM extended";
@@ -334,8 +340,8 @@ statements! {
     DELETE_GRANTS = "DELETE FROM ~grants WHERE id IN (SELECT g.id FROM ~grants AS g WHERE g.expires_at <= $1 \
         AND NOT EXISTS (SELECT 1 FROM ~code AS c WHERE c.grant_id = g.id) \
         AND NOT EXISTS (SELECT 1 FROM ~refresh AS r WHERE r.grant_id = g.id) ORDER BY g.expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
-    DELETE_SESSIONS = "DELETE FROM ~session WHERE id IN (SELECT s.id FROM ~session AS s WHERE s.expires_at <= $1 \
-        AND NOT EXISTS (SELECT 1 FROM ~grants AS g WHERE g.session = s.id) ORDER BY s.expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
+    DELETE_SESSIONS = "DELETE FROM ~session WHERE id IN (SELECT s.id FROM ~session AS s WHERE s.delete_after <= $1 \
+        AND NOT EXISTS (SELECT 1 FROM ~grants AS g WHERE g.session = s.id) ORDER BY s.delete_after LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
     DELETE_PARS = "DELETE FROM ~par WHERE id IN (SELECT id FROM ~par WHERE delete_after <= $1 \
         ORDER BY delete_after LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
     DELETE_PATS = "DELETE FROM ~pat WHERE id IN (SELECT id FROM ~pat WHERE delete_after <= $1 \
@@ -352,7 +358,7 @@ statements! {
     OLDEST_CODE = "SELECT min(delete_after) FROM ~code";
     OLDEST_REFRESH = "SELECT min(delete_after) FROM ~refresh";
     OLDEST_GRANT = "SELECT min(expires_at) FROM ~grants";
-    OLDEST_SESSION = "SELECT min(expires_at) FROM ~session";
+    OLDEST_SESSION = "SELECT min(delete_after) FROM ~session";
     OLDEST_PAR = "SELECT min(delete_after) FROM ~par";
     OLDEST_PAT = "SELECT min(delete_after) FROM ~pat";
     OLDEST_ENROLMENT = "SELECT min(delete_after) FROM ~enrolment";
@@ -387,6 +393,15 @@ impl Texts {
     pub(super) fn of(&self, statement: Statement) -> Arc<str> {
         Arc::clone(&self.0[statement as usize])
     }
+}
+
+/// Returns the name and the text of every statement, for the engine and schema of `qualifier` as in [`Texts::new`].
+/// Benchmarks execute them by the driver alone.
+pub fn texts(qualifier: &str) -> Vec<(String, Arc<str>)> {
+    let texts = Texts::new(qualifier);
+    let all = Statement::ALL.iter();
+    all.map(|(statement, _)| (format!("{statement:?}"), texts.of(*statement)))
+        .collect()
 }
 
 impl Statement {

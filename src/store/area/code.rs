@@ -1,5 +1,7 @@
 //! Authorization codes.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::super::row::{Row, Value};
@@ -12,6 +14,9 @@ use crate::people::grant::{Grant, GrantStanding, MOST_UNREDEEMED};
 use crate::people::later;
 use crate::people::refresh::Family;
 use crate::tokens::TokenId;
+
+/// How long a session is kept beyond the grants that it must outlast: at most one of a day's grants writes to it.
+const SESSION_KEPT_FOR: Duration = Duration::from_hours(24);
 
 /// What redeeming a code gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,6 +157,7 @@ fn take_values(code: &Code, issue: &Issue, now: Timestamp) -> Vec<Value> {
         number(|family| family.key.into()),
         family.map(|(family, _)| family.created_at).into(),
         family.map(|(_, delete_after)| *delete_after).into(),
+        later(issue.expires_at, SESSION_KEPT_FOR).into(),
     ]
 }
 
@@ -277,7 +283,8 @@ impl Store {
                 Ok(decided) => decided,
                 Err(denied) => return Ok(Redeemed::Denied(denied)),
             };
-            if self.take_code(code, issue, now).await? {
+            let session = standing.grant.session;
+            if self.take_code(code, session, issue, now).await? {
                 return Ok(Redeemed::Granted(decided));
             }
         }
@@ -286,6 +293,7 @@ impl Store {
     async fn take_code(
         &self,
         code: Code,
+        session: TokenId,
         issue: Issue,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
@@ -306,6 +314,13 @@ impl Store {
                 }
                 if let Some((family, delete_after)) = &issue.family {
                     tx.add_family(family, *delete_after).await?;
+                    let until = issue.expires_at;
+                    let values = [
+                        session.into(),
+                        until.into(),
+                        later(until, SESSION_KEPT_FOR).into(),
+                    ];
+                    tx.run(Statement::SESSION_KEEP, values).await?;
                 }
                 Ok(Outcome::Save(true))
             })

@@ -18,6 +18,7 @@ contract!(
     each_round_deletes_a_bounded_batch,
     rows_go_when_nothing_needs_them_any_more,
     sessions_that_have_ended_go_long_before_they_would_have_expired,
+    sessions_that_a_family_outlives_are_no_expired_rows,
     a_session_knows_its_clients_when_their_grants_are_deleted,
     the_age_of_the_oldest_expired_row_is_known,
     the_background_task_deletes_all_that_has_expired,
@@ -133,6 +134,42 @@ async fn sessions_that_have_ended_go_long_before_they_would_have_expired(world: 
     assert_eq!(sessions(9_999).await, open + 2);
     assert_eq!(sessions(10_000).await, open);
     assert_eq!(sessions(86_400).await, 0);
+}
+
+/// Otherwise each look would read all of them, for months: refresh tokens last much longer than sessions.
+async fn sessions_that_a_family_outlives_are_no_expired_rows(world: &World) {
+    let account = world.person().await;
+    let session = Session {
+        expires_at: at(NOW + 1_000),
+        ..World::new_session(&account, NOW)
+    };
+    let begun = world.store.begin_session(session.clone(), Vec::new()).await;
+    assert!(begun.unwrap().is_some());
+    let overdue = |now| async move {
+        let all = world.store.overdue(at(now)).await.unwrap();
+        all.into_iter()
+            .find(|it| it.table == "session")
+            .unwrap()
+            .age
+    };
+    assert_eq!(overdue(NOW + 2_000).await, Duration::from_secs(1_000));
+    let coded = World::new_code(&session, EndsWith::Grant);
+    let issued = world.store.issue_code(coded.authorized(), at(NOW)).await;
+    assert!(issued.unwrap().is_some());
+    let (redeemed, _) = world.redeem(&coded.request, NOW).await.unwrap();
+    assert!(matches!(redeemed, Redeemed::Granted(_)), "{redeemed:?}");
+    // Another sign-in in the same browser ends sooner than the family.
+    assert!(world.store.renew_session(session).await.unwrap());
+    assert_eq!(overdue(NOW + 10_000).await, Duration::ZERO);
+    let last = at(NOW + 10_000 + 86_400);
+    while world.store.delete_expired(last).await.unwrap().more {}
+    assert!(
+        world
+            .dump()
+            .await
+            .iter()
+            .all(|row| row.starts_with("account:"))
+    );
 }
 
 async fn a_session_knows_its_clients_when_their_grants_are_deleted(world: &World) {

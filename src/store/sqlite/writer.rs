@@ -173,7 +173,12 @@ async fn commit(tx: &mut Tx, works: Vec<(Mode, Box<dyn Work>)>, place: &Place) {
         return;
     }
     let mut replies: Vec<(bool, Reply)> = Vec::with_capacity(works.len());
-    let mut state = control(tx, "BEGIN IMMEDIATE").await;
+    // Each read sees what was committed before it, and has nothing to commit. In memory the writer also reads.
+    let writes = works.iter().any(|(mode, _)| *mode != Mode::Read);
+    let mut state = Ok(());
+    if writes {
+        state = control(tx, "BEGIN IMMEDIATE").await;
+    }
     for (mode, work) in works {
         if work.is_abandoned() {
             continue;
@@ -190,10 +195,10 @@ async fn commit(tx: &mut Tx, works: Vec<(Mode, Box<dyn Work>)>, place: &Place) {
             }
         }
     }
-    if state.is_ok() {
+    if state.is_ok() && writes {
         state = control(tx, "COMMIT").await;
     }
-    if state.is_err() {
+    if state.is_err() && writes {
         // After some faults SQLite has already rolled back.
         let _ = tx.control("ROLLBACK").await;
     }
