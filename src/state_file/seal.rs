@@ -49,10 +49,9 @@ impl Seal {
     /// link, of this name.
     pub fn name(&self, of: &str) -> String {
         let tag = hmac::sign(&self.0, &[NAME_CONTEXT, of.as_bytes()].concat());
-        tag.as_ref()[..16]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        let mut first = [0; 16];
+        first.copy_from_slice(&tag.as_ref()[..16]);
+        format!("{:032x}", u128::from_be_bytes(first))
     }
 
     /// Returns `content` with a last line that proves that it was written here as the file at `path`.

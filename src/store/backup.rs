@@ -231,6 +231,7 @@ mod tests {
     use sqlx::{ConnectOptions as _, Connection as _};
 
     use super::super::contract::world::holder;
+    use super::super::sqlite::file::newest_migration;
     use super::*;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -285,7 +286,7 @@ mod tests {
             .unwrap();
         let report = write(snapshot, &to).await.unwrap();
         assert_eq!(rows(&report, "once"), 1);
-        assert_eq!(report.schema_version, 2);
+        assert_eq!(report.schema_version, newest_migration());
         assert_eq!(verify(&to).await.unwrap(), report);
         assert_eq!(
             std::fs::read_dir(folder.path()).unwrap().count(),

@@ -205,11 +205,9 @@ fn user(namespace: &str, name: &str, annotations: &Value, spec: &Value) -> Strin
     .to_string()
 }
 
-/// A user who keeps the list of people gets neither a way to act as one of them nor an administrator.
-#[test]
-fn links_subjects_and_administrators_need_the_verb_administer() {
-    let kube = installed();
-    let home = namespace(kube, "users");
+/// Makes a namespace in which erin keeps the list of people and carol administers.
+fn staffed(kube: Kube<'_>, name: &str) -> String {
+    let home = namespace(kube, name);
     for (user, role) in [("erin", "user-edit"), ("carol", "identity-admin")] {
         kube.must(&format!(
             "create rolebinding {user} -n {home} --clusterrole symbolon-{role} --user {user}"
@@ -219,6 +217,14 @@ fn links_subjects_and_administrators_need_the_verb_administer() {
             kube.ask(&may).ok()
         });
     }
+    home
+}
+
+/// A user who keeps the list of people gets neither a way to act as one of them nor an administrator.
+#[test]
+fn links_subjects_and_administrators_need_the_verb_administer() {
+    let kube = installed();
+    let home = staffed(kube, "users");
     let (none, link) = (json!({}), json!({"symbolon.dev/enroll": "one"}));
     let subject = json!({"subject": "0198c0de-0000-8000-8000-000000000001"});
     let administrator = json!({"role": "Administrator"});
@@ -250,7 +256,7 @@ fn links_subjects_and_administrators_need_the_verb_administer() {
         "symbolon-identity-admin",
     );
     refused(
-        replace("erin", &alice(&none, administrator.clone())),
+        replace("erin", &alice(&none, administrator)),
         "users",
         "an Administrator",
     );
@@ -279,18 +285,24 @@ fn links_subjects_and_administrators_need_the_verb_administer() {
         );
         replace("carol", &alice(&none, json!({}))).unwrap();
     }
+}
 
-    replace("carol", &alice(&none, administrator)).unwrap();
+#[test]
+fn an_administrator_is_changed_and_deleted_only_with_the_verb_administer() {
+    let kube = installed();
+    let home = staffed(kube, "administrators");
+    let write = |verb: &str, user: &str, spec: &Value| {
+        let manifest = self::user(&home, "alice", &json!({}), spec);
+        kube.with(&format!("{verb} -f - --as {user}"), &manifest)
+    };
+    write("create", "carol", &json!({"role": "Administrator"})).unwrap();
     for spec in [
         json!({}),
         json!({"role": "Administrator", "email": "e@example.com"}),
     ] {
-        refused(
-            replace("erin", &alice(&none, spec)),
-            "users",
-            "an Administrator",
-        );
+        refused(write("replace", "erin", &spec), "users", "an Administrator");
     }
+    let link = json!({"symbolon.dev/enroll": "one"});
     let mark = |user: &str, metadata: &Value| {
         let patch = json!({"metadata": metadata});
         kube.ask(&format!(

@@ -50,7 +50,7 @@ fn naive_is_registered(uri: &str) -> bool {
     let same = |known: &&str| {
         *known == uri || naive_loopback(uri).is_some_and(|uri| naive_loopback(known) == Some(uri))
     };
-    uri.len() <= 2048 && URIS.iter().any(|known| same(&known))
+    uri.len() <= 2048 && URIS.iter().any(same)
 }
 
 /// An answer goes only to a registered URI, contains what was put into it, and is one line of visible ASCII.

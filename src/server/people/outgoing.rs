@@ -158,7 +158,7 @@ async fn addresses(
 }
 
 /// Where clouds serve the credentials of machines, besides the link-local address that most use: Alibaba Cloud, Azure
-/// (WireServer), Oracle Cloud, and AWS over IPv6.
+/// (its wire server), Oracle Cloud, and AWS over IPv6.
 const CREDENTIALS_OF_MACHINES: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),

@@ -31,6 +31,16 @@ const MIGRATIONS: [(i64, &str, &str); 4] = [
     (3, "outbox", include_str!("../0003_outbox.sql")),
     (4, "pat", include_str!("../0004_pat.sql")),
 ];
+/// Returns the number of the newest migration.
+#[cfg(test)]
+pub(in crate::store) fn newest_migration() -> i64 {
+    MIGRATIONS
+        .iter()
+        .map(|(version, ..)| *version)
+        .max()
+        .unwrap()
+}
+
 /// The pause between two attempts to lock.
 const TRY_EVERY: Duration = Duration::from_millis(250);
 /// The pause between two log lines about the lock.
