@@ -52,7 +52,13 @@ pub fn remembered(live: &Value) -> Option<EnrollmentStatus> {
     serde_json::from_value(live["status"]["enrollment"].clone()).ok()
 }
 
-/// Returns when a link expires. The server reads no status, so `expiresAt` there is only for people.
+/// Returns when the time of a live User last ended, as its status says.
+pub fn ended_at(live: &Value) -> Option<Timestamp> {
+    let moment: Option<Moment> = serde_json::from_value(live["status"]["endedAt"].clone()).ok();
+    moment.map(|moment| moment.0)
+}
+
+/// Returns when a link expires. The server computes this too: `expiresAt` in the status is only for people.
 pub fn end(link: &EnrollmentStatus) -> Timestamp {
     later(link.issued_at.0, MAX_LIFETIME)
 }
@@ -75,14 +81,30 @@ pub struct Wanted {
 pub fn valid_after(directory: &Directory, user: &Object<UserRecord>) -> Option<Timestamp> {
     let record = user.record()?;
     let identity = directory.served_identity(record.identity.as_ref()?).ok()?;
-    let moment = revoked_before(identity.record, record)?;
+    revoked_before(identity.record, record).map(in_whole_seconds)
+}
+
+/// Returns the first whole second that is not before a moment.
+pub fn in_whole_seconds(moment: Timestamp) -> Timestamp {
     let second = Timestamp::from_second(moment.as_second()).unwrap_or(moment);
-    let is_whole = second == moment;
-    Some(if is_whole {
+    if second == moment {
         moment
     } else {
         later(second, Duration::from_secs(1))
-    })
+    }
+}
+
+impl Wanted {
+    /// Returns the link that a User should have whose time last ended at `ended_at`: the servers accept none from before it.
+    /// `None` if a link would not work yet.
+    pub fn after(self, ended_at: Option<Timestamp>, now: Timestamp) -> Option<Self> {
+        let valid_after = self.valid_after.max(ended_at.map(in_whole_seconds));
+        let is_early = valid_after.is_some_and(|moment| now < moment);
+        (!is_early).then_some(Self {
+            valid_after,
+            ..self
+        })
+    }
 }
 
 /// Returns the link that a User should have now. One who could not sign in with a password, or whose link would not
@@ -148,7 +170,7 @@ pub enum LinkState {
     Held,
     /// It has expired, and the annotation still asks for it.
     Expired,
-    /// `revokeIssuedBefore` has ended it, and the annotation still asks for it.
+    /// `revokeIssuedBefore`, or an end of the person's time, has ended it, and the annotation still asks for it.
     Revoked,
     /// The annotation asks again for one that was withdrawn.
     Withdrawn,

@@ -10,7 +10,7 @@ use super::people::People;
 use super::people::keys::PeopleKeys;
 use super::people::metrics::LogoutOutcome;
 use super::people::outbox::{Delivery, Outbox};
-use super::snapshot::{EndedByChange, Snapshot};
+use super::snapshot::{EndedByChange, MOST_WITHDRAWN, Snapshot};
 use super::state::State;
 use crate::people::enrolment::withdrawal;
 use crate::store::{Cleaned, Store, StoreError};
@@ -119,12 +119,21 @@ async fn end_barred(state: &State) {
             continue;
         };
         let now = super::now();
+        // A server that does not know every client yet would write no notices for those that it does not know.
+        if state
+            .status()
+            .serves(&state.publisher().current(), now)
+            .is_err()
+        {
+            continue;
+        }
         let EndedByChange {
             people: over,
             links,
         } = state.publisher().take_ended();
-        withdrawn.extend(links);
-        withdraw(state, &people, &mut withdrawn, now).await;
+        // While the store fails, no more of them wait than one look notes.
+        let room = MOST_WITHDRAWN.saturating_sub(withdrawn.len());
+        withdrawn.extend(links.into_iter().take(room));
         let over = over.into_iter();
         missed.extend(over.filter(|uid| !ended.contains_key(uid)));
         let snapshot = state.publisher().current().clone();
@@ -148,6 +157,7 @@ async fn end_barred(state: &State) {
                 }
             }
         }
+        withdraw(state, &people, &mut withdrawn, now).await;
     }
 }
 

@@ -236,7 +236,7 @@ pub(super) struct EndedByChange {
 }
 
 /// The most values of annotations that wait to be recorded. The operator records them too.
-const MOST_WITHDRAWN: usize = 1 << 14;
+pub(super) const MOST_WITHDRAWN: usize = 1 << 14;
 
 #[derive(Debug)]
 struct Draft {

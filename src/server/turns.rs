@@ -44,6 +44,8 @@ impl Taken {
 
     /// Waits for another turn, with a body of `bytes`.
     pub async fn take_again(&self, bytes: usize) {
+        // A request that has one must not wait for a second one: if all did, none of the connection would go on.
+        self.give_back();
         let _held = self.activity.hold(bytes);
         let turn = self.activity.turn().await;
         *lock(&self.turn) = turn;

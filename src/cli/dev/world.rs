@@ -300,11 +300,7 @@ impl World {
     async fn take(&mut self, update: &Update) {
         let events = update.events.iter();
         let changes: Vec<_> = events.filter_map(|event| self.change(event)).collect();
-        self.app.publisher().update(|directory| {
-            for change in &changes {
-                directory.apply(change.clone());
-            }
-        });
+        self.app.publisher().apply(changes.iter().cloned());
         // Before the controller, which would create the keys too.
         if let Err(error) = self.ensure_keys().await {
             tracing::error!("{error:#}; the previous keys stay in use");

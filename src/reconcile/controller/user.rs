@@ -52,7 +52,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 return Ok(Reconciled::Gone);
             };
             let memory = enrolment::remembered(&live);
+            let ended_at = enrolment::ended_at(&live);
             let wanted = enrolment::wanted(&directory, object, now());
+            let wanted = wanted.and_then(|wanted| wanted.after(ended_at, now()));
             let pass = UserPass {
                 live: &live,
                 directory: &directory,
@@ -179,7 +181,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         } = pass;
         let now = now();
         let wanted = status::user(live, directory, object, link, state, now);
-        let revoked = enrolment::valid_after(directory, object);
+        let ended_at = enrolment::ended_at(live).map(enrolment::in_whole_seconds);
+        let revoked = enrolment::valid_after(directory, object).max(ended_at);
         let until = next(object, (link, revoked), state, now);
         self.report(Kind::User, live, &wanted, until).await
     }
@@ -458,6 +461,20 @@ mod tests {
         );
         let status = operator.status().await.to_string();
         assert!(status.contains("write another value"), "{status}");
+    }
+
+    /// The servers accept no link from before the person was disabled.
+    #[tokio::test]
+    async fn a_person_who_is_enabled_again_does_not_get_the_same_link_back() {
+        let operator = Operator::new();
+        operator.create_mac().await;
+        let mut generation = 0;
+        for fields in [json!({}), json!({"disabled": true}), json!({})] {
+            generation += 1;
+            operator.put_alice_of(generation, Some("first"), &fields);
+            operator.pass().await.unwrap();
+            assert_eq!(operator.secret().await.is_some(), generation == 1);
+        }
     }
 
     /// A server that was not watching then follows this time.

@@ -296,9 +296,9 @@ async fn a_withdrawal_is_recorded_before_the_secret_is_deleted() {
     assert_eq!(state.memory, Some(link), "once");
 }
 
-/// A User that may not have a link for a while has not lost it.
+/// The controller notes each end of a User's time, after which the link is dead: here it could not.
 #[tokio::test]
-async fn a_disabled_user_gets_the_same_link_back_until_the_value_changes() {
+async fn a_link_comes_back_until_the_value_changes_if_no_end_of_time_was_noted() {
     let mut state = State::new();
     state.pass().await;
     let first = state.url().await;

@@ -1,8 +1,8 @@
 //! Builds statuses from what the directory judges and what issuing found. Pure.
 //!
 //! This file says what the status of each kind contains, and `user` that of a User; `endpoints` says which URLs an
-//! Identity announces, and `builder` how fields and conditions are written. Validity of a token reads none of these
-//! statuses.
+//! Identity announces, and `builder` how fields and conditions are written. Of these statuses, servers read only what ends
+//! something: `endedAt` and `enrollment` of a User.
 
 mod builder;
 mod endpoints;

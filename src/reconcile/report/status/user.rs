@@ -109,7 +109,7 @@ fn good(record: &UserRecord, state: &LinkState, now: Timestamp) -> Option<(Reaso
 
 fn revoked() -> String {
     format!(
-        "spec.revokeIssuedBefore, of the User or of its Identity, has ended the enrolment link: write another value into the annotation {ANNOTATION_ENROLL} to get a new one."
+        "spec.revokeIssuedBefore of the User or of its Identity, or a time in which the User was disabled or had expired, has ended the enrolment link: write another value into the annotation {ANNOTATION_ENROLL} to get a new one."
     )
 }
 

@@ -36,7 +36,6 @@ pub async fn revoke(
     let own = serving.site()?.people.as_deref();
     let own = own.ok_or(Refusal::Unavailable)?;
     let people = people(call).inspect_err(|_| failed(call))?;
-    let turn = call.give_turn_back();
     let decided = match token {
         TokenOfPerson::Personal(presented) => {
             let standing = personal_standing(call, &people, presented).await;
@@ -46,6 +45,8 @@ pub async fn revoke(
             }))
         }
         TokenOfPerson::Refresh(presented) => {
+            // The other look-ups do this themselves.
+            let _given = call.give_turn_back();
             of_refresh(&people, serving, caller, presented, own, now).await
         }
         TokenOfPerson::Access(token, claims) => {
@@ -57,6 +58,7 @@ pub async fn revoke(
             })
         }
     };
+    let turn = call.give_turn_back();
     let ended = match decided {
         Ok(Decision::Nothing) => {
             call.app.metrics().revoked(RevocationOutcome::Nothing);
@@ -97,7 +99,9 @@ async fn end(
             }
             Decision::EndPersonalToken(account, id) => {
                 let store = &people.store;
-                store.end_personal_token(account, id, now).await?;
+                if !store.end_personal_token(account, id, now).await? {
+                    return Ok(());
+                }
                 let outcome = PersonalTokenOutcome::Revoked;
                 app.metrics().people().personal_token(outcome);
                 origin.record(&Event {

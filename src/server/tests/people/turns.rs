@@ -94,3 +94,21 @@ async fn a_client_that_is_deleted_while_its_request_waits_gets_no_token_of_a_per
     let (reply, ()) = tokio::join!(town.redeem(&code), leaves);
     assert_eq!(reply.error(), (401, "invalid_client".into()));
 }
+
+/// Its look-up waits for the store within the revocation, which waits as well: each must free the turn.
+#[tokio::test]
+async fn a_revocation_never_waits_for_a_second_turn_of_its_connection() {
+    let town = Town::new().await;
+    town.enrol().await;
+    let code = town.browser().authorize("").await.parameter("code");
+    let tokens = town.redeem(&code.unwrap()).await.json();
+    for kind in ["access_token", "refresh_token"] {
+        let body = format!("client_id={APP}&token={}", tokens[kind].as_str().unwrap());
+        // Over a connection with a single turn.
+        let mut browser = town.browser();
+        let revoked = browser.post_once("/id/connect/revocation", &body);
+        let revoked = tokio::time::timeout(Duration::from_mins(1), revoked).await;
+        let reply = revoked.expect("it waits for its own turn");
+        assert_eq!(reply.status, StatusCode::OK, "{kind} {reply}");
+    }
+}
