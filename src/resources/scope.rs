@@ -10,6 +10,13 @@ use super::normal::{AUDIENCE_WORDS, VALUE_WORDS, audiences, value};
 use super::uri::Group;
 use super::user::CLAIM_FORM;
 
+/// The maximum size of the groups of a Scope, in bytes. The operator and every server keep them for each Scope. Groups of
+/// one-byte characters never reach it.
+pub const MOST_BYTES_OF_GROUPS: usize = 8 << 10;
+/// Message of the rule on the size of the groups.
+pub const TOO_LONG_GROUPS: &str =
+    "groups must have at most 8192 bytes in total: remove some of them, or shorten them";
+
 /// A scope value of an Identity (RFC 6749 section 3.3), with the audiences that understand it and the namespaces
 /// whose clients may have it.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -126,10 +133,17 @@ pub struct ScopeSpec {
 /// Which people a client may get a scope for.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 pub struct ScopePeople {
-    /// Groups of which the person must be in one. With `[]`, the scope is for machines alone. Example: `[buyers]`.
+    /// Groups of which the person must be in one. With `[]`, the scope is for machines alone. All groups have at most
+    /// 8192 bytes in total. Example: `[buyers]`.
     #[schemars(length(max = 64))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new(size_of_groups()).message(TOO_LONG_GROUPS), merge_strategy = ListMerge::Set)]
     pub groups: Vec<Group>,
+}
+
+/// Returns the rule with the message [`TOO_LONG_GROUPS`]. The `size()` of a text counts characters, and a group may have
+/// characters of several bytes.
+fn size_of_groups() -> String {
+    format!("self.map(text, bytes(text).size()).sum() <= {MOST_BYTES_OF_GROUPS}")
 }
 
 /// Whether a token gets a scope that its request does not name.

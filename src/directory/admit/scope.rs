@@ -11,7 +11,9 @@ use crate::directory::settings::Settings;
 use crate::directory::tables::intern;
 use crate::directory::tables::record::ScopeRecord;
 use crate::directory::values::normal::is_normal_value;
-use crate::resources::{Kind, RequestPolicy, Scope, ScopeSpec, VALUE_WORDS};
+use crate::resources::{
+    Kind, MOST_BYTES_OF_GROUPS, RequestPolicy, Scope, ScopeSpec, TOO_LONG_GROUPS, VALUE_WORDS,
+};
 use crate::tokens::person_claims::is_protocol_claim;
 
 /// Admits a Scope.
@@ -56,6 +58,13 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ScopeRecord, Ve
             "this claim has a meaning in the protocol, and no scope can release it: remove it",
         );
     }
+    let bytes_of_groups = people.iter().flat_map(|people| &people.groups);
+    let bytes_of_groups: usize = bytes_of_groups.map(|group| group.0.len()).sum();
+    faults.require(
+        bytes_of_groups <= MOST_BYTES_OF_GROUPS,
+        "/spec/people/groups",
+        TOO_LONG_GROUPS,
+    );
     let default_length = namespace.len() + 1 + name.len();
     faults.require(
         value.is_some() || default_length <= 128,
