@@ -53,6 +53,7 @@ const START: Duration = Duration::from_secs(300);
 const SETTLE: Duration = Duration::from_millis(60);
 
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "options of a command line")]
 struct Cli {
     #[command(subcommand)]
     mode: Option<Mode>,
@@ -96,22 +97,22 @@ enum Output {
 /// The modes of child processes.
 #[derive(Debug, Subcommand)]
 enum Mode {
-    #[command(hide = true)]
-    ServeBare { at: SocketAddr, routes: PathBuf },
-    #[command(hide = true)]
-    ServeSymbolon {
+    #[command(hide = true, name = "serve-bare")]
+    Bare { at: SocketAddr, routes: PathBuf },
+    #[command(hide = true, name = "serve-symbolon")]
+    Symbolon {
         at: SocketAddr,
         size: usize,
         known: PathBuf,
     },
-    #[command(hide = true)]
-    ServePeople {
+    #[command(hide = true, name = "serve-people")]
+    People {
         at: SocketAddr,
         place: String,
         known: PathBuf,
     },
-    #[command(hide = true)]
-    ServeBarePeople {
+    #[command(hide = true, name = "serve-bare-people")]
+    BarePeople {
         at: SocketAddr,
         place: String,
         routes: PathBuf,
@@ -125,14 +126,14 @@ fn main() -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     match &cli.mode {
-        Some(Mode::ServeBare { at, routes }) => runtime.block_on(bare::serve(*at, routes)),
-        Some(Mode::ServeSymbolon { at, size, known }) => {
+        Some(Mode::Bare { at, routes }) => runtime.block_on(bare::serve(*at, routes)),
+        Some(Mode::Symbolon { at, size, known }) => {
             runtime.block_on(served::serve(*at, *size, known))
         }
-        Some(Mode::ServePeople { at, place, known }) => {
+        Some(Mode::People { at, place, known }) => {
             runtime.block_on(people::serve(*at, place, known))
         }
-        Some(Mode::ServeBarePeople { at, place, routes }) => {
+        Some(Mode::BarePeople { at, place, routes }) => {
             runtime.block_on(people::serve_bare(*at, place, routes))
         }
         None => Run::new(&cli, &runtime)?.all(),

@@ -151,7 +151,8 @@ impl Driver {
 
     /// Copies the file of a store that is closed into memory.
     pub async fn memory(path: &Path) -> Self {
-        let options = options().in_memory(true).foreign_keys(false);
+        // Not `in_memory`, whose flag SQLite applies to attached files too.
+        let options = options().filename(":memory:").foreign_keys(false);
         let mut connection = options.connect().await.expect("a database");
         let attach = format!("ATTACH '{}' AS file", path.display());
         run(&mut connection, &attach).await;

@@ -345,7 +345,7 @@ impl Request {
 
     fn header(mut self, name: &str, value: impl AsRef<str>) -> Self {
         let value = value.as_ref();
-        self.headers.push_str(&format!("{name}: {value}\r\n"));
+        self.headers.extend([name, ": ", value, "\r\n"]);
         self
     }
 
