@@ -4,7 +4,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt as _;
 use futures::future::join_all;
+use futures::stream;
 use jiff::Timestamp;
 use symbolon::people::account::AccountId;
 use symbolon::people::code::{Code, Use};
@@ -26,6 +28,8 @@ use crate::driver::Driver;
 pub const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 /// The number of families in a session: a person has at most 100 grants with a client.
 const OF_SESSION: usize = 50;
+/// How many are created at the same time.
+const AT_ONCE: usize = 8;
 const SHOP: Client<'_> = Client {
     id: "shop",
     uid: "1",
@@ -45,14 +49,12 @@ fn keys() -> RefreshKeys {
 
 /// Begins this many families of new grants, and returns their first tokens.
 pub async fn families(store: &Store, count: usize) -> Vec<Token> {
-    let sessions = (0..count.div_ceil(OF_SESSION)).map(|_| session(store));
-    let mut tokens = Vec::with_capacity(count);
-    for session in join_all(sessions).await {
-        let more = OF_SESSION.min(count - tokens.len());
-        let begun = (0..more).map(|_| family(store, &session));
-        tokens.extend(join_all(begun).await);
-    }
-    tokens
+    // As many at once as there are connections: the store refuses what waits for long.
+    let sessions = stream::iter(0..count.div_ceil(OF_SESSION)).map(|_| session(store));
+    let sessions: Vec<Session> = sessions.buffered(AT_ONCE).collect().await;
+    let of = |at: usize| &sessions[at / OF_SESSION];
+    let begun = stream::iter(0..count).map(|at| family(store, of(at)));
+    begun.buffered(AT_ONCE).collect().await
 }
 
 async fn session(store: &Store) -> Session {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use symbolon::people::password::{self, Password};
@@ -105,5 +105,6 @@ pub async fn seed(
             cookie: format!("{cookie}={}", minted.token.expose()),
         })
     });
-    join_all(persons).await.into_iter().collect()
+    // As many at once as a store works on.
+    stream::iter(persons).buffered(8).try_collect().await
 }
