@@ -116,16 +116,14 @@ pub fn wanted(directory: &Directory, user: &Object<UserRecord>, now: Timestamp) 
         return None;
     }
     let identity = directory.served_identity(record.identity.as_ref()?).ok()?;
-    let valid_after = valid_after(directory, user);
-    let is_early = valid_after.is_some_and(|moment| now < moment);
-    let is_wanted = identity.record.has_passwords && !is_early;
-    is_wanted.then(|| Wanted {
-        valid_after,
+    let wanted = identity.record.has_passwords.then(|| Wanted {
+        valid_after: valid_after(directory, user),
         identity: identity.object.key.clone(),
         page: Endpoint::Enrolment.url(&identity.record.issuer),
         nonce: nonce.clone(),
         inherited: identity.record.inherited.clone(),
-    })
+    });
+    wanted?.after(None, now)
 }
 
 /// What a pass knows of a User's link.

@@ -120,11 +120,7 @@ async fn end_barred(state: &State) {
         };
         let now = super::now();
         // A server that does not know every client yet would write no notices for those that it does not know.
-        if state
-            .status()
-            .serves(&state.publisher().current(), now)
-            .is_err()
-        {
+        if !state.serves(now) {
             continue;
         }
         let EndedByChange {

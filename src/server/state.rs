@@ -187,6 +187,13 @@ impl State {
         self.status().ready(&self.publisher().current(), now)
     }
 
+    /// Returns whether this server knows enough to answer requests now, also while it drains.
+    pub(super) fn serves(&self, now: Timestamp) -> bool {
+        self.status()
+            .serves(&self.publisher().current(), now)
+            .is_ok()
+    }
+
     /// Returns the metrics as text, with the gauges sampled at `now`.
     ///
     /// # Errors

@@ -233,7 +233,8 @@ impl People {
     }
 }
 
-/// Writes a link to its file, or deletes the file. Whatever is in the way of one file keeps no one else from signing in.
+/// Writes a link to its file, or deletes the file. A file that cannot be written is reported, and the other people can still
+/// sign in.
 fn keep(dir: &Dir, file: &Path, url: Option<&str>) -> bool {
     let done = match url.map(|url| format!("{url}\n")) {
         Some(text) => match dir.read(file, 4096) {

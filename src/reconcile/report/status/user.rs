@@ -7,7 +7,7 @@ use super::builder::StatusBuilder;
 use super::identity_name;
 use crate::directory::tables::record::{Object, UserRecord};
 use crate::directory::{Directory, Problem, Reason};
-use crate::reconcile::enrolment::LinkState;
+use crate::reconcile::enrolment::{self, LinkState};
 use crate::resources::{ANNOTATION_ENROLL, EnrollmentStatus, Moment};
 
 /// Returns the live object with the wanted status of a User. `link` is the last enrolment link, which the operator must
@@ -51,10 +51,10 @@ fn has_newly_ended(
     now: Timestamp,
 ) -> bool {
     let status = &live["status"];
-    let known: Option<Moment> = serde_json::from_value(status["endedAt"].clone()).ok();
+    let known = enrolment::ended_at(live);
     let is_judged = status["observedGeneration"].as_i64() == Some(object.generation);
     let passed = record.not_after.filter(|end| *end <= now);
-    let is_known = known.is_some_and(|known| passed.is_none_or(|end| end <= known.0));
+    let is_known = known.is_some_and(|known| passed.is_none_or(|end| end <= known));
     record.has_ended(now) && !(is_judged && is_known)
 }
 

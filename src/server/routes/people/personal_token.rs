@@ -84,6 +84,8 @@ pub enum EndedBy {
     Owner,
     /// An administrator.
     Administrator,
+    /// Its client (RFC 7009).
+    Client,
 }
 
 impl EndedBy {
@@ -91,6 +93,7 @@ impl EndedBy {
         match self {
             Self::Owner => "owner",
             Self::Administrator => "administrator",
+            Self::Client => "client",
         }
     }
 }
@@ -259,14 +262,26 @@ impl Desk {
     }
 
     fn ended(&self, account: AccountId, id: TokenId, by: EndedBy) {
-        let outcome = PersonalTokenOutcome::Revoked;
-        self.app.metrics().people().personal_token(outcome);
-        self.origin.record(&Event {
-            event: "personal_token_revoked",
-            reason: Some(by.as_str()),
-            subject: Some(&account.0.to_string()),
-            token_id: Some(id.as_str()),
-            ..Event::default()
-        });
+        record_end(&self.app, &self.origin, (account, id), by, None);
     }
+}
+
+/// Counts and records that a token of a person was revoked, for the request of which client if a client did it.
+pub fn record_end(
+    app: &State,
+    origin: &LastingOrigin,
+    (account, id): (AccountId, TokenId),
+    by: EndedBy,
+    client_id: Option<&str>,
+) {
+    let outcome = PersonalTokenOutcome::Revoked;
+    app.metrics().people().personal_token(outcome);
+    origin.record(&Event {
+        event: "personal_token_revoked",
+        reason: Some(by.as_str()),
+        client_id,
+        subject: Some(&account.0.to_string()),
+        token_id: Some(id.as_str()),
+        ..Event::default()
+    });
 }

@@ -7,6 +7,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 
 use super::join::{TokenOfPerson, personal_standing, standing};
+use super::personal_token::{EndedBy, record_end};
 use super::{carry_out, people, unavailable};
 use crate::directory::AcceptedClient;
 use crate::oauth::Refusal;
@@ -16,7 +17,6 @@ use crate::people::grant;
 use crate::people::refresh::{Presented, Rules, judge};
 use crate::server::metrics::RevocationOutcome;
 use crate::server::people::People;
-use crate::server::people::metrics::PersonalTokenOutcome;
 use crate::server::reply;
 use crate::server::request::{Call, ServingSnapshot};
 use crate::store::StoreError;
@@ -102,16 +102,8 @@ async fn end(
                 if !store.end_personal_token(account, id, now).await? {
                     return Ok(());
                 }
-                let outcome = PersonalTokenOutcome::Revoked;
-                app.metrics().people().personal_token(outcome);
-                origin.record(&Event {
-                    event: "personal_token_revoked",
-                    reason: Some("client"),
-                    client_id: Some(&client_id),
-                    subject: Some(&account.0.to_string()),
-                    token_id: Some(id.as_str()),
-                    ..Event::default()
-                });
+                let by = EndedBy::Client;
+                record_end(&app, &origin, (account, id), by, Some(&client_id));
             }
             Decision::Nothing => {}
         }

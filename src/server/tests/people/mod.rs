@@ -176,6 +176,12 @@ impl Town {
         assert_eq!(done.status, StatusCode::OK, "{done}");
     }
 
+    /// Signs alice in, and returns a code for the app.
+    async fn code(&self) -> String {
+        let left = self.browser().authorize("").await;
+        left.parameter("code").unwrap()
+    }
+
     /// Redeems a code of the app.
     async fn redeem(&self, code: &str) -> Reply {
         let body = format!(

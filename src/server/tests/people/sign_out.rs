@@ -337,12 +337,7 @@ async fn a_person_who_is_disabled_while_the_form_arrives_gets_no_session() {
 async fn claims_of_a_person_who_is_disabled_while_the_request_arrives_are_not_told() {
     let mut town = Town::new().await;
     town.enrol().await;
-    let code = town
-        .browser()
-        .authorize("")
-        .await
-        .parameter("code")
-        .unwrap();
+    let code = town.code().await;
     let tokens = town.redeem(&code).await.json();
     town.change("username: alice", "username: alice\n  disabled: true");
     let disabled = town.fixture.world.directory.clone();

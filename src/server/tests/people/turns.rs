@@ -77,12 +77,7 @@ async fn requests_for_tokens_of_people_that_wait_are_bounded_and_those_refused_u
 async fn a_client_that_is_deleted_while_its_request_waits_gets_no_token_of_a_person() {
     let town = Town::new().await;
     town.enrol().await;
-    let code = town
-        .browser()
-        .authorize("")
-        .await
-        .parameter("code")
-        .unwrap();
+    let code = town.code().await;
     let app = ObjectKey::new("blue", "app");
     let signing = busy(&town.fixture, &app);
     let leaves = async {
@@ -100,8 +95,7 @@ async fn a_client_that_is_deleted_while_its_request_waits_gets_no_token_of_a_per
 async fn a_revocation_never_waits_for_a_second_turn_of_its_connection() {
     let town = Town::new().await;
     town.enrol().await;
-    let code = town.browser().authorize("").await.parameter("code");
-    let tokens = town.redeem(&code.unwrap()).await.json();
+    let tokens = town.redeem(&town.code().await).await.json();
     for kind in ["access_token", "refresh_token"] {
         let body = format!("client_id={APP}&token={}", tokens[kind].as_str().unwrap());
         // Over a connection with a single turn.

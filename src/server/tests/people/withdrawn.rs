@@ -141,12 +141,7 @@ async fn sessions_do_not_survive_an_end_of_validity_that_was_there_for_a_moment(
     for field in ["notAfter: 2026-01-01T00:00:00Z", "disabled: true"] {
         let mut town = Town::new().await;
         town.enrol().await;
-        let code = town
-            .browser()
-            .authorize("")
-            .await
-            .parameter("code")
-            .unwrap();
+        let code = town.code().await;
         let tokens = town.redeem(&code).await.json();
         let refresh = tokens["refresh_token"].as_str().unwrap();
         let serving = serve(&town).await;
